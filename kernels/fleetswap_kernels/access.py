@@ -1,0 +1,115 @@
+"""Reads and writes of a device's arrays: the only place that indexes the aliases of the header.
+
+Loads give int64, so that interpreted and compiled arithmetic agree; indices are cut to uint32, which drops the
+compiler's branch for negative ones.
+"""
+
+import numpy as np
+
+from .jit import device
+from .layout import Q_COUNTER
+
+
+@device
+def word(dev, o):
+    """The uint32 at word offset `o`."""
+    return np.int64(dev.w[np.uint32(o)])
+
+
+@device
+def set_word(dev, o, value):
+    """Store a uint32 at word offset `o`."""
+    dev.w[np.uint32(o)] = np.uint32(value)
+
+
+@device
+def byte(dev, o):
+    """The uint8 at byte offset `o`."""
+    return np.int64(dev.by[np.uint32(o)])
+
+
+@device
+def set_byte(dev, o, value):
+    """Store a uint8 at byte offset `o`."""
+    dev.by[np.uint32(o)] = np.uint8(value)
+
+
+@device
+def quad(dev, o):
+    """The uint64 at quad offset `o`, as int64."""
+    return np.int64(dev.q[np.uint32(o)])
+
+
+@device
+def set_quad(dev, o, value):
+    """Store a uint64 at quad offset `o`."""
+    dev.q[np.uint32(o)] = np.uint64(value)
+
+
+@device
+def count(dev, counter, n):
+    """Add `n` to a counter."""
+    o = np.uint32(Q_COUNTER + counter)
+    dev.q[o] = np.uint64(np.int64(dev.q[o]) + n)
+
+
+@device
+def counter_value(dev, counter):
+    """Value of a counter."""
+    return np.int64(dev.q[np.uint32(Q_COUNTER + counter)])
+
+
+@device
+def fill_words(dev, o, n, value):
+    """Store `value` in `n` words from `o`."""
+    v = np.uint32(value)
+    for i in range(n):
+        dev.w[np.uint32(o + i)] = v
+
+
+@device
+def fill_bytes(dev, o, n, value):
+    """Store `value` in `n` bytes from `o`."""
+    v = np.uint8(value)
+    for i in range(n):
+        dev.by[np.uint32(o + i)] = v
+
+
+@device
+def count_words(dev, o, n, first):
+    """Store first, first + 1, ... in `n` words from `o`."""
+    for i in range(n):
+        dev.w[np.uint32(o + i)] = np.uint32(first + i)
+
+
+@device
+def copy_words(dev, to, source, n):
+    """Copy `n` words."""
+    for i in range(n):
+        dev.w[np.uint32(to + i)] = dev.w[np.uint32(source + i)]
+
+
+@device
+def words_differ(dev, o, n, first):
+    """Whether the `n` words from `o` are anything but first, first + 1, ..."""
+    diff = np.uint32(0)
+    for i in range(n):
+        diff |= dev.w[np.uint32(o + i)] ^ np.uint32(first + i)
+    return diff != np.uint32(0)
+
+
+@device
+def words_any(dev, o, n):
+    """Bitwise or of `n` words."""
+    seen = np.uint32(0)
+    for i in range(n):
+        seen |= dev.w[np.uint32(o + i)]
+    return np.int64(seen)
+
+
+@device
+def fail(dev, code, detail):
+    """Report an impossible state: the first one is kept, and the interpreter stops before the next operation."""
+    if dev.error == 0:
+        dev.error = np.uint32(code)
+        dev.error_detail = np.uint32(detail)

@@ -1,0 +1,54 @@
+"""What a swap slot reads back as (spec 05 §5.2 step 4; mm/page_io.c swap_read_folio)."""
+
+from .access import byte, set_word, word
+from .bits import CONTENT_NONE, CONTENT_ZERO
+from .jit import device
+
+
+@device
+def zeromap_bits(dev, slot, n):
+    """How many of `n` slots (1, or an aligned block) have the zero-page bit set."""
+    bits = 0
+    for at in range(slot, slot + n):
+        bits += byte(dev, dev.o_zeromap + (at >> 3)) >> (at & 7) & 1
+    return bits
+
+
+@device
+def zeromap_mixed(dev, slot, n):
+    """Whether the zero-page bits of an aligned block of at least 4 slots differ."""
+    if n == 4:
+        nibble = byte(dev, dev.o_zeromap + (slot >> 3)) >> (slot & 4) & 15
+        return nibble != 0 and nibble != 15
+    o = dev.o_zeromap + (slot >> 3)
+    first = byte(dev, o)
+    if first != 0 and first != 255:
+        return True
+    for i in range(1, n >> 3):
+        if byte(dev, o + i) != first:
+            return True
+    return False
+
+
+@device
+def stored_content(dev, slot):
+    """Content zram returns for a slot; an empty slot reads as zeros."""
+    content = word(dev, dev.o_stored + slot)
+    if content == CONTENT_NONE:
+        return CONTENT_ZERO
+    return content
+
+
+@device
+def slot_content(dev, slot):
+    """Content of a swapped-out page, from the zero-page bitmap or from zram."""
+    if zeromap_bits(dev, slot, 1):
+        return CONTENT_ZERO
+    return stored_content(dev, slot)
+
+
+@device
+def read_stored(dev, head, slot, n):
+    """Read `n` slots from zram into a folio."""
+    for i in range(n):
+        set_word(dev, dev.o_content + head + i, stored_content(dev, slot + i))

@@ -1,0 +1,54 @@
+"""Counters of a device: their indices and the kernel's own names (spec 09)."""
+
+VMSTAT = (
+    "pgfault", "pgmajfault", "pswpin", "pswpout", "swpin_zero", "swpout_zero", "swap_ra", "swap_ra_hit",
+    "thp_swpout", "thp_swpout_fallback", "thp_split_page", "thp_split_page_failed", "thp_deferred_split_page",
+    "thp_fault_alloc", "thp_fault_fallback", "nr_vmscan_write", "pgactivate",
+)  # fmt: skip
+(
+    PGFAULT, PGMAJFAULT, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, SWAP_RA, SWAP_RA_HIT,
+    THP_SWPOUT, THP_SWPOUT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PAGE_FAILED, THP_DEFERRED_SPLIT_PAGE,
+    THP_FAULT_ALLOC, THP_FAULT_FALLBACK, NR_VMSCAN_WRITE, PGACTIVATE,
+) = range(17)  # fmt: skip
+
+ZRAM = (
+    "pages_stored", "compr_data_size", "pool_pages", "max_used_pages", "same_pages", "huge_pages",
+    "huge_pages_since", "failed_reads", "failed_writes", "notify_free", "writestall",
+)  # fmt: skip
+(
+    PAGES_STORED, COMPR_DATA_SIZE, POOL_PAGES, MAX_USED_PAGES, SAME_PAGES, HUGE_PAGES,
+    HUGE_PAGES_SINCE, FAILED_READS, FAILED_WRITES, NOTIFY_FREE, WRITESTALL,
+) = range(17, 28)  # fmt: skip
+
+FLEETSWAP = (
+    "warn_mixed_zeromap", "silent_mixed_zeromap", "sigbus", "stale_reads", "swapin_waits", "swap_charge_refused",
+    "wrong_contents", "page_events",
+)  # fmt: skip
+"""What no kernel counts: the zeromap conflict (spec 07 §7.4), lost races of swap-in, and page events.
+
+A page event is one page touched by an operation, mapped by a fault, swapped out, or dropped by a zap.
+"""
+(
+    WARN_MIXED_ZEROMAP, SILENT_MIXED_ZEROMAP, SIGBUS, STALE_READS, SWAPIN_WAITS, SWAP_CHARGE_REFUSED,
+    WRONG_CONTENTS, PAGE_EVENTS,
+) = range(28, 36)  # fmt: skip
+
+MTHP = (
+    "anon_fault_alloc", "anon_fault_fallback", "anon_fault_fallback_charge", "swpout", "swpout_fallback",
+    "split", "split_failed", "split_deferred", "nr_anon", "nr_anon_partially_mapped",
+)  # fmt: skip
+(
+    ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, SWPOUT, SWPOUT_FALLBACK,
+    SPLIT, SPLIT_FAILED, SPLIT_DEFERRED, NR_ANON, NR_ANON_PARTIALLY_MAPPED,
+) = range(10)  # fmt: skip
+N_SCALAR = 36
+"""Counters that exist once; the per-size ones follow, ten for every order."""
+N_COUNTERS = N_SCALAR + len(MTHP) * 10
+
+SCALAR_NAMES = VMSTAT + ZRAM + FLEETSWAP
+GAUGES = ("nr_anon", "nr_anon_partially_mapped")
+
+
+def mthp_index(name: str, order: int) -> int:
+    """Index of a per-size counter."""
+    return N_SCALAR + 10 * order + MTHP.index(name)

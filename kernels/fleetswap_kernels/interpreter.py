@@ -1,0 +1,251 @@
+"""Executes operations on a device: the one engine behind scripts and generators."""
+
+import numpy as np
+
+from .access import count, fail, fill_words, set_quad, set_word, word
+from .allocator import reclaim_worker
+from .bits import (
+    CONTENT_ZERO, KIND_SHIFT, NONE, PRESENT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, SWAP, VMA_USED,
+)  # fmt: skip
+from .counters import PAGE_EVENTS, WRONG_CONTENTS
+from .errors import BAD_OP
+from .fault import BEGIN, END, WHOLE, handle_fault
+from .fork import fork_process
+from .jit import device
+from .layout import (
+    CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_ANONPAGES, PROC_CPU,
+    PROC_DRAWS, PROC_MAJFLT, PROC_PMD, PROC_PTE, PROC_RAND, PROC_SWAPENTS, PROC_USED, Q_VERDICT, VMA_FLAGS,
+    VMA_PAGES, VMA_PMD, VMA_PTE, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START, W_VERDICT_LEFT,
+)  # fmt: skip
+from .ops import (
+    ADVISE, CPU, DONTNEED, EAGAIN, EFAULT, EXIT, FAULT_BEGIN, FAULT_END, FORK, MAP, PAGEOUT, POKE, PROC, RANDOM, READ,
+    SRAND, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
+)  # fmt: skip
+from .region import proc_at, pte_at, vma_at
+from .rng import glibc_next, glibc_seed, philox_block
+from .swap_cache import RA_HITS_INITIAL
+from .swapout import madvise_pageout
+from .unmap import exit_process, release_zapped, unmap_regions, zap_pages
+
+
+@device
+def create_process(dev, p):
+    """A process without regions, on CPU 0, its rand() unseeded."""
+    o = proc_at(dev, p)
+    set_word(dev, o + PROC_USED, 1)
+    set_word(dev, o + PROC_CPU, 0)
+    set_word(dev, o + PROC_MAJFLT, 0)
+    set_word(dev, o + PROC_DRAWS, 0)
+    set_word(dev, o + PROC_ANONPAGES, 0)
+    set_word(dev, o + PROC_SWAPENTS, 0)
+    glibc_seed(dev.w, o + PROC_RAND, 1)
+
+
+@device
+def map_region(dev, p, v, pages, start, flags, pte, pmd):
+    """mmap of a private anonymous region; its PTEs are empty."""
+    o = vma_at(dev, p, v)
+    o_proc = proc_at(dev, p)
+    set_word(dev, o + VMA_FLAGS, flags | VMA_USED)
+    set_word(dev, o + VMA_START, start)
+    set_word(dev, o + VMA_PAGES, pages)
+    set_word(dev, o + VMA_PTE, word(dev, o_proc + PROC_PTE) + pte)
+    set_word(dev, o + VMA_PMD, word(dev, o_proc + PROC_PMD) + pmd)
+    set_word(dev, o + VMA_RA_PAGE, 0)
+    set_word(dev, o + VMA_RA_WIN, 0)
+    set_word(dev, o + VMA_RA_HITS, RA_HITS_INITIAL)
+    if dev.n_expect:
+        fill_words(dev, np.int64(dev.o_expect) + word(dev, o + VMA_PTE), pages, 0)
+
+
+@device
+def fault_and_reclaim(dev, p, o_vma, page, write, phase):
+    """A fault and the deferred work it made due; 1 if the access can go on, else the operation's errno is set."""
+    before = dev.op_majflt + dev.op_minflt
+    done = handle_fault(dev, p, o_vma, page, write, phase)
+    if dev.reclaim_pending:
+        reclaim_worker(dev)
+    if not done:
+        # A halted fault holds the slots, or the read failed for good.
+        waits = dev.op_majflt + dev.op_minflt == before
+        dev.op_errno = np.uint32(EAGAIN if waits else EFAULT)
+    return done
+
+
+@device
+def touch_pages(dev, p, o_vma, page, pages, mode, entry, advance):
+    """Read, write or poke whole pages, ascending, with the faults that takes."""
+    o_pte = pte_at(dev, o_vma, np.int64(0))
+    o_expect = np.int64(dev.o_expect) + word(dev, o_vma + VMA_PTE)
+    verify = dev.n_expect != 0
+    count(dev, PAGE_EVENTS, pages)
+    for at in range(page, page + pages):
+        pte = word(dev, o_pte + at)
+        kind = pte >> KIND_SHIFT
+        if mode == READ:
+            faults = kind == NONE or kind == SWAP
+        else:
+            faults = kind != PRESENT or pte & PTE_EXCLUSIVE == 0
+        if faults:
+            if not fault_and_reclaim(dev, p, o_vma, at, mode != READ, WHOLE):
+                continue
+            pte = word(dev, o_pte + at)
+        if mode == READ:
+            if verify:
+                content = np.int64(CONTENT_ZERO)
+                if pte >> KIND_SHIFT == PRESENT:
+                    content = word(dev, dev.o_content + (pte & PTE_PAYLOAD))
+                if content != max(word(dev, o_expect + at), np.int64(CONTENT_ZERO)):
+                    dev.op_bad = np.uint32(np.int64(dev.op_bad) + 1)
+            continue
+        if pte & PTE_DIRTY == 0:
+            set_word(dev, o_pte + at, pte | PTE_DIRTY)
+        if mode == WRITE:
+            content = word(dev, dev.o_content_map + entry + at * advance)
+            set_word(dev, dev.o_content + (pte & PTE_PAYLOAD), content)
+            if verify:
+                set_word(dev, o_expect + at, content)
+
+
+@device
+def discard_pages(dev, p, o_vma, page, pages):
+    """MADV_DONTNEED."""
+    if zap_pages(dev, p, o_vma, page, pages):
+        release_zapped(dev, o_vma, page, pages)
+    if dev.n_expect:
+        fill_words(dev, np.int64(dev.o_expect) + word(dev, o_vma + VMA_PTE) + page, pages, 0)
+
+
+@device
+def walk_pages(dev, p, op, a, b, c, d, e, f):
+    """TOUCH, DONTNEED and RANDOM: the operations that go over pages of a region.
+
+    One loop serves them, so that the code behind a touch and behind a discard is compiled once.
+    """
+    o_vma = vma_at(dev, p, a)
+    page = b
+    pages = c
+    steps = np.int64(1)
+    mode = d
+    if op == RANDOM:
+        pages = b
+        steps = c
+        mode = np.int64(WRITE)
+    blocks = word(dev, o_vma + VMA_PAGES) // pages
+    o_proc = proc_at(dev, p)
+    draw = word(dev, o_proc + PROC_DRAWS)
+    r0 = r1 = r2 = r3 = np.int64(0)
+    for step in range(steps):
+        if op == RANDOM:
+            if dev.random_philox == 0:
+                page = glibc_next(dev.w, o_proc + PROC_RAND) % blocks * pages
+            else:
+                if step == 0 or draw & 3 == 0:
+                    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+                    r0, r1, r2, r3 = philox_block(seed, 0, np.int64(dev.device_id), p, 0, draw >> 2)
+                r = r0
+                if draw & 3 == 1:
+                    r = r1
+                elif draw & 3 == 2:
+                    r = r2
+                elif draw & 3 == 3:
+                    r = r3
+                page = (r * blocks >> 32) * pages
+                draw += 1
+        if op == DONTNEED or (op == RANDOM and d != 0):
+            discard_pages(dev, p, o_vma, page, pages)
+        if op != DONTNEED:
+            touch_pages(dev, p, o_vma, page, pages, mode, e, f)
+    set_word(dev, o_proc + PROC_DRAWS, draw)
+
+
+@device
+def halt_or_resume_fault(dev, p, op, v, page, write):
+    """FAULT_BEGIN and FAULT_END."""
+    o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
+    phase = BEGIN
+    if op == FAULT_END:
+        phase = END
+        if word(dev, o_halted + FAULT_FRAME) == 0:
+            dev.op_errno = np.uint32(EAGAIN)
+            return
+        v = word(dev, o_halted + FAULT_VMA)
+        page = word(dev, o_halted + FAULT_PAGE)
+        write = word(dev, o_halted + FAULT_WRITE)
+        p = word(dev, o_halted + FAULT_PROC)
+    else:
+        set_word(dev, o_halted + FAULT_VMA, v)
+        set_word(dev, o_halted + FAULT_PAGE, page)
+        set_word(dev, o_halted + FAULT_WRITE, write)
+        set_word(dev, o_halted + FAULT_PROC, p)
+    fault_and_reclaim(dev, p, vma_at(dev, p, v), page, write, phase)
+
+
+@device
+def execute(dev, op, p, a, b, c, d, e, f):
+    """Execute one operation; its errno, fault counts and wrong pages are in the header afterwards."""
+    dev.op_errno = np.uint32(0)
+    dev.op_minflt = np.uint32(0)
+    dev.op_majflt = np.uint32(0)
+    dev.op_bad = np.uint32(0)
+    dev.proc = np.uint32(p)
+    if op != PROC:
+        dev.cpu = np.uint32(word(dev, proc_at(dev, p) + PROC_CPU))
+    if op == TOUCH or op == DONTNEED or op == RANDOM:
+        walk_pages(dev, p, op, a, b, c, d, e, f)
+    elif op == PAGEOUT:
+        madvise_pageout(dev, p, vma_at(dev, p, a), b, c)
+    elif op == UNMAP:
+        unmap_regions(dev, p, a, a + 1)
+    elif op == EXIT:
+        exit_process(dev, p)
+    elif op == FORK:
+        fork_process(dev, p, a)
+    elif op == PROC:
+        create_process(dev, p)
+    elif op == MAP:
+        map_region(dev, p, a, b, c, d, e, f)
+    elif op == ADVISE:
+        o = vma_at(dev, p, a) + VMA_FLAGS
+        set_word(dev, o, word(dev, o) & ~b | c)
+    elif op == CPU:
+        set_word(dev, proc_at(dev, p) + PROC_CPU, a)
+    elif op == THP:
+        dev.thp_always = np.uint32(a)
+        dev.thp_madvise = np.uint32(b)
+        dev.thp_inherit = np.uint32(c)
+        dev.thp_global = np.uint32(d)
+    elif op == SRAND:
+        glibc_seed(dev.w, proc_at(dev, p) + PROC_RAND, a)
+    elif op == FAULT_BEGIN or op == FAULT_END:
+        halt_or_resume_fault(dev, p, op, a, b, c)
+    elif op == ZSWAP:
+        dev.zswap_ever = np.uint32(1)
+    elif op == VERDICT:
+        dev.verdicts = np.uint32(1)
+        set_word(dev, W_VERDICT_LEFT + a, b)
+        set_quad(dev, Q_VERDICT + a, c | d << 32)
+    else:
+        fail(dev, BAD_OP, op)
+    if dev.reclaim_pending:
+        reclaim_worker(dev)
+    count(dev, WRONG_CONTENTS, np.int64(dev.op_bad))
+
+
+@device
+def run_program(dev, program, first, end):
+    """Execute the operations `first` to `end` - 1 of a program; stops at an error."""
+    for i in range(first, end):
+        if dev.error != 0:
+            return
+        execute(
+            dev,
+            np.int64(program[i, 0]),
+            np.int64(program[i, 1]),
+            np.int64(program[i, 2]),
+            np.int64(program[i, 3]),
+            np.int64(program[i, 4]),
+            np.int64(program[i, 5]),
+            np.int64(program[i, 6]),
+            np.int64(program[i, 7]),
+        )

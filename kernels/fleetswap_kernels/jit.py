@@ -1,0 +1,77 @@
+"""How kernel functions are compiled: one decorator for device logic, one for entry points.
+
+Device functions are plain scalar code: called from another compiled function they are linked into it, on the CPU by
+Numba and on a GPU by numba-cuda; with ``NUMBA_DISABLE_JIT=1`` they run as ordinary Python. Only entry points are
+cached on disk. Numba's cache index does not see edits in callee modules, so the cache folder carries a hash of all
+kernel sources in its name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from numba.core import types
+from platformdirs import user_cache_path
+
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
+
+
+@cache
+def cache_dir() -> Path:
+    """Folder of the compiled entry points of exactly these kernel sources.
+
+    Returns
+    -------
+    Path
+        ``$FLEETSWAP_CACHE_DIR`` or the user's cache folder, plus a name that holds the hash of the sources.
+    """
+    digest = hashlib.sha256(numba.__version__.encode())
+    for source in sorted(Path(__file__).parent.rglob("*.py")):
+        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    root = os.environ.get("FLEETSWAP_CACHE_DIR")
+    base = Path(root) if root else user_cache_path("fleetswap")
+    return base / f"kernels-{digest.hexdigest()[:16]}"
+
+
+def device(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark scalar device logic (CPU, CUDA and interpreted)."""
+    # No reference counting: device functions see records only, never a NumPy array they could own.
+    return _one_version(numba.njit(_nrt=False, **_OPTIONS)(function))
+
+
+def _one_version(dispatcher: Any) -> Any:
+    """Make calls with a literal or a bool use the int64 version of a function.
+
+    Numba compiles a function anew for each literal argument; that multiplied the compile time of the core by five.
+    """
+    if numba.config.DISABLE_JIT:
+        return dispatcher
+    original = dispatcher.get_call_template
+
+    def widened(args: Any, kws: Any) -> Any:
+        return original(tuple(widen(a) for a in args), {k: widen(a) for k, a in kws.items()})
+
+    dispatcher.get_call_template = widened
+    return dispatcher
+
+
+def widen(argument: Any) -> Any:
+    """The Numba type a device function takes an argument of this type as."""
+    plain = types.unliteral(argument)
+    return types.int64 if isinstance(plain, types.Boolean | types.Integer) else plain
+
+
+def entry(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark a CPU entry point: compiled once, then loaded from the cache folder."""
+    previous = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(cache_dir())
+    try:
+        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+    finally:
+        numba.config.CACHE_DIR = previous

@@ -1,0 +1,231 @@
+"""Memory layout of a device: one header record, then arrays whose offsets the header holds.
+
+An arena is one block of memory with any number of devices of any sizes. It is passed to kernels as a 1-D array of
+``HEADER`` records; device ``d`` starts at record ``base[d]``. ``w``, ``by`` and ``q`` alias the start of a device as
+uint32, uint8 and uint64 and are indexed beyond their declared length, always with ``np.uint32`` indices, which
+compiles to plain pointer arithmetic: one machine code for all sizes. Only `access` may do that.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from . import bits, counters
+
+SIZES = (
+    "n_cpus", "n_procs", "n_vmas", "n_ptes", "n_pmds", "n_frames", "n_expect", "n_slots", "n_clusters",
+    "n_contents", "n_content_map", "n_cache", "n_zhandles", "n_zspages", "n_zclasses",
+)  # fmt: skip
+OFFSETS = (
+    "o_cpu", "o_proc", "o_vma", "o_pmd", "o_pte", "o_expect", "o_cluster", "o_cluster_next", "o_cluster_prev",
+    "o_map", "o_zeromap", "o_stored", "o_cache", "o_frame", "o_content", "o_mapcount", "o_content_bytes",
+    "o_content_map", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
+)  # fmt: skip
+SCALARS = (
+    # swap device (spec 01 §1.5)
+    "pages", "inuse", "nr_swap_pages", "lowest_bit", "highest_bit", "cache_enabled", "cache_active",
+    "reclaim_pending", "frames_free", "zspage_unused",
+    # policy
+    "thp_always", "thp_madvise", "thp_inherit", "thp_global", "page_cluster", "zswap_ever", "zap_single",
+    "zeromap_check", "pin_swapin", "mem_limit_pages", "verdicts", "random_philox", "seed_lo", "seed_hi", "device_id",
+    # the operation in progress
+    "error", "error_detail", "cpu", "proc", "op_errno", "op_minflt", "op_majflt", "op_bad",
+)  # fmt: skip
+
+HEADER_BYTES = 512
+_NAMES = [*SIZES, *OFFSETS, *SCALARS, "w", "by", "q"]
+_FORMATS: list[Any] = ["u4"] * (len(_NAMES) - 3) + [("u4", (2,)), ("u1", (8,)), ("u8", (1,))]
+_FIELD_OFFSETS = [8 + 4 * i for i in range(len(_NAMES) - 3)] + [0, 0, 0]
+HEADER = np.dtype(
+    {"names": _NAMES, "formats": _FORMATS, "offsets": _FIELD_OFFSETS, "itemsize": HEADER_BYTES}, align=True
+)
+
+# Arrays of fixed size stand behind the header at constant offsets (in words or quads from the device's start).
+W_LIST_HEAD = HEADER_BYTES // 4
+W_LIST_TAIL = W_LIST_HEAD + bits.N_LISTS
+W_FRAG_NR = W_LIST_TAIL + bits.N_LISTS
+W_BLOCK_HEAD = W_FRAG_NR + bits.N_ORDERS
+W_VERDICT_LEFT = W_BLOCK_HEAD + bits.MAX_BLOCK_ORDER + 1
+N_VERDICT_LISTS = 3 * bits.N_ORDERS
+Q_COUNTER = (W_VERDICT_LEFT + N_VERDICT_LISTS + 1) // 2
+Q_VERDICT = Q_COUNTER + counters.N_COUNTERS
+FIXED_BYTES = (Q_VERDICT + N_VERDICT_LISTS) * 8
+
+# Records inside the variable arrays, in words
+CPU_ALLOC_CUR = 10
+CPU_ALLOC_NR = 11
+CPU_RET_NR = 12
+CPU_ALLOC = 13
+CPU_RET = CPU_ALLOC + bits.SWAP_BATCH
+CPU_FAULT = CPU_RET + bits.SWAP_BATCH
+"""A fault halted between its two halves, 8 words."""
+FAULT_FRAME = 0
+"""Head frame of the folio it read, plus 1; 0 if there is no such fault."""
+FAULT_PROC = 1
+FAULT_VMA = 2
+FAULT_PAGE = 3
+FAULT_WRITE = 4
+FAULT_ORDER = 5
+FAULT_PTE = 6
+FAULT_MIXED = 7
+CPU_SLOT = CPU_FAULT + 8
+"""Answer of a request that bypasses the allocation cache."""
+CPU_WORDS = CPU_SLOT + 1
+
+PROC_USED = 0
+PROC_CPU = 1
+PROC_MAJFLT = 2
+PROC_PTE = 3
+PROC_PMD = 4
+PROC_DRAWS = 5
+PROC_SWAPENTS = 6
+PROC_ANONPAGES = 7
+PROC_RAND = 8
+PROC_WORDS = PROC_RAND + 32
+
+VMA_FLAGS = 0
+VMA_START = 1
+VMA_PAGES = 2
+VMA_PTE = 3
+VMA_PMD = 4
+VMA_RA_PAGE = 5
+VMA_RA_WIN = 6
+VMA_RA_HITS = 7
+VMA_WORDS = 8
+
+ZSPAGE_NEXT = 0
+ZSPAGE_PREV = 1
+ZSPAGE_INFO = 2
+ZSPAGE_WORDS = 3
+ZGROUPS = 12
+"""Fullness groups of a size class (mm/zsmalloc.c, spec 08 §8.3)."""
+
+VERDICT_FOLIO = 0
+VERDICT_CHARGE = 1
+VERDICT_SWAP = 2
+
+SMALL_CONTENT = 0xFFFF
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """How large the arrays of one device are.
+
+    Parameters
+    ----------
+    slots : int
+        Swap slots (pages) of the zram device, header included.
+    ptes : int
+        PTEs of one process.
+    pmds : int
+        2 MiB ranges of one process.
+    frames : int
+        Page frames.
+    procs, vmas, cpus : int
+        Processes, regions per process, CPUs.
+    contents, content_map : int
+        Entries of the content table and of the (pattern, page) to content map.
+    zspages : int
+        Zspages the pool may hold; 0 if every page stored is same-filled.
+    zclasses : int
+        zsmalloc size classes; 0 exactly if `zspages` is 0.
+    swap_cache : bool
+        Whether folios can stay in the swap cache after an operation (fork, readahead, write errors).
+    verify : bool
+        Whether the device keeps what every page should hold, so that reads can be checked.
+    """
+
+    slots: int
+    ptes: int
+    pmds: int
+    frames: int
+    procs: int = 1
+    vmas: int = 1
+    cpus: int = 1
+    contents: int = 2
+    content_map: int = 1
+    zspages: int = 0
+    zclasses: int = 0
+    swap_cache: bool = True
+    verify: bool = True
+
+    def fields(self) -> dict[str, int]:
+        """Header fields that hold sizes."""
+        clusters = -(-self.slots // bits.CLUSTER_SLOTS)
+        return {
+            "n_cpus": self.cpus,
+            "n_procs": self.procs,
+            "n_vmas": self.vmas,
+            "n_ptes": self.ptes * self.procs,
+            "n_pmds": self.pmds * self.procs,
+            "n_frames": self.frames,
+            "n_expect": self.ptes * self.procs if self.verify else 0,
+            "n_slots": self.slots,
+            "n_clusters": clusters,
+            "n_contents": self.contents,
+            "n_content_map": self.content_map,
+            "n_cache": self.slots if self.swap_cache else 0,
+            "n_zhandles": self.slots if self.zspages else 0,
+            "n_zspages": self.zspages,
+            "n_zclasses": self.zclasses,
+        }
+
+
+def offsets(sizes: Sizes) -> tuple[dict[str, int], int]:
+    """Place the arrays of a device.
+
+    Returns
+    -------
+    dict of str to int
+        Offsets by header field, in elements of the array (words or bytes) from the device's start.
+    int
+        Length of the device in bytes, a multiple of ``HEADER_BYTES``.
+    """
+    n = sizes.fields()
+    arrays = {
+        "o_cpu": (4, n["n_cpus"] * CPU_WORDS),
+        "o_proc": (4, n["n_procs"] * PROC_WORDS),
+        "o_vma": (4, n["n_procs"] * n["n_vmas"] * VMA_WORDS),
+        "o_pmd": (1, n["n_pmds"]),
+        "o_cluster": (4, n["n_clusters"]),
+        "o_cluster_next": (4, n["n_clusters"]),
+        "o_cluster_prev": (4, n["n_clusters"]),
+        "o_zeromap": (1, -(-n["n_slots"] // 32) * 4),
+        "o_map": (1, -(-n["n_slots"] // bits.CLUSTER_SLOTS) * bits.CLUSTER_SLOTS),
+        "o_stored": (4, n["n_slots"]),
+        "o_cache": (4, n["n_cache"]),
+        "o_pte": (4, n["n_ptes"]),
+        "o_expect": (4, n["n_expect"]),
+        "o_frame": (4, n["n_frames"]),
+        "o_content": (4, n["n_frames"]),
+        "o_mapcount": (1, -(-n["n_frames"] // 4) * 4),
+        "o_content_bytes": (4, n["n_contents"]),
+        "o_content_map": (4, n["n_content_map"]),
+        "o_zhandle": (4, n["n_zhandles"]),
+        "o_zspage": (4, n["n_zspages"] * ZSPAGE_WORDS),
+        "o_zgroup": (4, n["n_zclasses"] * ZGROUPS),
+        "o_zclass": (4, n["n_zclasses"]),
+        "o_zraw": (1, 4097 if n["n_zclasses"] else 0),
+    }
+    at = FIXED_BYTES
+    placed = {}
+    for name, (width, length) in arrays.items():
+        at = -(-at // 64) * 64
+        placed[name] = at // width
+        at += width * length
+    return placed, -(-at // HEADER_BYTES) * HEADER_BYTES
+
+
+def exact_view(block: npt.NDArray[np.uint8]) -> Any:
+    """View of one device whose aliases have the block's true length: a wild index raises IndexError.
+
+    Interpreted runs and the tests use it; compiled code reads the same memory through `HEADER`.
+    """
+    n = block.nbytes
+    formats = [*_FORMATS[:-3], ("u4", (n // 4,)), ("u1", (n,)), ("u8", (n // 8,))]
+    exact = np.dtype({"names": _NAMES, "formats": formats, "offsets": _FIELD_OFFSETS, "itemsize": n})
+    return block.view(exact).view(np.recarray)[0]

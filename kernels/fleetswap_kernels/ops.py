@@ -1,0 +1,49 @@
+"""Operation codes of a program: what scripts and generators are made of.
+
+A program is a uint32 array of shape (n, 8): code, process, then six arguments.
+"""
+
+OP_WORDS = 8
+
+PROC = 1
+"""Create a process."""
+MAP = 2
+"""Region, pages, first virtual page, flags, first PTE and first 2 MiB range within the process."""
+TOUCH = 3
+"""Region, first page, pages, mode, content map entry, 1 if the entry advances with the page else 0."""
+PAGEOUT = 4
+"""Region, first page, pages."""
+DONTNEED = 5
+"""Region, first page, pages."""
+ADVISE = 6
+"""Region, flags to clear, flags to set."""
+UNMAP = 7
+"""Region."""
+EXIT = 8
+FORK = 9
+"""Child process."""
+CPU = 10
+"""CPU."""
+THP = 11
+"""Masks of the orders set to always, madvise, inherit; the global setting."""
+SRAND = 12
+"""Seed of glibc's rand()."""
+RANDOM = 13
+"""Region, pages per step, steps, 1 to discard the pages first, content map entry, its advance."""
+FAULT_BEGIN = 14
+"""Region, page, write: a swap-in halted after its read."""
+FAULT_END = 15
+"""Region, page, write: the rest of it, on the same CPU."""
+ZSWAP = 16
+"""zswap is enabled once: large swap-in is off for good."""
+VERDICT = 17
+"""Which request times 10 plus order, number of answers, answers as bits (low half, high half)."""
+
+READ = 0
+WRITE = 1
+POKE = 2
+"""Touch modes; a poke is a write fault that changes nothing."""
+
+EAGAIN = 11
+EFAULT = 14
+EINVAL = 22

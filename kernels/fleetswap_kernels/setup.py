@@ -1,0 +1,41 @@
+"""A device just after swapon: lists, frames, pool, empty processes (spec 01 §1.7)."""
+
+import numpy as np
+
+from .access import set_byte, set_word
+from .bits import MAP_BAD
+from .clusters import clusters_setup
+from .jit import device
+from .layout import PROC_PMD, PROC_PTE
+from .physical import frames_setup
+from .region import proc_at
+from .zram import zram_write
+from .zsmalloc import pool_setup
+
+
+@device
+def setup_device(dev, header_content):
+    """Bring a zeroed device, whose sizes and policy stand in its header, to the state after swapon.
+
+    Parameters
+    ----------
+    header_content : int64
+        Content of the swap header page, which mkswap wrote to slot 0; 0 if zram is not to count it.
+    """
+    slots = np.int64(dev.n_slots)
+    clusters_setup(dev)
+    frames_setup(dev)
+    pool_setup(dev)
+    set_byte(dev, dev.o_map, MAP_BAD)
+    dev.pages = np.uint32(slots - 1)
+    dev.nr_swap_pages = np.uint32(slots - 1)
+    dev.lowest_bit = np.uint32(1)
+    dev.highest_bit = np.uint32(slots - 1)
+    dev.cache_enabled = np.uint32(1)
+    procs = np.int64(dev.n_procs)
+    for p in range(procs):
+        o = proc_at(dev, p)
+        set_word(dev, o + PROC_PTE, p * (np.int64(dev.n_ptes) // procs))
+        set_word(dev, o + PROC_PMD, p * (np.int64(dev.n_pmds) // procs))
+    if header_content != 0:
+        zram_write(dev, np.int64(0), header_content)

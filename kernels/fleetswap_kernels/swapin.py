@@ -1,0 +1,164 @@
+"""Direct swap-in: choice of the order, read, mapping (spec 05 §5.2-5.4; mm/memory.c do_swap_page)."""
+
+import numpy as np
+
+from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any, words_differ
+from .bits import (
+    CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
+)  # fmt: skip
+from .content import read_stored, slot_content, zeromap_bits, zeromap_mixed
+from .counters import (
+    NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
+)  # fmt: skip
+from .folio import count_mthp, folio_free, folio_new
+from .jit import device
+from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
+from .policy import allowed_orders, block_start
+from .region import account, pte_at
+from .release import drop_pins, free_swap_slot, range_free
+from .slot_cache import verdict
+
+
+@device
+def swapin_order(dev, o_vma, page, pte):
+    """Order of the folio a fault on a swap entry with count 1 brings in (alloc_swap_folio, spec 05 §5.3)."""
+    if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
+        return np.int64(0)
+    orders = allowed_orders(dev, o_vma) & FAULT_ORDERS
+    slot = pte & PTE_PAYLOAD
+    differing = (word(dev, o_vma + VMA_START) + page) ^ slot
+    order = np.int64(8)
+    while order >= 2:
+        if orders >> order & 1 and differing & ((1 << order) - 1) == 0:
+            first = block_start(dev, o_vma, page, order)
+            if first >= 0 and block_ok(dev, pte_at(dev, o_vma, first), pte - (page - first), np.int64(1) << order):
+                break
+        order -= 1
+    # From the winner downwards: allocate and charge; a refusal is not counted anywhere (6.14 counts it).
+    while order >= 2:
+        if orders >> order & 1 and verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
+            return order
+        order -= 1
+    return np.int64(0)
+
+
+@device
+def block_ok(dev, o_pte, first, n):
+    """Whether `n` PTEs are one batch from `first` on, with a uniform zeromap and no slot in the swap cache."""
+    if words_differ(dev, o_pte, n, first):
+        return False
+    slot = first & PTE_PAYLOAD
+    if dev.zeromap_check and zeromap_mixed(dev, slot, n):
+        return False
+    return words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040 == 0
+
+
+@device
+def swapin_read(dev, head, slot, order):
+    """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
+    n = np.int64(1) << order
+    zeros = zeromap_bits(dev, slot, n)
+    if zeros == n:
+        fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
+        count(dev, SWPIN_ZERO, n)
+        return 0
+    if zeros > 0:
+        if zeromap_bits(dev, slot, 1):
+            count(dev, WARN_MIXED_ZEROMAP, 1)
+            return 1
+        count(dev, SILENT_MIXED_ZEROMAP, 1)
+    read_stored(dev, head, slot, n)
+    count(dev, PSWPIN, n)
+    return 0
+
+
+@device
+def swapin_begin(dev, o_vma, page, pte):
+    """First half of a direct swap-in: allocate, pin the slots, read.
+
+    Returns
+    -------
+    int64, int64, int64
+        Head frame, order, 1 if the folio is not up to date. A head of -1 means that another fault holds the slots
+        (swapcache_prepare failed); -2 that the device is out of frames (error word set).
+    """
+    order = swapin_order(dev, o_vma, page, pte)
+    n = np.int64(1) << order
+    slot = (pte & PTE_PAYLOAD) >> order << order
+    if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
+        return np.int64(-1), order, 0
+    head = folio_new(dev, order)
+    if head < 0:
+        return np.int64(-2), order, 0
+    mixed = swapin_read(dev, head, slot, order)
+    count(dev, PGMAJFAULT, 1)
+    return head, order, mixed
+
+
+@device
+def pin_slots(dev, slot, n):
+    """Set HAS_CACHE on `n` slots (swapcache_prepare)."""
+    for i in range(n):
+        o = dev.o_map + slot + i
+        set_byte(dev, o, byte(dev, o) | HAS_CACHE)
+
+
+@device
+def release_read_slots(dev, slot, n):
+    """Drop the PTE counts of `n` slots just read, then their pins (swap_free_nr, swapcache_clear, spec 05 §5.2)."""
+    if n >= 4 and dev.cache_active == 0:
+        o = (dev.o_map + slot) >> 2
+        if words_any(dev, o, n >> 2) & 0x3F3F3F3F == 0x01010101:
+            # All counts are 1. Freed one by one these slots would move their cluster exactly as together.
+            range_free(dev, slot, n)
+            return
+    for i in range(n):
+        o = dev.o_map + slot + i
+        left = (byte(dev, o) & MAP_COUNT) - 1
+        if left == 0:
+            set_byte(dev, o, HAS_CACHE)
+            free_swap_slot(dev, slot + i)
+        else:
+            set_byte(dev, o, left)
+
+
+@device
+def swapin_map(dev, p, o_vma, page, head, order, slot, write):
+    """Last half of a direct swap-in: map the whole folio exclusively and release its slots."""
+    n = np.int64(1) << order
+    first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
+    flags = PTE_PRESENT | PTE_EXCLUSIVE
+    if write:
+        flags |= PTE_DIRTY
+    count_words(dev, pte_at(dev, o_vma, first), n, flags | head)
+    fill_bytes(dev, dev.o_mapcount + head, n, 1)
+    account(dev, p, n, -n)
+    count_mthp(dev, order, NR_ANON, 1)
+    count(dev, PAGE_EVENTS, n)
+    release_read_slots(dev, slot, n)
+
+
+@device
+def still_mapped_there(dev, o_vma, page, pte, order):
+    """Re-check under the page-table lock: the faulting PTE and, for a large folio, its whole batch are unchanged."""
+    first = page - (page + word(dev, o_vma + VMA_START) & ((np.int64(1) << order) - 1))
+    if word(dev, pte_at(dev, o_vma, page)) != pte:
+        return False
+    return not words_differ(dev, pte_at(dev, o_vma, first), np.int64(1) << order, pte - (page - first))
+
+
+@device
+def count_stale(dev, head, slot, n):
+    """Count pages about to be mapped although their slots hold something else by now."""
+    for i in range(n):
+        if word(dev, dev.o_content + head + i) != slot_content(dev, slot + i):
+            count(dev, STALE_READS, 1)
+
+
+@device
+def swapin_abandon(dev, head, order, slot, pinned):
+    """Drop a folio that was read but cannot be mapped."""
+    count_mthp(dev, order, NR_ANON, 1)
+    folio_free(dev, head, order)
+    if pinned:
+        drop_pins(dev, slot, np.int64(1) << order)
