@@ -16,8 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from numba.core import types
+from numba.extending import overload
 from platformdirs import user_cache_path
+
+from .layout import exact_view
+from .link_only import LinkOnlyCompiler
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
@@ -42,7 +47,9 @@ def cache_dir() -> Path:
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark scalar device logic (CPU, CUDA and interpreted)."""
     # No reference counting: device functions see records only, never a NumPy array they could own.
-    return _one_version(numba.njit(_nrt=False, **_OPTIONS)(function))
+    return _one_version(numba.njit(
+        _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LinkOnlyCompiler, **_OPTIONS
+    )(function))
 
 
 def _one_version(dispatcher: Any) -> Any:
@@ -65,6 +72,23 @@ def widen(argument: Any) -> Any:
     """The Numba type a device function takes an argument of this type as."""
     plain = types.unliteral(argument)
     return types.int64 if isinstance(plain, types.Boolean | types.Integer) else plain
+
+
+def device_at(arena: Any, base: Any, d: int) -> Any:
+    """The device `d` of an arena: what differs between compiled and interpreted runs.
+
+    Interpreted, the aliases of a device have its exact length, so that a wild index is an error.
+    """
+    first = int(base[d])
+    return exact_view(arena[first : int(base[d + 1])].view(np.uint8))
+
+
+@overload(device_at)
+def _device_at_compiled(arena: Any, base: Any, d: int) -> Any:
+    def record(arena: Any, base: Any, d: int) -> Any:
+        return arena[base[d]]
+
+    return record
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
