@@ -1,0 +1,1 @@
+"""A fleet over many shards and many machines: plan, worker, ledger, backends, merge."""
