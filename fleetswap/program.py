@@ -9,9 +9,9 @@ import numpy.typing as npt
 from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Blueprint
 from fleetswap_kernels.layout import VERDICT_CHARGE, VERDICT_FOLIO, VERDICT_SWAP, Sizes
-from fleetswap_kernels.lz4 import page_sizes
 from fleetswap_kernels.size_classes import size_classes
 
+from .codec import stored_bytes
 from .patterns import FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
 from .script import PAGE_BYTES, SIZES_KB, Config, Op, Script
 
@@ -106,7 +106,7 @@ class _Contents:
         constant = pattern.kind in (ZERO, FILL)
         self.used[pattern] = max(self.used.get(pattern, 0), 1 if constant else pages)
 
-    def build(self, slots: int) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], int]:
+    def build(self, slots: int, algorithm: str) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], int]:
         """Stored sizes by content, contents by map entry, and the content of the swap header page."""
         self.entries: dict[Pattern, tuple[int, int]] = {}
         codes = []
@@ -121,9 +121,9 @@ class _Contents:
         sizes = np.zeros(len(unique) + 2, dtype=np.uint32)
         for first in range(0, len(unique), 4096):
             part = unique[first : first + 4096]
-            sizes[1 + first : 1 + first + len(part)] = page_sizes(pages_bytes(part))
+            sizes[1 + first : 1 + first + len(part)] = stored_bytes(pages_bytes(part), algorithm)
         header = len(unique) + 1
-        sizes[header] = page_sizes(swap_header_page(slots)[None, :])[0]
+        sizes[header] = stored_bytes(swap_header_page(slots)[None, :], algorithm)[0]
         return sizes, (inverse[1:] + 1).astype(np.uint32), header
 
 
@@ -164,7 +164,7 @@ def compile_script(script: Script) -> Compiled:
     for op in script.ops:
         _note_contents(op, regions, contents)
     slots = script.config.zram_bytes // PAGE_BYTES
-    content_bytes, content_map, header = contents.build(slots)
+    content_bytes, content_map, header = contents.build(slots, script.config.algorithm)
 
     rows: list[tuple[int, ...]] = []
     steps: list[Step] = []

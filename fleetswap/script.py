@@ -7,12 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .codec import ALGORITHMS
 from .patterns import Pattern, parse_pattern
 
 SIZES_KB = (16, 32, 64, 128, 256, 512, 1024, 2048)
 """Folio sizes of anonymous memory, KiB."""
 SETTINGS = ("always", "madvise", "inherit", "never")
-ALGORITHMS = ("lz4", "zstd", "lzo-rle", "lzo", "lz4hc")
 KERNELS = ("6.12", "v7")
 ADVICE = ("hugepage", "nohugepage", "none")
 MAX_PAGES = 32768

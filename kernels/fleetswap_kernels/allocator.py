@@ -22,7 +22,7 @@ def reclaim_full_cluster(dev):
         return
     list_remove(dev, LIST_FULL, c)
     list_append(dev, LIST_FULL, c)
-    if np.int64(dev.n_cache) == 0:
+    if dev.swap_cache_pages == 0:
         return
     slot = c * CLUSTER_SLOTS
     end = min(np.int64(dev.n_slots), slot + CLUSTER_SLOTS)
@@ -63,8 +63,8 @@ def window_ok(dev, slot, n):
             return True
     elif byte(dev, o) == 0:
         return True
-    # Without a swap cache a slot that is only cached sits in a per-CPU cache and can never be dropped.
-    if np.int64(dev.n_cache) == 0 or not vm_swap_full(dev):
+    # With an empty swap cache such a slot sits in a per-CPU cache, from which nothing can be taken.
+    if dev.swap_cache_pages == 0 or not vm_swap_full(dev):
         return False
     for i in range(n):
         if byte(dev, o + i) & ~HAS_CACHE:

@@ -90,7 +90,7 @@ def folio_unmap(dev, frame, n):
 @device
 def cache_lookup(dev, slot):
     """Head frame of the swap-cache folio that holds a slot, or -1 (filemap_get_folio on the swap address space)."""
-    if np.int64(dev.n_cache) == 0 or byte(dev, dev.o_map + slot) & HAS_CACHE == 0:
+    if dev.swap_cache_pages == 0 or byte(dev, dev.o_map + slot) & HAS_CACHE == 0:
         return np.int64(-1)
     return word(dev, dev.o_cache + slot) - 1
 
@@ -109,6 +109,7 @@ def cache_enter(dev, head, slot, n):
     if np.int64(dev.n_cache) == 0:
         fail(dev, NO_SWAP_CACHE, slot)
         return
+    dev.swap_cache_pages = np.uint32(np.int64(dev.swap_cache_pages) + n)
     fill_words(dev, dev.o_cache + slot, n, head + 1)
 
 
@@ -119,7 +120,9 @@ def cache_leave(dev, head):
     info = word(dev, o)
     order = (info >> FRAME_ORDER_SHIFT) & 15
     slot = info & PTE_PAYLOAD
-    fill_words(dev, dev.o_cache + slot, np.int64(1) << order, 0)
+    n = np.int64(1) << order
+    dev.swap_cache_pages = np.uint32(np.int64(dev.swap_cache_pages) - n)
+    fill_words(dev, dev.o_cache + slot, n, 0)
     flags = info & ~PTE_PAYLOAD & ~FRAME_CACHED
     if order == 0:
         # The bit means "partially mapped" for a large folio and must stay there.

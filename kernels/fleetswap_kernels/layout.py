@@ -29,6 +29,7 @@ SCALARS = (
     # swap device (spec 01 §1.5)
     "pages", "inuse", "nr_swap_pages", "lowest_bit", "highest_bit", "cache_enabled", "cache_active",
     "reclaim_pending", "frames_free", "zspage_unused",
+    "swap_cache_pages",
     # policy
     "thp_always", "thp_madvise", "thp_inherit", "thp_global", "page_cluster", "zswap_ever", "zap_single",
     "zeromap_check", "pin_swapin", "mem_limit_pages", "verdicts", "random_philox", "seed_lo", "seed_hi", "device_id",

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .access import byte, set_byte, set_word, word
-from .bits import KIND_SHIFT, MAX_ORDER, PMD_HUGE, PMD_TABLE, PRESENT, PTE_PAYLOAD, VMA_USED
+from .bits import FRAME_DIRTY, KIND_SHIFT, MAX_ORDER, PMD_HUGE, PMD_TABLE, PRESENT, PTE_DIRTY, PTE_PAYLOAD, VMA_USED
 from .jit import device
 from .layout import (
     PROC_ANONPAGES, PROC_SWAPENTS, PROC_USED, PROC_WORDS, VMA_FLAGS, VMA_PAGES, VMA_PMD, VMA_PTE, VMA_START, VMA_WORDS,
@@ -90,10 +90,19 @@ def any_maps_huge(dev, vpn, head, order):
 
 @device
 def pmd_split(dev, o_vma, page):
-    """Replace a PMD mapping of a folio by 512 PTEs, which the device keeps at all times anyway."""
+    """Replace a PMD mapping by 512 PTEs, which the device keeps at all times anyway.
+
+    A dirty PMD makes the folio dirty (mm/huge_memory.c __split_huge_pmd_locked).
+    """
     o = pmd_at(dev, o_vma, page)
-    if byte(dev, o) > PMD_TABLE:
+    state = byte(dev, o)
+    if state > PMD_TABLE:
         set_byte(dev, o, PMD_TABLE)
+    if state == PMD_HUGE:
+        pte = word(dev, pte_at(dev, o_vma, page))
+        if pte & PTE_DIRTY:
+            o_head = dev.o_frame + (pte & PTE_PAYLOAD) // PMD_PAGES * PMD_PAGES
+            set_word(dev, o_head, word(dev, o_head) | FRAME_DIRTY)
 
 
 @device

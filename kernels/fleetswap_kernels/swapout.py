@@ -166,31 +166,60 @@ def likely_shared(dev, vpn, head, order):
 
 
 @device
-def madvise_pageout(dev, p, o_vma, page, pages):
-    """MADV_PAGEOUT of a range of a region (madvise_cold_or_pageout_pte_range, spec 03 §3.4)."""
+def split_partial(dev, o_vma, page, end):
+    """Split the large folios of a range that are not mapped completely in it; those likely shared stay."""
     start = word(dev, o_vma + VMA_START)
-    end = page + pages
     o_first = pte_at(dev, o_vma, np.int64(0))
     while page < end:
         pte = word(dev, o_first + page)
-        if pte >> KIND_SHIFT != PRESENT:
-            page += 1
-            continue
-        frame = pte & PTE_PAYLOAD
-        order = frame_order(dev, frame)
-        n = np.int64(1) << order
-        head = frame >> order << order
         run = np.int64(1)
-        if order > 0:
-            limit = min(pmd_end(dev, o_vma, page, end) - page, n - (frame - head))
-            run = present_run(dev, o_first + page, limit, pte)
-        if run < n:
-            vpn = start + page - (frame - head)
-            if likely_shared(dev, vpn, head, order):
-                page += run
-            else:
-                split_folio(dev, vpn, head, order, 0)
-            continue
-        if folio_mapped(dev, head, order) == n:
-            reclaim_folio(dev, p, o_vma, page, head, order)
+        if pte >> KIND_SHIFT == PRESENT:
+            frame = pte & PTE_PAYLOAD
+            order = frame_order(dev, frame)
+            if order > 0:
+                head = frame >> order << order
+                n = np.int64(1) << order
+                run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)
+                vpn = start + page - (frame - head)
+                if run < n and not likely_shared(dev, vpn, head, order):
+                    split_folio(dev, vpn, head, order, 0)
         page += run
+
+
+@device
+def reclaim_range(dev, p, o_vma, page, end):
+    """Reclaim the folios of a range that only this process maps, each page once, in ascending order."""
+    o_first = pte_at(dev, o_vma, np.int64(0))
+    while page < end:
+        pte = word(dev, o_first + page)
+        run = np.int64(1)
+        if pte >> KIND_SHIFT == PRESENT:
+            frame = pte & PTE_PAYLOAD
+            order = frame_order(dev, frame)
+            head = frame >> order << order
+            n = np.int64(1) << order
+            if order > 0:
+                run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)
+            if run < n:
+                split_partial(dev, o_vma, page, page + run)
+                if frame_order(dev, frame) != order or word(dev, o_first + page) != pte:
+                    run = np.int64(0)
+            elif folio_mapped(dev, head, order) == n:
+                reclaim_folio(dev, p, o_vma, page, head, order)
+        page += run
+
+
+@device
+def madvise_pageout(dev, p, o_vma, page, pages):
+    """MADV_PAGEOUT of a range of a region (madvise_cold_or_pageout_pte_range, spec 03 §3.4).
+
+    The kernel walks every 2 MiB range to its end, splitting folios, before it reclaims what it found. That order can
+    only be seen when a folio in the swap cache is split, which may free slots.
+    """
+    end = page + pages
+    while page < end:
+        stop = pmd_end(dev, o_vma, page, end)
+        if dev.swap_cache_pages != 0:
+            split_partial(dev, o_vma, page, stop)
+        reclaim_range(dev, p, o_vma, page, stop)
+        page = stop

@@ -12,7 +12,7 @@ from .folio import folio_unmap
 from .jit import device
 from .layout import PROC_USED, VMA_FLAGS, VMA_PAGES, VMA_PMD, VMA_START
 from .physical import frame_order
-from .region import PMD_PAGES, account, pmd_at, pmd_end, present_run, proc_at, pte_at, vma_at
+from .region import PMD_PAGES, account, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
 from .release import folio_release, zap_entries
 
 
@@ -36,8 +36,10 @@ def zap_pages(dev, p, o_vma, page, pages):
         stop = pmd_end(dev, o_vma, page, end)
         o_pmd = pmd_at(dev, o_vma, page)
         if byte(dev, o_pmd) > PMD_TABLE:
-            whole = (start + page) % PMD_PAGES == 0 and stop - page == PMD_PAGES
-            set_byte(dev, o_pmd, PMD_NONE if whole else PMD_TABLE)
+            if (start + page) % PMD_PAGES == 0 and stop - page == PMD_PAGES:
+                set_byte(dev, o_pmd, PMD_NONE)
+            else:
+                pmd_split(dev, o_vma, page)
         while page < stop:
             pte = word(dev, o_first + page)
             kind = pte >> KIND_SHIFT
