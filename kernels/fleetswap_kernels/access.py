@@ -61,24 +61,30 @@ def counter_value(dev, counter):
 
 @device
 def fill_words(dev, o, n, value):
-    """Store `value` in `n` words from `o`."""
+    """Store `value` in `n` words from `o`, at least one.
+
+    The first store stands alone: single pages are the common case, and a loop has a costly entry.
+    """
     v = np.uint32(value)
-    for i in range(n):
+    dev.w[np.uint32(o)] = v
+    for i in range(1, n):
         dev.w[np.uint32(o + i)] = v
 
 
 @device
 def fill_bytes(dev, o, n, value):
-    """Store `value` in `n` bytes from `o`."""
+    """Store `value` in `n` bytes from `o`, at least one."""
     v = np.uint8(value)
-    for i in range(n):
+    dev.by[np.uint32(o)] = v
+    for i in range(1, n):
         dev.by[np.uint32(o + i)] = v
 
 
 @device
 def count_words(dev, o, n, first):
-    """Store first, first + 1, ... in `n` words from `o`."""
-    for i in range(n):
+    """Store first, first + 1, ... in `n` words from `o`, at least one."""
+    dev.w[np.uint32(o)] = np.uint32(first)
+    for i in range(1, n):
         dev.w[np.uint32(o + i)] = np.uint32(first + i)
 
 
@@ -96,6 +102,19 @@ def words_differ(dev, o, n, first):
     for i in range(n):
         diff |= dev.w[np.uint32(o + i)] ^ np.uint32(first + i)
     return diff != np.uint32(0)
+
+
+@device
+def bytes_any(dev, o, n):
+    """Whether one of `n` bytes from `o` is not zero; `n` is 1 or a power of two from 4 on, `o` a multiple of it."""
+    if n < 8:
+        if n == 4:
+            return dev.w[np.uint32(o >> 2)] != np.uint32(0)
+        return dev.by[np.uint32(o)] != np.uint8(0)
+    for i in range(n >> 3):
+        if dev.q[np.uint32((o >> 3) + i)] != np.uint64(0):
+            return True
+    return False
 
 
 @device

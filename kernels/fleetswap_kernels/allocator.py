@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, fail, fill_bytes, set_word, word, words_any
+from .access import byte, bytes_any, fail, fill_bytes, set_word, word
 from .bits import (
     CLUSTER_COUNT, CLUSTER_SLOTS, FLAG_FRAG, HAS_CACHE, LIST_FRAG, LIST_FREE, LIST_FULL, LIST_NONFULL, MAX_ORDER,
     NIL, SWAP_BATCH,
@@ -58,10 +58,7 @@ def reclaim_window(dev, slot, n):
 def window_ok(dev, slot, n):
     """Whether `n` slots may be handed out together (spec 02 §2.3; cluster_scan_range)."""
     o = dev.o_map + slot
-    if n >= 4:
-        if words_any(dev, o >> 2, n >> 2) == 0:
-            return True
-    elif byte(dev, o) == 0:
+    if not bytes_any(dev, o, n):
         return True
     # With an empty swap cache such a slot sits in a per-CPU cache, from which nothing can be taken.
     if dev.swap_cache_pages == 0 or not vm_swap_full(dev):

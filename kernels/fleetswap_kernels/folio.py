@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, count, fail, fill_bytes, fill_words, set_byte, set_word, word
+from .access import byte, count, fail, fill_words, set_byte, set_word, word
 from .bits import (
     FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, FRAME_PARTIAL, HAS_CACHE, MAX_ORDER, PTE_PAYLOAD,
 )  # fmt: skip
@@ -51,7 +51,6 @@ def folio_free(dev, head, order):
     count_mthp(dev, order, NR_ANON, -1)
     if order > 0 and word(dev, dev.o_frame + head) & FRAME_PARTIAL:
         count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, -1)
-    fill_bytes(dev, dev.o_mapcount + head, np.int64(1) << order, 0)
     frames_give(dev, head, order)
 
 

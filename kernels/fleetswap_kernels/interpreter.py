@@ -112,7 +112,7 @@ def discard_pages(dev, p, o_vma, page, pages):
     """MADV_DONTNEED."""
     if zap_pages(dev, p, o_vma, page, pages):
         release_zapped(dev, o_vma, page, pages)
-    if dev.n_expect:
+    if dev.n_expect and pages > 0:
         fill_words(dev, np.int64(dev.o_expect) + word(dev, o_vma + VMA_PTE) + page, pages, 0)
 
 

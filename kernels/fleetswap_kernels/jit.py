@@ -22,7 +22,7 @@ from numba.extending import overload
 from platformdirs import user_cache_path
 
 from .layout import exact_view
-from .link_only import LinkOnlyCompiler
+from .link_only import LinkOnlyCompiler, WholeProgramCompiler
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
@@ -96,6 +96,6 @@ def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     previous = numba.config.CACHE_DIR
     numba.config.CACHE_DIR = str(cache_dir())
     try:
-        return numba.njit(cache=True, **_OPTIONS)(function)  # type: ignore[no-any-return]
+        return numba.njit(cache=True, pipeline_class=WholeProgramCompiler, **_OPTIONS)(function)  # type: ignore[no-any-return]
     finally:
         numba.config.CACHE_DIR = previous

@@ -25,6 +25,31 @@ class _LinkOnlyLibrary(JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
 
+class _WholeProgramLibrary(JITCodeLibrary):  # type: ignore[misc]
+    """An entry point with everything it calls, optimised as one program."""
+
+    def add_llvm_module(self, ll_module: Any) -> None:
+        super().add_llvm_module(ll_module)
+        self._own = {f.name for f in self._final_module.functions if not f.is_declaration}
+
+    def _optimize_final_module(self) -> None:
+        # A function nobody else can call may be inlined into its only caller whatever its size.
+        for function in self._final_module.functions:
+            if not function.is_declaration and function.name not in self._own:
+                function.linkage = "internal"
+        super()._optimize_final_module()
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _WholeProgramLowering(typed_passes.NativeLowering):  # type: ignore[misc]
+    _name = "fleetswap_whole_program_lowering"
+
+    def run_pass(self, state: Any) -> bool:
+        state.library = _WholeProgramLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library.enable_object_caching()
+        return bool(super().run_pass(state))
+
+
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LinkOnlyLowering(typed_passes.NativeLowering):  # type: ignore[misc]
     _name = "fleetswap_link_only_lowering"
@@ -41,20 +66,32 @@ class _LinkOnlyLowering(typed_passes.NativeLowering):  # type: ignore[misc]
         return True
 
 
+def _pipeline(state: Any, lowering: type) -> list[Any]:
+    """Numba's nopython pipeline with another lowering pass."""
+    passes = compiler.PassManager(lowering.__name__)
+    builder = compiler.DefaultPassBuilder
+    for part in (
+        builder.define_untyped_pipeline(state),
+        builder.define_typed_pipeline(state),
+        builder.define_nopython_lowering_pipeline(state),
+    ):
+        for one, description in part.passes:
+            passes.add_pass(lowering if one is typed_passes.NativeLowering else one, description)
+    passes.finalize()
+    return [passes]
+
+
 class LinkOnlyCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Numba's nopython pipeline with the last step replaced."""
+    """Compiles a device function."""
 
     def define_pipelines(self) -> list[Any]:
         """Pass managers to try."""
-        pm = compiler.PassManager("fleetswap_link_only")
-        for part in (
-            compiler.DefaultPassBuilder.define_untyped_pipeline(self.state),
-            compiler.DefaultPassBuilder.define_typed_pipeline(self.state),
-            compiler.DefaultPassBuilder.define_nopython_lowering_pipeline(self.state),
-        ):
-            for passed, description in part.passes:
-                if passed is typed_passes.NativeLowering:
-                    passed = _LinkOnlyLowering
-                pm.add_pass(passed, description)
-        pm.finalize()
-        return [pm]
+        return _pipeline(self.state, _LinkOnlyLowering)
+
+
+class WholeProgramCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Compiles an entry point."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Pass managers to try."""
+        return _pipeline(self.state, _WholeProgramLowering)

@@ -24,8 +24,12 @@ def setup_device(dev, header_content):
     """
     slots = np.int64(dev.n_slots)
     clusters_setup(dev)
-    frames_setup(dev)
     pool_setup(dev)
+    # The first frame lends its content word; frames_setup comes after.
+    if header_content != 0:
+        set_word(dev, dev.o_content, header_content)
+        zram_write(dev, np.int64(0), np.int64(dev.o_content), np.int64(1))
+    frames_setup(dev)
     set_byte(dev, dev.o_map, MAP_BAD)
     dev.pages = np.uint32(slots - 1)
     dev.nr_swap_pages = np.uint32(slots - 1)
@@ -37,5 +41,3 @@ def setup_device(dev, header_content):
         o = proc_at(dev, p)
         set_word(dev, o + PROC_PTE, p * (np.int64(dev.n_ptes) // procs))
         set_word(dev, o + PROC_PMD, p * (np.int64(dev.n_pmds) // procs))
-    if header_content != 0:
-        zram_write(dev, np.int64(0), header_content)

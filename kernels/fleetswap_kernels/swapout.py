@@ -48,15 +48,11 @@ def write_out(dev, head, order, slot):
         zeromap_set(dev, slot, n)
         count(dev, SWPOUT_ZERO, n)
         return 1
-    zeromap_clear(dev, slot, n)
     if order == MAX_ORDER:
         count(dev, THP_SWPOUT, 1)
     count_mthp(dev, order, SWPOUT, 1)
     count(dev, PSWPOUT, n)
-    for i in range(n):
-        if not zram_write(dev, slot + i, word(dev, dev.o_content + head + i)):
-            return 0
-    return 1
+    return zram_write(dev, slot, dev.o_content + head, n)
 
 
 @device
@@ -109,6 +105,8 @@ def swap_out(dev, p, o_pte, head, order):
             o = dev.o_map + slot + i
             set_byte(dev, o, byte(dev, o) + 1)
         if dirty or info & FRAME_DIRTY:
+            # Bits of a slot that was free are clear already.
+            zeromap_clear(dev, slot, n)
             written = write_out(dev, head, order, slot)
             if not written:
                 mark_dirty(dev, head)

@@ -16,17 +16,8 @@ HUGE_BYTES = 4096
 
 
 @device
-def zram_free(dev, slot):
-    """Drop what a slot stores; an empty slot stores nothing (zram_free_page)."""
-    content = word(dev, dev.o_stored + slot)
-    if content == CONTENT_NONE:
-        return
-    set_word(dev, dev.o_stored + slot, CONTENT_NONE)
-    size = word(dev, dev.o_content_bytes + content)
-    count(dev, PAGES_STORED, -1)
-    if size == 0:
-        count(dev, SAME_PAGES, -1)
-        return
+def drop_object(dev, slot, size):
+    """Free the compressed object of a slot."""
     if size == HUGE_BYTES:
         count(dev, HUGE_PAGES, -1)
     count(dev, COMPR_DATA_SIZE, -size)
@@ -34,37 +25,74 @@ def zram_free(dev, slot):
 
 
 @device
-def zram_write(dev, slot, content):
-    """Store a page; 1 on success, 0 if the pool limit refuses it (zram_write_page).
+def store_object(dev, slot, size):
+    """Store a compressed object in a slot in place of what is there; 1 on success, 0 if the pool limit refuses it.
 
     The new object exists before the old one is freed, which the peak of the pool and the limit both see.
     """
-    size = word(dev, dev.o_content_bytes + content)
-    if size == 0:
-        zram_free(dev, slot)
-        count(dev, SAME_PAGES, 1)
-    else:
-        z = zs_malloc(dev, size)
-        note_pool_peak(dev)
-        limit = np.int64(dev.mem_limit_pages)
-        if limit != 0 and counter_value(dev, POOL_PAGES) > limit:
-            zs_free(dev, z)
-            count(dev, FAILED_WRITES, 1)
-            return 0
-        zram_free(dev, slot)
-        if size == HUGE_BYTES:
-            count(dev, HUGE_PAGES, 1)
-            count(dev, HUGE_PAGES_SINCE, 1)
-        count(dev, COMPR_DATA_SIZE, size)
-        set_word(dev, dev.o_zhandle + slot, z)
-    count(dev, PAGES_STORED, 1)
-    set_word(dev, dev.o_stored + slot, content)
+    z = zs_malloc(dev, size)
+    note_pool_peak(dev)
+    limit = np.int64(dev.mem_limit_pages)
+    if limit != 0 and counter_value(dev, POOL_PAGES) > limit:
+        zs_free(dev, z)
+        count(dev, FAILED_WRITES, 1)
+        return 0
+    zram_free(dev, slot, np.int64(1))
+    if size == HUGE_BYTES:
+        count(dev, HUGE_PAGES, 1)
+        count(dev, HUGE_PAGES_SINCE, 1)
+    count(dev, COMPR_DATA_SIZE, size)
+    set_word(dev, dev.o_zhandle + slot, z)
     return 1
+
+
+@device
+def zram_free(dev, slot, n):
+    """Drop what `n` slots store; an empty slot stores nothing (zram_free_page)."""
+    stored = np.int64(0)
+    same = np.int64(0)
+    for i in range(slot, slot + n):
+        content = word(dev, dev.o_stored + i)
+        if content == CONTENT_NONE:
+            continue
+        set_word(dev, dev.o_stored + i, CONTENT_NONE)
+        stored += 1
+        size = word(dev, dev.o_content_bytes + content)
+        if size == 0:
+            same += 1
+        else:
+            drop_object(dev, i, size)
+    count(dev, PAGES_STORED, -stored)
+    count(dev, SAME_PAGES, -same)
+
+
+@device
+def zram_write(dev, slot, o_content, n):
+    """Store `n` pages, whose contents stand from word `o_content` on; 0 if one is refused (zram_write_page).
+
+    The pages before a refused one stay stored, those after it are not tried.
+    """
+    stored = np.int64(0)
+    same = np.int64(0)
+    while stored < n:
+        content = word(dev, o_content + stored)
+        size = word(dev, dev.o_content_bytes + content)
+        at = slot + stored
+        if size == 0:
+            if word(dev, dev.o_stored + at) != CONTENT_NONE:
+                zram_free(dev, at, np.int64(1))
+            same += 1
+        elif not store_object(dev, at, size):
+            break
+        set_word(dev, dev.o_stored + at, content)
+        stored += 1
+    count(dev, PAGES_STORED, stored)
+    count(dev, SAME_PAGES, same)
+    return 1 if stored == n else 0
 
 
 @device
 def zram_notify_free(dev, slot, n):
     """The swap layer frees `n` slots: counted whether or not zram stores them."""
     count(dev, NOTIFY_FREE, n)
-    for i in range(n):
-        zram_free(dev, slot + i)
+    zram_free(dev, slot, n)
