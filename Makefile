@@ -3,7 +3,7 @@
 
 PYTHON ?= python3
 RUN_ARGS ?=
-PYTEST_ARGS ?= -n auto --dist worksteal
+PYTEST_ARGS ?= --numprocesses auto --maxprocesses 8 --dist worksteal
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -27,7 +27,7 @@ check: $(VENV)/.installed-test
 bench: $(VENV)/.installed-test
 	$(BIN)/fleetswap bench
 
-# Compiling for CUDA needs no GPU, but about 300 MB of NVIDIA's wheels.
+# Compiling for CUDA needs no GPU, but about 320 MB of wheels.
 cuda: $(VENV)/.installed-cuda
 
 cuda-check: cuda $(VENV)/.installed-test
@@ -38,8 +38,8 @@ clean:
 	find cluster fleetswap kernels tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	    echo "fleetswap needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1 || echo missing)." >&2; \
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2> /dev/null || { \
+	    echo "fleetswap needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) -V 2> /dev/null || echo missing)." >&2; \
 	    echo "Name another interpreter: make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@echo "Making a virtual environment in $(VENV)"
 	@# Some systems ship pip, but not the ensurepip that a new environment is filled from.
@@ -60,6 +60,6 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	@touch $@ $(VENV)/.installed-run
 
 $(VENV)/.installed-cuda: pyproject.toml | $(BIN)/python
-	@echo "Installing the CUDA 13 compiler wheels into $(VENV) (about 300 MB to fetch, once)"
+	@echo "Installing the CUDA 13 compiler wheels into $(VENV) (about 320 MB to fetch, once)"
 	@$(PIP) --editable '.[cuda13]'
 	@touch $@

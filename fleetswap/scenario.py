@@ -1,0 +1,125 @@
+"""Scenarios: named workloads with parameters, checked once and resolved before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import json
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from .script import KERNELS, MAX_CPUS, SIZES_KB
+from .workload.allocator_test import MIB_PAGES, AllocatorTest
+
+BUILT_IN = ("allocator-test",)
+POLICIES = ("off", "on")
+"""Large swap-in off and on: a run compares both, on the same devices and random numbers."""
+
+
+class ScenarioError(ValueError):
+    """A scenario cannot be run; the message names scenario, key, bad value and an allowed one."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A resolved scenario.
+
+    Parameters
+    ----------
+    name : str
+    test : AllocatorTest
+        The workload; its `large_swapin` is set by the policy.
+    devices : int
+        Devices of the fleet.
+    """
+
+    name: str
+    test: AllocatorTest
+    devices: int
+
+    def policy(self, name: str) -> AllocatorTest:
+        """The workload under one policy of `POLICIES`."""
+        return replace(self.test, large_swapin=name == "on")
+
+    def resolved(self) -> dict[str, Any]:
+        """Every parameter, defaults included; what a policy decides is left out."""
+        test = asdict(self.test)
+        del test["large_swapin"]
+        return {"scenario": self.name, "devices": self.devices, "policies": list(POLICIES), **test}
+
+    def digest(self) -> str:
+        """Hash of the resolved scenario."""
+        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+
+
+def load_scenario(name: str, devices: int, seed: int, settings: tuple[str, ...]) -> Scenario:
+    """Resolve a built-in scenario with ``KEY=VALUE`` settings.
+
+    Raises
+    ------
+    ScenarioError
+        With every problem found, one line.
+    """
+    if name not in BUILT_IN:
+        raise ScenarioError(f"unknown scenario {name!r}; built in are {', '.join(BUILT_IN)}")
+    if devices < 1:
+        raise ScenarioError(f"devices: {devices} is not possible; allowed are 1 and more")
+    if not 0 <= seed < 1 << 63:
+        raise ScenarioError(f"seed: {seed} is out of range; allowed are 0 to {(1 << 63) - 1}")
+    problems = []
+    values: dict[str, Any] = {"seed": seed}
+    for setting in settings:
+        try:
+            key, value = _setting(setting)
+            values[key] = value
+        except ValueError as error:
+            problems.append(str(error))
+    test = replace(AllocatorTest(), **values)
+    problems += _problems(test)
+    if problems:
+        raise ScenarioError(f"{name}: " + "; ".join(problems))
+    return Scenario(name, test, devices)
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    known = {f.name: f.type for f in fields(AllocatorTest) if f.name not in ("seed", "large_swapin")}
+    if not equals:
+        raise ValueError(f"bad setting {text!r}; expected KEY=VALUE")
+    if key not in known:
+        near = difflib.get_close_matches(key, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise ValueError(f"unknown key {key!r}; {hint}")
+    if known[key] == "bool":
+        if value not in ("true", "false"):
+            raise ValueError(f"{key}: bad value {value!r}; allowed are true, false")
+        return key, value == "true"
+    if known[key] == "int":
+        if not value.isdigit():
+            raise ValueError(f"{key}: bad value {value!r}; expected a number")
+        return key, int(value)
+    return key, value
+
+
+def _problems(test: AllocatorTest) -> list[str]:
+    """What is wrong with the parameters of a test."""
+    found = []
+
+    def check(key: str, good: bool, allowed: str) -> None:
+        if not good:
+            found.append(f"{key}: {getattr(test, key)!r} is not possible; allowed are {allowed}")
+
+    check("region_mib", 1 <= test.region_mib <= 128, "1 to 128")
+    check("small_region_mib", 1 <= test.small_region_mib <= 128, "1 to 128")
+    check("zram_mib", 1 <= test.zram_mib <= 65536, "1 to 65536")
+    check("folio_kib", test.folio_kib in SIZES_KB[:-1], ", ".join(map(str, SIZES_KB[:-1])))
+    check("swapin_mib", 0 <= test.swapin_mib <= 4096, "0 to 4096")
+    check("dontneed_mib", 0 <= test.dontneed_mib <= 4096, "0 to 4096")
+    check("small_swapin_mib", 0 <= test.small_swapin_mib <= 4096, "0 to 4096")
+    check("iterations", 1 <= test.iterations <= 10_000, "1 to 10000")
+    check("cpus", 1 <= test.cpus <= MAX_CPUS, f"1 to {MAX_CPUS}")
+    check("kernel", test.kernel in KERNELS, ", ".join(KERNELS))
+    check("random", test.random in ("philox", "glibc"), "philox, glibc")
+    if 1 <= test.region_mib and test.folio_kib in SIZES_KB:
+        check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")
+    return found

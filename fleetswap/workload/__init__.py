@@ -1,0 +1,1 @@
+"""Generators of operations: what the devices of a fleet do."""

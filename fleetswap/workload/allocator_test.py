@@ -1,0 +1,151 @@
+"""The allocator test of the patch, thp_swap_allocator_test, as a program for one device or a fleet.
+
+It fills a region, swaps it out, and then, each iteration, touches random places, discards and rewrites random blocks
+and swaps everything out again (tools/testing/selftests/mm of the kernel; figures: notes of the patch posting).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+from fleetswap_kernels.arena import Blueprint
+
+from ..program import compile_script
+from ..script import PAGE_BYTES, parse_script
+
+MIB_PAGES = (1 << 20) // PAGE_BYTES
+
+
+@dataclass(frozen=True)
+class AllocatorTest:
+    """Parameters of the test; the defaults are those of the posting.
+
+    Parameters
+    ----------
+    region_mib : int
+        Region with large folios (60).
+    small_region_mib : int
+        Region without, used if `small_folios` (4).
+    zram_mib : int
+        Size of the zram device (64).
+    folio_kib : int
+        The one enabled folio size (64).
+    swapin_mib : int
+        How much is touched at random, every iteration (16).
+    dontneed_mib : int
+        How much is discarded and rewritten at random, in folio-sized blocks (16).
+    small_swapin_mib : int
+        How much of the small region is touched, every iteration (1).
+    aligned : bool
+        Touch whole folios (option -a of the test).
+    small_folios : bool
+        Swap out the small region as well (option -s).
+    iterations : int
+        Iterations after the warm-up (17).
+    cpus : int
+        CPUs of the device; the test runs on CPU 0.
+    kernel : str
+        Preset of rules, "6.12" or "v7" (spec 07).
+    large_swapin : bool
+        Whether large folios are swapped in as a whole.
+    random : str
+        "philox": every device has its own numbers, from the seed. "glibc": all draw like an unseeded C program.
+    seed : int
+        Seed of the fleet.
+    """
+
+    region_mib: int = 60
+    small_region_mib: int = 4
+    zram_mib: int = 64
+    folio_kib: int = 64
+    swapin_mib: int = 16
+    dontneed_mib: int = 16
+    small_swapin_mib: int = 1
+    aligned: bool = False
+    small_folios: bool = False
+    iterations: int = 17
+    cpus: int = 1
+    kernel: str = "6.12"
+    large_swapin: bool = True
+    random: str = "philox"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A workload ready for an arena.
+
+    Parameters
+    ----------
+    blueprint : Blueprint
+    program : uint32 array of shape (n, 8)
+    marks : tuple of int
+        Program positions: start, end of the warm-up, end of every iteration. The exit of the process follows.
+    folio_order : int
+        Order of the enabled folio size.
+    pages : int
+        Pages of all regions.
+    """
+
+    blueprint: Blueprint
+    program: npt.NDArray[np.uint32]
+    marks: tuple[int, ...]
+    folio_order: int
+    pages: int
+
+
+def script_text(test: AllocatorTest) -> str:
+    """The test as a replay script, a dump after the warm-up and after every iteration."""
+    folio_pages = test.folio_kib * 1024 // PAGE_BYTES
+    step = folio_pages if test.aligned else 1
+    lines = [
+        f"cfg cpus {test.cpus}",
+        f"cfg thp {test.folio_kib}=always",
+        "cfg page_cluster 0",
+        f"cfg swapin {'large' if test.large_swapin else 'small'}",
+        f"cfg kernel {test.kernel}",
+        f"cfg zram {test.zram_mib}M lz4",
+        f"map A {test.region_mib * MIB_PAGES} 9 hugepage",
+    ]
+    out = [f"pageout A 0 {test.region_mib * MIB_PAGES}"]
+    if test.small_folios:
+        lines.append(f"map B {test.small_region_mib * MIB_PAGES} 9 nohugepage")
+        out.append(f"pageout B 0 {test.small_region_mib * MIB_PAGES}")
+    lines += [f"write A 0 {test.region_mib * MIB_PAGES} fill:0x11", out[0]]
+    if test.small_folios:
+        lines += [f"write B 0 {test.small_region_mib * MIB_PAGES} fill:0x11", out[1]]
+    lines.append("dump warmup")
+    for i in range(test.iterations):
+        lines.append(f"randwrite A {step} {test.swapin_mib * MIB_PAGES // step} fill:0x11")
+        lines.append(f"randdontneed A {folio_pages} {test.dontneed_mib * MIB_PAGES // folio_pages} fill:0x11")
+        if test.small_folios:
+            lines.append(f"randwrite B 1 {test.small_swapin_mib * MIB_PAGES} fill:0x11")
+        lines += [*out, f"dump iter{i + 1}"]
+    lines.append("exit")
+    return "\n".join(lines) + "\n"
+
+
+def plan(test: AllocatorTest) -> Plan:
+    """Lay out the test for a fleet: no page is compressible and nothing stays in the swap cache."""
+    compiled = compile_script(parse_script(script_text(test), "allocator-test"))
+    pages = test.region_mib * MIB_PAGES + test.small_folios * test.small_region_mib * MIB_PAGES
+    sizes = replace(
+        compiled.blueprint.sizes,
+        # Blocks are discarded whole, so a folio is never partially mapped and no frame is held in vain.
+        frames=-(-pages // 1024) * 1024,
+        contents=3,
+        zspages=0,
+        zclasses=0,
+        swap_cache=False,
+        verify=False,
+    )
+    policy = dict(compiled.blueprint.policy)
+    policy["random_philox"] = int(test.random == "philox")
+    policy["seed_lo"] = test.seed & 0xFFFFFFFF
+    policy["seed_hi"] = test.seed >> 32
+    blueprint = Blueprint(sizes, policy, np.zeros(3, np.uint32), compiled.blueprint.content_map)
+    dumps = [step.first for step in compiled.steps if step.op.name == "dump"]
+    order = (test.folio_kib * 1024 // PAGE_BYTES).bit_length() - 1
+    return Plan(blueprint, compiled.program, (0, *dumps), order, pages)
