@@ -24,7 +24,7 @@ check: $(VENV)/.installed-test
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.installed-test
+bench: $(VENV)/.installed-run
 	$(BIN)/fleetswap bench
 
 # Compiling for CUDA needs no GPU, but about 320 MB of wheels.

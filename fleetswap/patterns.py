@@ -49,6 +49,7 @@ _SEED_SHIFT = 24
 _MIX_SEED = 0x2545F4914F6CDD1D
 _M32 = 0xFFFFFFFF
 _M64 = 0xFFFFFFFFFFFFFFFF
+_M64_DIGITS = 20
 
 _WORDS = (
     *("swap ", "folio ", "page ", "android ", "memory ", "the ", "of ", "and "),
@@ -115,7 +116,7 @@ def parse_pattern(text: str) -> Pattern:
     name, _, digits = text.partition(":")
     if name not in _KINDS:
         raise ValueError(f"pattern {text!r}: unknown kind {name!r}; allowed: {_FORMS}")
-    number = _number(digits) if digits else 0
+    number = c_number(digits) if digits else 0
     if number is None:
         raise ValueError(f"pattern {text!r}: {digits!r} is not a number; allowed: {_FORMS}")
     kind = _KINDS[name]
@@ -124,7 +125,7 @@ def parse_pattern(text: str) -> Pattern:
     return Pattern(kind, number & (0xFF if kind == FILL else _M32))
 
 
-def _number(digits: str) -> int | None:
+def c_number(digits: str) -> int | None:
     """Value of ``strtoul(digits, NULL, 0)``, or None where C would not read the whole text."""
     match = _NUMBER.fullmatch(digits)
     if match is None:
@@ -133,6 +134,8 @@ def _number(digits: str) -> int | None:
         magnitude = int(match["hex"], 16)
     elif match["octal"]:
         magnitude = int(match["octal"], 8)
+    elif len(match["decimal"]) > _M64_DIGITS:
+        magnitude = _M64 + 1
     else:
         magnitude = int(match["decimal"])
     if magnitude > _M64:

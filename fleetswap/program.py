@@ -46,7 +46,7 @@ class Step:
     first, end : int
         Its operations in the program.
     processes : dict of str to (int, tuple of Region)
-        Live processes after it: their number and regions, in the order in which they came to be.
+        Live processes after it, in the order in which they came to be: their number, and their regions by index.
     """
 
     op: Op
@@ -142,6 +142,9 @@ class _Space:
         self.regions[name] = Region(name, index, pages, start, pte, pmd)
         return self.regions[name]
 
+    def in_order(self) -> tuple[Region, ...]:
+        return tuple(sorted(self.regions.values(), key=lambda region: region.index))
+
 
 def _ranges(region: Region) -> int:
     return (region.start + region.pages - 1) // PMD_PAGES - region.start // PMD_PAGES + 1
@@ -187,7 +190,7 @@ def compile_script(script: Script) -> Compiled:
         most["ptes"] = max([most["ptes"], *(-(-(r.pte + r.pages) // 16) * 16 for r in every)])
         most["pmds"] = max([most["pmds"], *(r.pmd + _ranges(r) for r in every)])
         most["pages"] = max(most["pages"], sum(r.pages for r in every))
-        alive = {name: (number, tuple(spaces[name].regions.values())) for name, number in numbers.items()}
+        alive = {name: (number, spaces[name].in_order()) for name, number in numbers.items()}
         steps.append(Step(op, first, len(rows), alive))
 
     program = np.zeros((max(1, len(rows)), ops.OP_WORDS), dtype=np.uint32)
@@ -199,8 +202,9 @@ def compile_script(script: Script) -> Compiled:
         slots=slots,
         ptes=most["ptes"],
         pmds=most["pmds"],
-        # One live folio of every order per block and process, swap-cache leftovers, and room for compaction.
-        frames=most["pages"] * (1 + len(orders)) + slots + 1024,
+        # One live folio of every order per block and process, swap-cache leftovers, and room for compaction; at most
+        # what a PTE can name.
+        frames=min(most["pages"] * (1 + len(orders)) + slots + 1024, bits.FRAME_NIL),
         procs=most["procs"],
         vmas=most["vmas"],
         cpus=script.config.cpus,

@@ -8,6 +8,7 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from .errors import InputError
 from .script import KERNELS, MAX_CPUS, SIZES_KB
 from .workload.allocator_test import MIB_PAGES, AllocatorTest
 
@@ -16,7 +17,7 @@ POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
 
 
-class ScenarioError(ValueError):
+class ScenarioError(InputError):
     """A scenario cannot be run; the message names scenario, key, bad value and an allowed one."""
 
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from .arguments import read_choice, read_number, read_size
 from .codec import ALGORITHMS
+from .errors import InputError
 from .patterns import Pattern, parse_pattern
 
 SIZES_KB = (16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -21,16 +23,46 @@ MAX_REGIONS = 24
 MAX_PROCESSES = 62
 """Live processes: more could refer to a swap entry more often than a swap_map byte counts."""
 MAX_CPUS = 64
+MIN_SLOTS = 10
+"""The smallest swap area mkswap makes."""
 MAX_SLOTS = 1 << 24
 PAGE_BYTES = 4096
+MAX_LIMIT_BYTES = 8 << 40
 MAX_WORDS = 63
 
+_CFG = {
+    "cpus": "NUMBER",
+    "thp": "SIZEKB=SETTING ...",
+    "page_cluster": "NUMBER",
+    "swapin": "large|small",
+    "zram": "SIZE ALGORITHM [mem_limit=SIZE]",
+    "kernel": "|".join(KERNELS),
+    "swapcache_prepare": "on|off",
+}
+_ZRAM_FORM = f"cfg zram {_CFG['zram']}"
+_NO_PROCESS = ("dump", "summary", "thp", "zswap", "verdict")
+"""Operations that no process executes."""
 
-class ScriptError(ValueError):
-    """A script cannot be used; the message names file, line, bad value and an allowed one."""
+
+class ScriptError(InputError):
+    """A script cannot be used; the message names file, line, bad value and an allowed one.
+
+    Parameters
+    ----------
+    path : str
+    line : int
+        From 1; 0 if no line is to blame.
+    message : str
+    """
 
     def __init__(self, path: str, line: int, message: str) -> None:
-        super().__init__(f"{path}:{line}: {message}" if line else f"{path}: {message}")
+        super().__init__(path, line, message)
+        self.path = path
+        self.line = line
+        self.message = message
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.message}" if self.line else f"{self.path}: {self.message}"
 
 
 @dataclass
@@ -91,20 +123,6 @@ class Script:
     lines: tuple[str, ...]
 
 
-def parse_size(text: str) -> int:
-    """Bytes of a size such as ``64M`` or ``1600K``.
-
-    Raises
-    ------
-    ValueError
-        If it is not a number with an optional suffix K, M or G.
-    """
-    match = re.fullmatch(r"(0[xX][0-9a-fA-F]+|[0-9]+)([kKmMgG]?)", text)
-    if not match:
-        raise ValueError(f"bad size {text!r}; expected a number with an optional K, M or G, such as 64M")
-    return int(match[1], 0) << {"": 0, "k": 10, "m": 20, "g": 30}[match[2].lower()]
-
-
 def load_script(path: str | Path) -> Script:
     """Read and check a script.
 
@@ -114,11 +132,14 @@ def load_script(path: str | Path) -> Script:
         If it cannot be read or contains an error.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        data = Path(path).read_bytes()
     except OSError as error:
         raise ScriptError(str(path), 0, f"cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ScriptError(str(path), 0, "is not a text file") from None
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise ScriptError(str(path), line, f"byte {data[error.start]:#x} is not UTF-8 text") from None
     return parse_script(text, str(path))
 
 
@@ -129,81 +150,71 @@ def parse_script(text: str, path: str = "script") -> Script:
     ------
     ScriptError
     """
-    parser = _Parser(path)
-    lines = text.splitlines()
-    for number, line in enumerate(lines, 1):
-        words = line.split("#", 1)[0].split()
+    parser = _Parser()
+    # Lines and words end where the replayer's do: splitlines() and split() know many more separators.
+    lines = text.removesuffix("\n").split("\n")
+    for at, line in enumerate(lines, 1):
+        words = re.findall(r"[^ \t\r]+", line.split("#", 1)[0])
         if words:
             try:
-                parser.line(number, words)
+                parser.line(at, words)
             except ValueError as error:
-                if isinstance(error, ScriptError):
-                    raise
-                raise ScriptError(path, number, str(error)) from None
-    if not parser.config.zram_bytes:
-        raise ScriptError(path, 0, "has no `cfg zram SIZE ALGORITHM` line")
+                raise ScriptError(path, at, str(error)) from None
+    if "zram" not in parser.given:
+        raise ScriptError(path, len(lines), f"the script ends without a line `{_ZRAM_FORM}`")
     return Script(path, parser.config, tuple(parser.ops), tuple(lines))
-
-
-def _number(word: str, what: str, least: int = 0, most: int = (1 << 32) - 1) -> int:
-    try:
-        value = int(word, 0)
-    except ValueError:
-        raise ValueError(f"bad {what} {word!r}; expected a number from {least} to {most}") from None
-    if not least <= value <= most:
-        raise ValueError(f"{what} {value} is out of range; allowed are {least} to {most}")
-    return value
-
-
-def _choice(word: str, what: str, allowed: tuple[str, ...]) -> str:
-    if word not in allowed:
-        raise ValueError(f"bad {what} {word!r}; allowed are {', '.join(allowed)}")
-    return word
 
 
 def _thp(words: list[str]) -> dict[int, str]:
     sizes: dict[int, str] = {}
     for word in words:
         size, _, setting = word.partition("=")
-        if not size.isdigit() or int(size) not in SIZES_KB:
-            raise ValueError(f"bad folio size {size!r} in {word!r}; allowed are {', '.join(map(str, SIZES_KB))} (KiB)")
-        sizes[int(size)] = _choice(setting, f"setting of {size} KiB folios", SETTINGS)
+        known = {str(kb): kb for kb in SIZES_KB}
+        if size not in known:
+            raise ValueError(f"bad folio size {size!r} in {word!r}; allowed are {', '.join(known)} (KiB)")
+        sizes[known[size]] = read_choice(setting, f"setting of {size} KiB folios", SETTINGS)
     return sizes
 
 
 class _Parser:
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self) -> None:
         self.config = Config()
+        self.given: set[str] = set()
         self.ops: list[Op] = []
         self.regions: dict[str, dict[str, int]] = {}
+        self.cpu: dict[str, int] = {}
         self.halted: set[str] = set()
 
-    def line(self, number: int, words: list[str]) -> None:
+    def line(self, at: int, words: list[str]) -> None:
         if words[0] == "cfg":
             if self.ops:
                 raise ValueError("cfg lines must come before the first operation")
             self._need(words, 3, "cfg KEY VALUE ...", MAX_WORDS)
-            self._cfg(words[1], words[2:])
+            self._cfg(words[1], words)
             return
         process = "0"
         if words[0].startswith("@"):
             process, words = words[0][1:], words[1:]
             if not process or not words:
-                raise ValueError("expected @PROCESS OPERATION ...")
+                raise ValueError("expected `@PROCESS OPERATION ...`")
         reader: Callable[[int, str, list[str]], Op] | None = getattr(self, f"_op_{words[0]}", None)
         if reader is None:
             known = ", ".join(sorted(n[4:] for n in dir(self) if n.startswith("_op_")))
             raise ValueError(f"unknown operation {words[0]!r}; known are {known}")
-        if words[0] not in ("dump", "summary", "thp", "zswap", "verdict"):
+        if "zram" not in self.given:
+            raise ValueError(f"operation {words[0]!r} before a line `{_ZRAM_FORM}`")
+        if words[0] not in _NO_PROCESS:
+            if process in self.halted and words[0] != "fault_end":
+                raise ValueError(f"process {process} is halted in a fault; only its `fault_end` can follow")
             self._process(process)
-        self.ops.append(reader(number, process, words))
+        self.ops.append(reader(at, process, words))
 
-    def _process(self, name: str) -> None:
+    def _process(self, name: str, cpu: int = 0) -> None:
         if name not in self.regions:
             if len(self.regions) == MAX_PROCESSES:
                 raise ValueError(f"too many processes; at most {MAX_PROCESSES} can be alive")
             self.regions[name] = {}
+            self.cpu[name] = cpu
 
     @staticmethod
     def _need(words: list[str], least: int, form: str, most: int = 0) -> None:
@@ -219,44 +230,49 @@ class _Parser:
 
     def _range(self, process: str, words: list[str]) -> tuple[int, int]:
         pages = self._region(process, words[1])
-        page = _number(words[2], "page")
-        count = _number(words[3], "page count")
+        page = read_number(words[2], "page")
+        count = read_number(words[3], "page count")
         if page + count > pages:
-            raise ValueError(f"pages {page} to {page + count - 1} are outside region {words[1]!r} of {pages} pages")
+            which = f"pages {page} to {page + count - 1} are" if count > 1 else f"page {page} is"
+            raise ValueError(f"{which} outside region {words[1]!r} of {pages} pages")
         return page, count
 
-    def _cfg(self, key: str, values: list[str]) -> None:
+    def _cfg(self, key: str, words: list[str]) -> None:
         config = self.config
+        value = words[2]
+        read_choice(key, "cfg key", tuple(_CFG))
+        if key in self.given:
+            raise ValueError(f"a second `cfg {key}`; each can be given once")
+        self.given.add(key)
+        least, most = {"thp": (3, MAX_WORDS), "zram": (4, 5)}.get(key, (3, 3))
+        self._need(words, least, f"cfg {key} {_CFG[key]}", most)
         if key == "cpus":
-            config.cpus = _number(values[0], "number of CPUs", 1, MAX_CPUS)
+            config.cpus = read_number(value, "number of CPUs", 1, MAX_CPUS)
         elif key == "thp":
-            config.thp = _thp(values)
+            config.thp = _thp(words[2:])
         elif key == "page_cluster":
-            config.page_cluster = _number(values[0], "page_cluster", 0, 31)
+            config.page_cluster = read_number(value, "page_cluster", 0, 31)
         elif key == "swapin":
-            config.large_swapin = _choice(values[0], "swapin", ("large", "small")) == "large"
+            config.large_swapin = read_choice(value, "swapin", ("large", "small")) == "large"
         elif key == "kernel":
-            config.kernel = _choice(values[0], "kernel", KERNELS)
+            config.kernel = read_choice(value, "kernel", KERNELS)
         elif key == "swapcache_prepare":
-            config.swapcache_prepare = _choice(values[0], "swapcache_prepare", ("on", "off")) == "on"
-        elif key == "zram":
-            self._cfg_zram(values)
+            config.swapcache_prepare = read_choice(value, "swapcache_prepare", ("on", "off")) == "on"
         else:
-            _choice(key, "cfg key", ("cpus", "thp", "page_cluster", "swapin", "zram", "kernel", "swapcache_prepare"))
+            self._cfg_zram(value, words[3:])
 
-    def _cfg_zram(self, values: list[str]) -> None:
-        if self.config.zram_bytes:
-            raise ValueError("a second `cfg zram`; one zram device is modelled")
-        size = parse_size(values[0])
-        slots = -(-size // PAGE_BYTES)
-        if not 10 <= slots <= MAX_SLOTS:
-            raise ValueError(f"zram size {values[0]!r} cannot be; allowed are 40K (10 pages) to {MAX_SLOTS >> 18}G")
-        self.config.zram_bytes = slots * PAGE_BYTES
-        for value in values[1:]:
-            if value.startswith("mem_limit="):
-                self.config.mem_limit_bytes = parse_size(value.removeprefix("mem_limit="))
-            else:
-                self.config.algorithm = _choice(value, "compression algorithm", ALGORITHMS)
+    def _cfg_zram(self, size: str, values: list[str]) -> None:
+        config = self.config
+        config.zram_bytes = read_size(size, "zram size", MIN_SLOTS * PAGE_BYTES, MAX_SLOTS * PAGE_BYTES)
+        # As zram does: PAGE_ALIGN(disksize).
+        config.zram_bytes = -(-config.zram_bytes // PAGE_BYTES) * PAGE_BYTES
+        limits = [value.removeprefix("mem_limit=") for value in values if value.startswith("mem_limit=")]
+        names = [value for value in values if not value.startswith("mem_limit=")]
+        if len(names) != 1:
+            raise ValueError(f"expected `{_ZRAM_FORM}`, got {len(names)} algorithms")
+        config.algorithm = read_choice(names[0], "compression algorithm", ALGORITHMS)
+        if limits:
+            config.mem_limit_bytes = read_size(limits[0], "mem_limit", 0, MAX_LIMIT_BYTES)
 
     def _op_map(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 5, "map REGION PAGES ALIGN hugepage|nohugepage")
@@ -265,10 +281,10 @@ class _Parser:
             raise ValueError(f"process {process} has a region {words[1]!r} already; unmap it first")
         if len(regions) == MAX_REGIONS:
             raise ValueError(f"process {process} has {MAX_REGIONS} regions, the most there can be")
-        pages = _number(words[2], "number of pages", 1, MAX_PAGES)
-        align = _number(words[3], "alignment", 0, 17)
+        pages = read_number(words[2], "number of pages", 1, MAX_PAGES)
+        align = read_number(words[3], "alignment", 0, 17)
         regions[words[1]] = pages
-        return Op(line, process, "map", words[1], (pages, align), text=_choice(words[4], "advice", ADVICE))
+        return Op(line, process, "map", words[1], (pages, align), text=read_choice(words[4], "advice", ADVICE))
 
     def _op_write(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 5, "write REGION PAGE COUNT PATTERN")
@@ -283,7 +299,7 @@ class _Parser:
     def _op_advise(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 3, "advise REGION hugepage|nohugepage|uffd|nouffd")
         self._region(process, words[1])
-        advice = _choice(words[2], "advice", ("hugepage", "nohugepage", "uffd", "nouffd"))
+        advice = read_choice(words[2], "advice", ("hugepage", "nohugepage", "uffd", "nouffd"))
         return Op(line, process, "advise", words[1], text=advice)
 
     def _op_unmap(self, line: int, process: str, words: list[str]) -> Op:
@@ -294,20 +310,23 @@ class _Parser:
 
     def _op_exit(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 1, "exit")
-        del self.regions[process]
+        del self.regions[process], self.cpu[process]
         return Op(line, process, "exit")
 
     def _op_fork(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 2, "fork PROCESS")
         if words[1] in self.regions:
             raise ValueError(f"process {words[1]} exists already; fork needs a new name")
-        self._process(words[1])
+        if words[1].startswith("@"):
+            raise ValueError(f"bad process name {words[1]!r}; fork takes it without the @")
+        self._process(words[1], self.cpu[process])
         self.regions[words[1]] = dict(self.regions[process])
         return Op(line, process, "fork", text=words[1])
 
     def _op_cpu(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 2, "cpu NUMBER")
-        return Op(line, process, "cpu", numbers=(_number(words[1], "CPU", 0, self.config.cpus - 1),))
+        self.cpu[process] = read_number(words[1], "CPU", 0, self.config.cpus - 1)
+        return Op(line, process, "cpu", numbers=(self.cpu[process],))
 
     def _op_thp(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 2, "thp SIZEKB=SETTING ...", MAX_WORDS)
@@ -315,13 +334,13 @@ class _Parser:
 
     def _op_srand(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 2, "srand SEED")
-        return Op(line, process, "srand", numbers=(_number(words[1], "seed"),))
+        return Op(line, process, "srand", numbers=(read_number(words[1], "seed"),))
 
     def _random(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 5, f"{words[0]} REGION ALIGN COUNT PATTERN")
         pages = self._region(process, words[1])
-        align = _number(words[2], "step in pages", 1, pages)
-        count = _number(words[3], "number of steps")
+        align = read_number(words[2], "step in pages", 1, pages)
+        count = read_number(words[3], "number of steps")
         return Op(line, process, words[0], words[1], (align, count), parse_pattern(words[4]))
 
     _op_randwrite = _op_randdontneed = _random
@@ -329,11 +348,20 @@ class _Parser:
     def _op_fault_begin(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 4, "fault_begin REGION PAGE read|write")
         pages = self._region(process, words[1])
-        page = _number(words[2], "page", 0, pages - 1)
-        return Op(line, process, "fault_begin", words[1], (page,), text=_choice(words[3], "access", ("read", "write")))
+        page = read_number(words[2], "page", 0, pages - 1)
+        access = read_choice(words[3], "access", ("read", "write"))
+        # A device keeps one halted fault per CPU.
+        other = next((name for name in self.halted if self.cpu[name] == self.cpu[process]), None)
+        if other is not None:
+            raise ValueError(f"process {other} is halted in a fault on the same CPU {self.cpu[process]}")
+        self.halted.add(process)
+        return Op(line, process, "fault_begin", words[1], (page,), text=access)
 
     def _op_fault_end(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 1, "fault_end")
+        if process not in self.halted:
+            raise ValueError(f"process {process} has no `fault_begin` to end")
+        self.halted.remove(process)
         return Op(line, process, "fault_end")
 
     def _op_zswap(self, line: int, process: str, words: list[str]) -> Op:
@@ -342,8 +370,8 @@ class _Parser:
 
     def _op_verdict(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 4, "verdict folio|charge|swap SIZEKB BITS")
-        _choice(words[1], "request", ("folio", "charge", "swap"))
-        size = _number(words[2], "folio size", 4, 2048)
+        read_choice(words[1], "request", ("folio", "charge", "swap"))
+        size = read_number(words[2], "folio size", 4, 2048)
         if size not in (4, *SIZES_KB):
             raise ValueError(f"bad folio size {size}; allowed are 4, {', '.join(map(str, SIZES_KB))} (KiB)")
         if not re.fullmatch(r"[01]{1,63}", words[3]):

@@ -82,7 +82,7 @@ class Plan:
     blueprint : Blueprint
     program : uint32 array of shape (n, 8)
     marks : tuple of int
-        Program positions: start, end of the warm-up, end of every iteration. The exit of the process follows.
+        Program positions: start, end of the warm-up, end of every iteration.
     folio_order : int
         Order of the enabled folio size.
     pages : int
@@ -107,11 +107,11 @@ def script_text(test: AllocatorTest) -> str:
         f"cfg swapin {'large' if test.large_swapin else 'small'}",
         f"cfg kernel {test.kernel}",
         f"cfg zram {test.zram_mib}M lz4",
-        f"map A {test.region_mib * MIB_PAGES} 9 hugepage",
+        f"map A {test.region_mib * MIB_PAGES} 4 hugepage",
     ]
     out = [f"pageout A 0 {test.region_mib * MIB_PAGES}"]
     if test.small_folios:
-        lines.append(f"map B {test.small_region_mib * MIB_PAGES} 9 nohugepage")
+        lines.append(f"map B {test.small_region_mib * MIB_PAGES} 4 nohugepage")
         out.append(f"pageout B 0 {test.small_region_mib * MIB_PAGES}")
     lines += [f"write A 0 {test.region_mib * MIB_PAGES} fill:0x11", out[0]]
     if test.small_folios:
@@ -123,7 +123,6 @@ def script_text(test: AllocatorTest) -> str:
         if test.small_folios:
             lines.append(f"randwrite B 1 {test.small_swapin_mib * MIB_PAGES} fill:0x11")
         lines += [*out, f"dump iter{i + 1}"]
-    lines.append("exit")
     return "\n".join(lines) + "\n"
 
 

@@ -70,6 +70,22 @@ def window_ok(dev, slot, n):
 
 
 @device
+def skip_used(dev, slot, last, n):
+    """First window from `slot` on whose first byte, or first eight if it has as many, are all zero."""
+    if n < 8:
+        o = np.int64(dev.o_map) + slot
+        while slot <= last and dev.by[np.uint32(o)] != np.uint8(0):
+            slot += n
+            o += n
+    else:
+        o = (np.int64(dev.o_map) + slot) >> 3
+        while slot <= last and dev.q[np.uint32(o)] != np.uint64(0):
+            slot += n
+            o += n >> 3
+    return slot
+
+
+@device
 def scan_cluster(dev, c, start, order):
     """Find and take 2^order slots in a cluster from slot `start` on; the first of them, or 0 (spec 02 §2.2)."""
     n = np.int64(1) << order
@@ -78,6 +94,11 @@ def scan_cluster(dev, c, start, order):
     last = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots)) - n
     slot = start
     while slot <= last:
+        if dev.swap_cache_pages == 0:
+            # Nothing can be dropped: pass quickly over windows that begin with a used slot.
+            slot = skip_used(dev, slot, last, n)
+            if slot > last:
+                break
         if window_ok(dev, slot, n):
             take_slots(dev, c, slot, n, order)
             return slot

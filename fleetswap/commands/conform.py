@@ -1,0 +1,78 @@
+"""`fleetswap conform`: replays scripts and compares them with what a real kernel did."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from ..errors import InputError
+
+if TYPE_CHECKING:
+    from ..conform import Outcome
+
+
+@click.command()
+@click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per CPU]")
+@click.pass_context
+def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs: int | None) -> None:
+    """Replay scripts and compare every recorded dump with the real kernel's.
+
+    PATH is a script NAME.ops, with the recorded dumps NAME.jsonl.gz or NAME.jsonl beside it, or a folder of scripts.
+    The last line says how many match; the exit code is 0 if all do, else 1.
+    """
+    from ..conform import describe, find_scripts, load_case
+    from ..progress import progress
+
+    scripts = find_scripts(paths)
+    for script in scripts:
+        load_case(script)  # Bad input is reported before the first replay, not in the middle.
+    outcomes = []
+    with progress("Replaying", len(scripts)) as advance:
+        for outcome in _outcomes(scripts, jobs or len(os.sched_getaffinity(0))):
+            outcomes.append(outcome)
+            for line in describe(outcome):
+                click.echo(line, err=as_json)
+            advance()
+    matching = sum(not outcome.mismatches for outcome in outcomes)
+    if as_json:
+        results = [
+            {"script": o.script, "match": not o.mismatches, "dumps": o.dumps, "mismatches": list(map(asdict, o.mismatches))}
+            for o in outcomes
+        ]
+        click.echo(json.dumps({"scripts": len(outcomes), "matching": matching, "results": results}))
+    click.echo(f"{matching} of {len(outcomes)} scripts match", err=as_json)
+    context.exit(0 if matching == len(outcomes) else 1)
+
+
+def _outcomes(scripts: list[Path], jobs: int) -> Iterator[Outcome]:
+    """Outcomes in the order of the scripts."""
+    from ..conform import conform as check
+
+    # The first one in this process: with a cold cache it compiles the core, once and for all the others.
+    yield check(scripts[0])
+    rest = scripts[1:]
+    if jobs == 1 or len(rest) < 2:
+        yield from map(check, rest)
+        return
+    context = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(jobs, len(rest)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    try:
+        yield from pool.map(check, rest)
+    except BrokenProcessPool:
+        raise InputError("a process that replayed scripts was killed, perhaps for lack of memory; try --jobs 1") from None
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+        for process in multiprocessing.active_children():
+            process.terminate()

@@ -1,0 +1,71 @@
+"""Tables for people: what a run found, and how it compares with the published tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from .published import PATCH_OFF, PATCH_ON
+from .validate import Check
+
+MIN_WIDTH = 106
+"""Columns that the tables of a run need."""
+TITLES = {"off": "Large swap-in off", "on": "Large swap-in on"}
+
+
+def run_tables(summary: dict[str, Any]) -> list[Table]:
+    """One table per policy: fleet median and 5 %..95 % of every iteration, the patch's own figures beside them."""
+    return [_policy_table(policy, steps, summary["scenario"]["devices"]) for policy, steps in summary["steps"].items()]
+
+
+def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int) -> Table:
+    title = f"{TITLES[policy]}: {devices:,} devices, median and (5 %-95 %); the patch's own figures on the right"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("it", justify="right")
+    for name in ("swpout", "fallback", "fallback %", "major faults"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name in ("swpout", "fallback", "%"):
+        table.add_column(name, justify="right", style="cyan", no_wrap=True)
+    posted = PATCH_ON if policy == "on" else PATCH_OFF
+    for row in steps:
+        cells = [str(row["step"]), _spread(row["swpout"]), _spread(row["swpout_fallback"])]
+        cells += [_spread(row["fallback_permyriad"], 100), _spread(row["pgmajfault"])]
+        if row["step"] <= len(posted):
+            swpout, fallback = posted[row["step"] - 1]
+            cells += [str(swpout), str(fallback), f"{100 * fallback / (swpout + fallback):.2f}"]
+        table.add_row(*cells)
+    return table
+
+
+def _spread(cell: dict[str, int], unit: int = 1) -> str:
+    def show(value: int) -> str:
+        return f"{value / unit:.1f}" if unit > 1 else str(value)
+
+    return f"{show(cell['p50'])} ({show(cell['p5'])}-{show(cell['p95'])})"
+
+
+def check_table(check: Check) -> Table:
+    """Expected beside simulated, iteration by iteration."""
+    table = Table(title=f"{check.name}: {len(check.expected)} iterations from {check.source}", title_justify="left")
+    for name in ("iteration", "swpout", "fallback", "simulated swpout", "fallback", "fallback %", ""):
+        table.add_column(name, justify="right")
+    for i, (want, got) in enumerate(zip(check.expected, check.simulated, strict=True), 1):
+        share = f"{100 * got[1] / max(1, sum(got)):.2f}"
+        mark = "[green]equal" if want == got else "[bold red]differs"
+        table.add_row(str(i), *map(str, want), *map(str, got), share, mark)
+    return table
+
+
+def print_checks(console: Console, checks: list[Check], full: bool) -> None:
+    """Tables of all checks, then a line each."""
+    for check in checks:
+        if full or not check.passed or check.name.startswith("patch"):
+            console.print(check_table(check))
+    for check in checks:
+        verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
+        console.print(f"{verdict}  {check.name}: {len(check.expected)} iterations, exact")
+        for difference in check.differences[:10]:
+            console.print(f"      {difference}")

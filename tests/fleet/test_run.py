@@ -1,0 +1,149 @@
+"""A run: what it writes, that it does not depend on how it was cut, and how it refuses bad input."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner, Result
+from fleetswap.cli import main
+from fleetswap.scenario import load_scenario
+from fleetswap_kernels import counters
+
+SMALL = ("--devices", "9", "--set", "iterations=2", "--set", "region_mib=4", "--set", "zram_mib=5")
+AMOUNTS = ("--set", "swapin_mib=1", "--set", "dontneed_mib=1")
+
+
+def invoke(*arguments: str) -> Result:
+    """Run the command line in this process."""
+    return CliRunner().invoke(main, [*arguments])
+
+
+def run(folder: Path, *arguments: str) -> Path:
+    """Run a small fleet into a folder."""
+    result = invoke("run", *SMALL, *AMOUNTS, "--out", str(folder), *arguments)
+    assert result.exit_code == 0, result.output
+    return folder
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run on one thread and one shard."""
+    return run(tmp_path_factory.mktemp("run") / "one", "--threads", "1", "--shards", "1")
+
+
+@pytest.mark.parametrize(("threads", "shards"), [("2", "1"), ("1", "3"), ("2", "7"), ("3", "9")])
+def test_shards_and_threads_change_no_byte(finished: Path, tmp_path: Path, threads: str, shards: str) -> None:
+    other = run(tmp_path / "other", "--threads", threads, "--shards", shards)
+    for name in ("devices.parquet", "series.parquet", "summary.json"):
+        assert (other / name).read_bytes() == (finished / name).read_bytes(), name
+    assert invoke("digest", str(other)).output == invoke("digest", str(finished)).output
+
+
+def test_another_seed_gives_another_digest(finished: Path, tmp_path: Path) -> None:
+    other = run(tmp_path / "other", "--seed", "1")
+    assert invoke("digest", str(other)).output != invoke("digest", str(finished)).output
+
+
+def test_manifest_explains_the_run(finished: Path) -> None:
+    manifest = json.loads((finished / "manifest.json").read_text())
+    assert manifest["schema_version"] == 1
+    assert manifest["scenario"]["region_mib"] == 4
+    assert manifest["scenario"]["dontneed_mib"] == 1
+    assert manifest["seed"] == 0
+    assert manifest["backend"] == "cpu"
+    assert set(manifest["timings_s"]) == {"compile", "step"}
+    assert [(s["first"], s["end"]) for s in manifest["shards"]] == [(0, 9)]
+    for name, checksum in manifest["files"].items():
+        assert hashlib.sha256((finished / name).read_bytes()).hexdigest() == checksum
+
+
+def test_devices_and_series_agree(finished: Path) -> None:
+    devices = pq.read_table(finished / "devices.parquet").to_pylist()
+    series = pq.read_table(finished / "series.parquet").to_pylist()
+    assert len(devices) == 2 * 9
+    for policy in ("off", "on"):
+        rows = [r for r in devices if r["policy"] == policy]
+        assert [r["device"] for r in rows] == list(range(9))
+        folios = sum(r["swpout_64kB"] for r in rows)
+        stepped = sum(r["total"] for r in series if r["policy"] == policy and r["metric"] == "swpout")
+        # The warm-up, not part of the series, swaps out every folio of the region once.
+        assert folios - stepped == 9 * 4 * 16
+        for row in series:
+            assert row["devices"] == 9 == sum(row["counts"])
+            assert row["total"] == int(np.dot(row["values"], row["counts"]))
+
+
+def test_both_policies_use_the_same_random_numbers(tmp_path: Path) -> None:
+    # Without swap-in nothing depends on the policy: only then must every counter be equal.
+    folder = run(tmp_path / "same", "--set", "swapin_mib=0")
+    table = pq.read_table(folder / "devices.parquet").to_pylist()
+    off = [{k: v for k, v in r.items() if k != "policy"} for r in table if r["policy"] == "off"]
+    on = [{k: v for k, v in r.items() if k != "policy"} for r in table if r["policy"] == "on"]
+    assert off == on
+    assert len({r["notify_free"] for r in off}) > 1, "devices should differ"
+
+
+def test_every_device_draws_its_own_numbers(finished: Path) -> None:
+    rows = [r for r in pq.read_table(finished / "devices.parquet").to_pylist() if r["policy"] == "off"]
+    assert len({tuple(r[name] for name in counters.VMSTAT) for r in rows}) == 9
+
+
+def test_json_goes_to_stdout_and_people_to_stderr(tmp_path: Path) -> None:
+    result = invoke("run", *SMALL, *AMOUNTS, "--out", str(tmp_path / "r"), "--json")
+    summary = json.loads(result.stdout)
+    assert summary["run_directory"] == str(tmp_path / "r")
+    assert len(summary["steps"]["on"]) == 2
+    assert "kernels ready" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "allocator"), "allocator-test"),
+        (("run", "--set", "zram_mb=3"), "did you mean zram_mib?"),
+        (("run", "--set", "zram_mib=x"), "zram_mib"),
+        (("run", "--set", "zram_mib"), "KEY=VALUE"),
+        (("run", "--set", "folio_kib=8"), "16, 32, 64"),
+        (("run", "--set", "aligned=yes"), "true, false"),
+        (("run", "--devices", "0"), "devices"),
+        (("run", "--seed", "-1"), "seed"),
+        (("run", "--backend", "cuda"), "cuda"),
+        (("run", "--threads", "0"), "0"),
+        (("digest", "nowhere"), "nowhere"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_2(arguments: tuple[str, ...], message: str) -> None:
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_an_existing_folder_is_not_touched(finished: Path) -> None:
+    before = (finished / "manifest.json").read_bytes()
+    result = invoke("run", *SMALL, "--out", str(finished))
+    assert result.exit_code == 2
+    assert "exists already" in result.stderr
+    assert (finished / "manifest.json").read_bytes() == before
+
+
+def test_digest_notices_a_changed_file(finished: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for path in finished.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    text = (copy / "summary.json").read_text()
+    (copy / "summary.json").write_text(text.replace('"p50"', '"p51"', 1))
+    result = invoke("digest", str(copy))
+    assert result.exit_code == 2
+    assert "summary.json" in result.stderr
+
+
+def test_problems_are_reported_together() -> None:
+    with pytest.raises(ValueError, match=r"zram_mib.*folio_kib"):
+        load_scenario("allocator-test", 1, 0, ("zram_mib=0", "folio_kib=5"))
