@@ -102,10 +102,8 @@ def load_case(path: str | Path) -> tuple[Script, Recording]:
     recording = load_recording(path)
     dumps = [op for op in script.ops if op.name in ("dump", "summary")]
     if len(dumps) != len(recording.dumps):
-        raise InputError(
-            f"{recording.path}:{max(1, len(recording.dumps))}: {len(recording.dumps)} dumps are recorded, but the script "
-            f"{script.path} makes {len(dumps)}"
-        )
+        n = len(recording.dumps)
+        raise InputError(f"{recording.path}:{max(1, n)}: {n} dumps are recorded, but {script.path} makes {len(dumps)}")
     if not dumps:
         raise InputError(f"{script.path}:{len(script.lines)}: the script ends without a dump; nothing to compare")
     return script, recording

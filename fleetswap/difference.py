@@ -149,7 +149,7 @@ def _process(where: str, a: dict[str, Any] | None, b: dict[str, Any] | None) -> 
 
 
 def _pages(where: str, a: list[list[Any]], b: list[list[Any]], pages: int) -> Iterator[Difference]:
-    found = list(_each(where, "page", *(_expanded(runs, pages, _page_of, 1) for runs in (a, b)), _page))
+    found = list(_each(where, "page", _expanded(a, pages, _page_of, 1), _expanded(b, pages, _page_of, 1), _page))
     # Pages alike in other runs: a folio ends where the other dump goes on with it.
     yield from found or _each(f"{where} folios", "run", a, b, _text)
 
@@ -190,13 +190,10 @@ def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
             continue
         if x == _ABSENT or y == _ABSENT:
             yield from _plain(f"kernel {name}", x, y)
-        elif name in ("swap_map", "zeromap"):
-            show = _map_byte if name == "swap_map" else (lambda bit: "set" if bit else "clear")
-            states = [_expanded(runs, b["max"], lambda run, _: run[2] if len(run) == 3 else 1) for runs in (x, y)]
-            yield from _each(name, "slot", *states, show)
-        elif name == "clusters":
-            states = [_expanded(runs, -(-b["max"] // 512), lambda run, _: run[2:]) for runs in (x, y)]
-            yield from _each(name, "cluster", *states, _cluster)
+        elif name in _MAPS:
+            noun, slots, show = _MAPS[name]
+            n = -(-b["max"] // slots)
+            yield from _each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show)
         elif name in ("free", "full"):
             yield from _order(f"{name} list", "cluster", _members(x), _members(y))
         elif name in ("nonfull", "frag"):
@@ -205,32 +202,56 @@ def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
                     f"{name} list of order {order}", "cluster", _members(x.get(order, [])), _members(y.get(order, []))
                 )
         elif name == "percpu_next":
-            for cpu, (p, q) in enumerate(zip_longest(x, y, fillvalue=[])):
-                yield from _each(f"percpu_next of CPU {cpu}", "order", p, q, str)
+            for cpu in range(max(len(x), len(y))):
+                yield from _each(f"percpu_next of CPU {cpu}", "order", *_at(cpu, x, y, []), str)
         elif name == "slot_cache":
-            for cpu, (p, q) in enumerate(zip_longest(x, y, fillvalue={})):
-                for part in _both(p, q):
-                    where = f"slot_cache of CPU {cpu}, {part}"
-                    if isinstance(p.get(part), list) and isinstance(q.get(part), list):
-                        yield from _order(where, "slot", p[part], q[part])
-                    else:
-                        yield from _plain(where, p.get(part, _ABSENT), q.get(part, _ABSENT))
+            for cpu in range(max(len(x), len(y))):
+                yield from _slot_cache(f"slot_cache of CPU {cpu}", *_at(cpu, x, y, {}))
         else:
             yield from _plain(f"kernel {name}", x, y)
 
 
+def _at(i: int, a: list[Any], b: list[Any], empty: Any) -> tuple[Any, Any]:
+    return (a[i] if i < len(a) else empty), (b[i] if i < len(b) else empty)
+
+
+def _slot_cache(where: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
+    for name in _both(a, b):
+        x, y = a.get(name, _ABSENT), b.get(name, _ABSENT)
+        if isinstance(x, list) and isinstance(y, list):
+            yield from _order(f"{where}, {name}", "slot", x, y)
+        else:
+            yield from _plain(f"{where}, {name}", x, y)
+
+
+def _value_of(run: list[Any], _: int) -> Any:
+    return run[2] if len(run) == 3 else tuple(run[2:])
+
+
 def _map_byte(value: int | None) -> str:
     if value is None or value in (0, 63):
-        return {None: "not recorded", 0: "free", 63: "bad"}[value]
+        return "not recorded" if value is None else "bad" if value else "free"
     words = [f"{value & 63} reference{'s' * (value & 63 != 1)}"] if value & 63 else []
     return " and ".join([*words, *(["swap cache"] if value & 64 else [])]) + f" ({value})"
 
 
-def _cluster(state: list[int] | None) -> str:
+def _zero_bit(state: tuple[()] | None) -> str:
+    return "clear" if state is None else "set"
+
+
+def _cluster(state: tuple[int, int, int] | None) -> str:
     if state is None:
         return "not recorded"
     used, flags, order = state
     return f"{used} used, {_CLUSTER_FLAGS.get(flags, f'flags {flags}')}, order {order}"
+
+
+_MAPS: dict[str, tuple[str, int, Callable[[Any], str]]] = {
+    "swap_map": ("slot", 1, _map_byte),
+    "zeromap": ("slot", 1, _zero_bit),
+    "clusters": ("cluster", 512, _cluster),
+}
+"""Fields made of runs: what an element is, how many slots it stands for, and how it is shown."""
 
 
 def _members(pieces: list[list[int]]) -> list[int]:

@@ -183,7 +183,7 @@ class _Parser:
         self.ops: list[Op] = []
         self.regions: dict[str, dict[str, int]] = {}
         self.cpu: dict[str, int] = {}
-        self.halted: set[str] = set()
+        self.halted: dict[int, str] = {}
 
     def line(self, at: int, words: list[str]) -> None:
         if words[0] == "cfg":
@@ -204,8 +204,8 @@ class _Parser:
         if "zram" not in self.given:
             raise ValueError(f"operation {words[0]!r} before a line `{_ZRAM_FORM}`")
         if words[0] not in _NO_PROCESS:
-            if process in self.halted and words[0] != "fault_end":
-                raise ValueError(f"process {process} is halted in a fault; only its `fault_end` can follow")
+            if words[0] in ("exit", "fork", "unmap") and process in self.halted.values():
+                raise ValueError(f"process {process} has a thread halted in a fault; `{words[0]}` must wait for it")
             self._process(process)
         self.ops.append(reader(at, process, words))
 
@@ -350,18 +350,18 @@ class _Parser:
         pages = self._region(process, words[1])
         page = read_number(words[2], "page", 0, pages - 1)
         access = read_choice(words[3], "access", ("read", "write"))
-        # A device keeps one halted fault per CPU.
-        other = next((name for name in self.halted if self.cpu[name] == self.cpu[process]), None)
-        if other is not None:
-            raise ValueError(f"process {other} is halted in a fault on the same CPU {self.cpu[process]}")
-        self.halted.add(process)
+        # What follows is another thread of the process, or another process; a device keeps one halted fault per CPU.
+        cpu = self.cpu[process]
+        if cpu in self.halted:
+            raise ValueError(f"CPU {cpu} has a halted fault of process {self.halted[cpu]} already")
+        self.halted[cpu] = process
         return Op(line, process, "fault_begin", words[1], (page,), text=access)
 
     def _op_fault_end(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 1, "fault_end")
-        if process not in self.halted:
-            raise ValueError(f"process {process} has no `fault_begin` to end")
-        self.halted.remove(process)
+        if self.halted.get(self.cpu[process]) != process:
+            raise ValueError(f"process {process} has no halted fault on CPU {self.cpu[process]}; `fault_begin` makes one")
+        del self.halted[self.cpu[process]]
         return Op(line, process, "fault_end")
 
     def _op_zswap(self, line: int, process: str, words: list[str]) -> Op:

@@ -21,6 +21,11 @@ DUMPED_VMSTAT = (
 )  # fmt: skip
 """Counters of /proc/vmstat that a dump shows. pgactivate, a by-product of failed swap-outs, is not comparable."""
 
+INCIDENTS = (
+    "warn_mixed_zeromap", "silent_mixed_zeromap", "sigbus", "stale_reads", "swapin_waits", "swap_charge_refused",
+)  # fmt: skip
+"""The zeromap conflict of spec 07, lost races of swap-in, refused swap charges."""
+
 Page = tuple[Any, ...]
 """("n",) none, ("z",) zero page, ("s", offset) swapped, ("p", order, index, flags, head) present."""
 
@@ -175,7 +180,14 @@ class Snapshot:
             "mthp": self.mthp(),
             "mm_stat": self.mm_stat(),
             "io_stat": self.io_stat(),
+            **self._incidents(values),
         }
+
+    @staticmethod
+    def _incidents(values: dict[str, int]) -> dict[str, Any]:
+        """What no kernel counts and a correct one never meets; left out of a dump if nothing of it happened."""
+        some = {name: values[name] for name in INCIDENTS if values[name]}
+        return {"fleetswap": some} if some else {}
 
     def _full_region(self, process: int, region: Region) -> dict[str, Any]:
         return {

@@ -32,23 +32,29 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
     PATH is a script NAME.ops, with the recorded dumps NAME.jsonl.gz or NAME.jsonl beside it, or a folder of scripts.
     The last line says how many match; the exit code is 0 if all do, else 1.
     """
+    from rich.console import Console
+    from rich.progress import Progress
+
     from ..conform import describe, find_scripts, load_case
-    from ..progress import progress
 
     scripts = find_scripts(paths)
     for script in scripts:
         load_case(script)  # Bad input is reported before the first replay, not in the middle.
-    outcomes = []
-    with progress("Replaying", len(scripts)) as advance:
-        for outcome in _outcomes(scripts, jobs or len(os.sched_getaffinity(0))):
-            outcomes.append(outcome)
-            for line in describe(outcome):
-                click.echo(line, err=as_json)
-            advance()
+    with Progress(console=Console(stderr=True), transient=True) as progress:
+        found = _outcomes(scripts, jobs or len(os.sched_getaffinity(0)))
+        outcomes = list(progress.track(found, total=len(scripts), description="replaying scripts"))
+    for outcome in outcomes:
+        for line in describe(outcome):
+            click.echo(line, err=as_json)
     matching = sum(not outcome.mismatches for outcome in outcomes)
     if as_json:
         results = [
-            {"script": o.script, "match": not o.mismatches, "dumps": o.dumps, "mismatches": list(map(asdict, o.mismatches))}
+            {
+                "script": o.script,
+                "match": not o.mismatches,
+                "dumps": o.dumps,
+                "mismatches": list(map(asdict, o.mismatches)),
+            }
             for o in outcomes
         ]
         click.echo(json.dumps({"scripts": len(outcomes), "matching": matching, "results": results}))
@@ -71,7 +77,9 @@ def _outcomes(scripts: list[Path], jobs: int) -> Iterator[Outcome]:
     try:
         yield from pool.map(check, rest)
     except BrokenProcessPool:
-        raise InputError("a process that replayed scripts was killed, perhaps for lack of memory; try --jobs 1") from None
+        raise InputError(
+            "a process that replayed scripts was killed, perhaps for lack of memory; try --jobs 1"
+        ) from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
         for process in multiprocessing.active_children():

@@ -11,6 +11,7 @@ from .jit import device
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_MIXED, FAULT_ORDER, FAULT_PTE, PROC_MAJFLT,
 )  # fmt: skip
+from .ops import EAGAIN, EFAULT
 from .physical import frame_order
 from .region import proc_at, pte_at
 from .swap_cache import map_cached, note_hit, readahead
@@ -90,7 +91,13 @@ def swap_fault(dev, p, o_vma, page, write, phase):
 
 @device
 def handle_fault(dev, p, o_vma, page, write, phase):
-    """Serve a fault and count it; 1 if the access can go on."""
+    """Serve a fault and count it.
+
+    Returns
+    -------
+    int64
+        0 if the access can go on; EAGAIN if a halted fault holds the slots, EFAULT if the process gets a SIGBUS.
+    """
     pte = word(dev, pte_at(dev, o_vma, page))
     kind = pte >> KIND_SHIFT
     result = MINOR
@@ -102,19 +109,19 @@ def handle_fault(dev, p, o_vma, page, write, phase):
         write_protect_fault(dev, p, o_vma, page)
     if result == WAITS:
         count(dev, SWAPIN_WAITS, 1)
-        return 0
+        return EAGAIN
     if result == FAILED or dev.error != 0:
-        return 0
+        return EFAULT
     if phase == BEGIN and result == MAJOR:
-        return 1
+        return 0
     count(dev, PGFAULT, 1)
     if result == BUS_ERROR:
         count(dev, SIGBUS, 1)
-        return 0
+        return EFAULT
     if result == MAJOR:
         dev.op_majflt = np.uint32(np.int64(dev.op_majflt) + 1)
         o = proc_at(dev, p) + PROC_MAJFLT
         set_word(dev, o, word(dev, o) + 1)
     else:
         dev.op_minflt = np.uint32(np.int64(dev.op_minflt) + 1)
-    return 1
+    return 0

@@ -18,7 +18,7 @@ from .layout import (
     VMA_PAGES, VMA_PMD, VMA_PTE, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START, W_VERDICT_LEFT,
 )  # fmt: skip
 from .ops import (
-    ADVISE, CPU, DONTNEED, EAGAIN, EFAULT, EXIT, FAULT_BEGIN, FAULT_END, FORK, MAP, PAGEOUT, POKE, PROC, RANDOM, READ,
+    ADVISE, CPU, DONTNEED, EAGAIN, EXIT, FAULT_BEGIN, FAULT_END, FORK, MAP, PAGEOUT, POKE, PROC, RANDOM, READ,
     SRAND, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
 )  # fmt: skip
 from .region import proc_at, pte_at, vma_at
@@ -60,16 +60,14 @@ def map_region(dev, p, v, pages, start, flags, pte, pmd):
 
 @device
 def fault_and_reclaim(dev, p, o_vma, page, write, phase):
-    """A fault and the deferred work it made due; 1 if the access can go on, else the operation's errno is set."""
-    before = dev.op_majflt + dev.op_minflt
-    done = handle_fault(dev, p, o_vma, page, write, phase)
+    """A fault and the deferred work it made due; whether the access can go on, else the operation's errno is set."""
+    errno = handle_fault(dev, p, o_vma, page, write, phase)
     if dev.reclaim_pending:
         reclaim_worker(dev)
-    if not done:
-        # A halted fault holds the slots, or the read failed for good.
-        waits = dev.op_majflt + dev.op_minflt == before
-        dev.op_errno = np.uint32(EAGAIN if waits else EFAULT)
-    return done
+    if errno != 0:
+        dev.op_errno = np.uint32(errno)
+        return False
+    return True
 
 
 @device
