@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
 from fleetswap_kernels.lz4 import page_sizes
 from fleetswap_kernels.size_classes import size_classes
 

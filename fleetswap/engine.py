@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena, device_bytes
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
 from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Blueprint
 from fleetswap_kernels.layout import VERDICT_CHARGE, VERDICT_FOLIO, VERDICT_SWAP, Sizes
@@ -213,7 +214,7 @@ def compile_script(script: Script) -> Compiled:
         zspages=slots + 2 if compressible else 0,
         zclasses=len(classes.class_bytes) if compressible else 0,
     )
-    words = classes.class_objects.astype(np.uint32) | classes.class_pages.astype(np.uint32) << 16
+    words = (classes.class_objects.astype(np.int64) | classes.class_pages.astype(np.int64) << 16).astype(np.uint32)
     blueprint = Blueprint(
         sizes, policy(script.config), content_bytes, content_map, (words, classes.class_of_bytes), header
     )

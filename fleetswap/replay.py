@@ -51,6 +51,5 @@ def _dumps(compiled: Compiled, arena: Arena) -> Iterator[dict[str, Any]]:
         if op.name in ("thp", "zswap", "verdict"):
             continue
         done.append(
-            [op.line, -int(record["op_errno"])]
-            + [int(record[name]) for name in ("op_minflt", "op_majflt", "op_bad")]
+            [op.line, -int(record["op_errno"])] + [int(record[name]) for name in ("op_minflt", "op_majflt", "op_bad")]
         )

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
 from fleetswap_kernels import counters
 
 from . import __version__
@@ -197,7 +198,9 @@ def digest_run(folder: Path) -> str:
         manifest = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
         for name, checksum in manifest["files"].items():
             if _sha256(folder / name) != checksum:
-                raise InputError(f"{folder / name}: differs from what the run wrote; the manifest's checksum is another")
+                raise InputError(
+                    f"{folder / name}: differs from what the run wrote; the manifest's checksum is another"
+                )
         digest = hashlib.sha256(manifest["scenario_hash"].encode())
         for name in ("devices.parquet", "series.parquet"):
             table = pq.read_table(folder / name)

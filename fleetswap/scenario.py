@@ -121,6 +121,6 @@ def _problems(test: AllocatorTest) -> list[str]:
     check("cpus", 1 <= test.cpus <= MAX_CPUS, f"1 to {MAX_CPUS}")
     check("kernel", test.kernel in KERNELS, ", ".join(KERNELS))
     check("random", test.random in ("philox", "glibc"), "philox, glibc")
-    if 1 <= test.region_mib and test.folio_kib in SIZES_KB:
+    if test.region_mib >= 1 and test.folio_kib in SIZES_KB:
         check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")
     return found

@@ -360,7 +360,9 @@ class _Parser:
     def _op_fault_end(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 1, "fault_end")
         if self.halted.get(self.cpu[process]) != process:
-            raise ValueError(f"process {process} has no halted fault on CPU {self.cpu[process]}; `fault_begin` makes one")
+            raise ValueError(
+                f"process {process} has no halted fault on CPU {self.cpu[process]}; `fault_begin` makes one"
+            )
         del self.halted[self.cpu[process]]
         return Op(line, process, "fault_end")
 

@@ -302,5 +302,5 @@ def _continues(before: Page, page: Page) -> bool:
         if order != before[1] or flags != before[3]:
             return False
         same = head == before[4] and index == before[2] + 1
-        return order == 0 or same or (index == 0 and before[2] == (1 << order) - 1)
+        return bool(order == 0 or same or (index == 0 and before[2] == (1 << order) - 1))
     return True

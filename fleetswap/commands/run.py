@@ -38,8 +38,9 @@ def run(
     SCENARIO is a built-in name; the default is allocator-test, the test program of the patch. Its parameters are
     changed with --set, for instance --set folio_kib=32 --set aligned=true.
     """
-    from fleetswap_kernels.arena import device_bytes
     from rich.console import Console
+
+    from fleetswap_kernels.arena import device_bytes
 
     from ..engine import plan_shards, run_shards, steps_of, warm_up
     from ..errors import InputError
@@ -98,7 +99,14 @@ def run(
 
 
 def _progress(console: Any) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
 
     return Progress(
         TextColumn("{task.description}"),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+
 from fleetswap_kernels.arena import Blueprint
 
 from ..program import compile_script

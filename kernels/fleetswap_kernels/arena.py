@@ -100,7 +100,10 @@ class Arena:
                 record[name] = value
         record["device_id"] = device_id
         view = self.view(d)
-        tables = [("o_content_bytes", view.w, blueprint.content_bytes), ("o_content_map", view.w, blueprint.content_map)]
+        tables: list[tuple[str, Any, npt.NDArray[Any]]] = [
+            ("o_content_bytes", view.w, blueprint.content_bytes),
+            ("o_content_map", view.w, blueprint.content_map),
+        ]
         if blueprint.size_classes is not None:
             tables += [("o_zclass", view.w, blueprint.size_classes[0]), ("o_zraw", view.by, blueprint.size_classes[1])]
         for name, target, table in tables:
@@ -162,4 +165,5 @@ class Arena:
         """Counters of all devices, shape (devices, counters.N_COUNTERS)."""
         quads = self.memory.view(np.uint64)
         first = self.base[:-1] * (HEADER_BYTES // 8) + Q_COUNTER
-        return quads[first[:, None] + np.arange(counters.N_COUNTERS)]
+        values: npt.NDArray[np.uint64] = quads[first[:, None] + np.arange(counters.N_COUNTERS)]
+        return values

@@ -47,9 +47,13 @@ def cache_dir() -> Path:
 def device(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark scalar device logic (CPU, CUDA and interpreted)."""
     # No reference counting: device functions see records only, never a NumPy array they could own.
-    return _one_version(numba.njit(
-        _nrt=False, no_cpython_wrapper=True, no_cfunc_wrapper=True, pipeline_class=LinkOnlyCompiler, **_OPTIONS
-    )(function))
+    link_only: dict[str, Any] = {
+        "no_cpython_wrapper": True,
+        "no_cfunc_wrapper": True,
+        "pipeline_class": LinkOnlyCompiler,
+    }
+    compiled: Callable[..., Any] = _one_version(numba.njit(_nrt=False, **link_only, **_OPTIONS)(function))
+    return compiled
 
 
 def _one_version(dispatcher: Any) -> Any:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any, words_differ
+from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, word, words_any, words_differ
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, count, fill_bytes, set_byte, set_word, word
+from .access import byte, count, fill_bytes, set_byte, word
 from .bits import (
     CONTENT_ZERO, FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, KIND_SHIFT, MAX_ORDER, PRESENT, PTE_DIRTY,
     PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_SWAP,

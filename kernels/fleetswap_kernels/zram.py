@@ -6,7 +6,6 @@ from .access import count, counter_value, set_word, word
 from .bits import CONTENT_NONE
 from .counters import (
     COMPR_DATA_SIZE, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
-    WRITESTALL,
 )  # fmt: skip
 from .jit import device
 from .zsmalloc import note_pool_peak, zs_free, zs_malloc

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+
 from fleetswap.replay import replay
 from fleetswap.script import parse_script
 

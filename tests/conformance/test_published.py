@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from fleetswap import validate
 from fleetswap.cli import main
 from fleetswap.published import KERNEL_TABLES, PATCH_OFF, kernel_table

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+
 from fleetswap.cli import main
 from fleetswap.scenario import load_scenario
 from fleetswap_kernels import counters

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-from fleetswap.series import Histogram, Series
 from hypothesis import given
 from hypothesis import strategies as st
+
+from fleetswap.series import Histogram, Series
 
 VALUES = st.lists(st.integers(0, 50), min_size=1, max_size=60)
 
