@@ -1,4 +1,4 @@
-"""The run directory: manifest, one row per device, histograms per step, summary; written so that nothing is half there."""
+"""The run directory: manifest, rows per device, histograms per step, summary; never half written."""
 
 from __future__ import annotations
 

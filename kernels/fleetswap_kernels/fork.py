@@ -1,4 +1,4 @@
-"""fork: a child with the same regions, sharing every page and swap entry (spec 04 §4.10; mm/memory.c copy_page_range)."""
+"""fork: a child that shares every page and swap entry (spec 04 §4.10; mm/memory.c copy_page_range)."""
 
 import numpy as np
 

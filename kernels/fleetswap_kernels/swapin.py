@@ -83,7 +83,6 @@ def swapin_begin(dev, o_vma, page, pte):
         (swapcache_prepare failed); -2 that the device is out of frames (error word set).
     """
     order = swapin_order(dev, o_vma, page, pte)
-    n = np.int64(1) << order
     slot = (pte & PTE_PAYLOAD) >> order << order
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0

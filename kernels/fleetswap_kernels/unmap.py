@@ -92,7 +92,7 @@ def release_zapped(dev, o_vma, page, pages):
 
 @device
 def unmap_regions(dev, p, first, end):
-    """Unmap the regions `first` to `end` - 1 of a process: all pages, then what the TLB batch holds, then themselves."""
+    """Unmap the regions `first` to `end` - 1 of a process: all pages, what the TLB batch holds, then themselves."""
     for step in range(2):
         for v in range(first, end):
             o_vma = vma_at(dev, p, v)
