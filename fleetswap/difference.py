@@ -193,7 +193,8 @@ def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
         elif name in _MAPS:
             noun, slots, show = _MAPS[name]
             n = -(-b["max"] // slots)
-            yield from _each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show)
+            found = list(_each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show))
+            yield from found or _each(f"{name} runs", "run", x, y, _text)
         elif name in ("free", "full"):
             yield from _order(f"{name} list", "cluster", _members(x), _members(y))
         elif name in ("nonfull", "frag"):

@@ -24,7 +24,7 @@ Progress = Callable[[int], None]
 """Called with a number of device-steps done."""
 
 
-def no_progress(steps: int) -> None:  # noqa: ARG001 (the signature is the interface)
+def no_progress(steps: int) -> None:
     """Tell nobody."""
 
 

@@ -138,7 +138,8 @@ def _parse(path: Path, at: int, line: bytes) -> dict[str, Any]:
 def _flaw(value: Any, shape: Any, where: str = "") -> str:
     """What is wrong with a value; empty if it has the shape."""
     if shape is _RUNS:
-        shape = _RUNS.get(str(value[0])) if isinstance(value, list) and value else None
+        kind = str(value[0]) if isinstance(value, list) and value else ""
+        shape = _RUNS.get(kind, int)  # a number is what no run is
     named = isinstance(shape, dict)
     container = isinstance(value, dict if named else list) and not isinstance(shape, type)
     if isinstance(shape, tuple):

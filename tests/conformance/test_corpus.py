@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
 from fleetswap.conform import load_case
 from fleetswap.difference import differences
 from fleetswap.recording import Recording
