@@ -13,9 +13,9 @@ import numpy.typing as npt
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena, device_bytes
 
-from .scenario import POLICIES, Scenario
+from .scenario import POLICIES, AllocatorTest, Scenario
 from .series import METRICS, Series
-from .workload.allocator_test import AllocatorTest, Plan, plan
+from .workload.allocator_test import Plan, plan
 
 SHARD_BYTES = 512 << 20
 """Memory of a shard if the user does not choose their number."""

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 from .errors import InputError
-from .script import KERNELS, MAX_CPUS, SIZES_KB
-from .workload.allocator_test import MIB_PAGES, AllocatorTest
+from .script import KERNELS, MAX_CPUS, PAGE_BYTES, SIZES_KB
 
+MIB_PAGES = (1 << 20) // PAGE_BYTES
 BUILT_IN = ("allocator-test",)
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
@@ -19,6 +19,61 @@ POLICIES = ("off", "on")
 
 class ScenarioError(InputError):
     """A scenario cannot be run; the message names scenario, key, bad value and an allowed one."""
+
+
+@dataclass(frozen=True)
+class AllocatorTest:
+    """Parameters of the test; the defaults are those of the posting.
+
+    Parameters
+    ----------
+    region_mib : int
+        Region with large folios (60).
+    small_region_mib : int
+        Region without, used if `small_folios` (4).
+    zram_mib : int
+        Size of the zram device (64).
+    folio_kib : int
+        The one enabled folio size (64).
+    swapin_mib : int
+        How much is touched at random, every iteration (16).
+    dontneed_mib : int
+        How much is discarded and rewritten at random, in folio-sized blocks (16).
+    small_swapin_mib : int
+        How much of the small region is touched, every iteration (1).
+    aligned : bool
+        Touch whole folios (option -a of the test).
+    small_folios : bool
+        Swap out the small region as well (option -s).
+    iterations : int
+        Iterations after the warm-up (17).
+    cpus : int
+        CPUs of the device; the test runs on CPU 0.
+    kernel : str
+        Preset of rules, "6.12" or "v7" (spec 07).
+    large_swapin : bool
+        Whether large folios are swapped in as a whole.
+    random : str
+        "philox": every device has its own numbers, from the seed. "glibc": all draw like an unseeded C program.
+    seed : int
+        Seed of the fleet.
+    """
+
+    region_mib: int = 60
+    small_region_mib: int = 4
+    zram_mib: int = 64
+    folio_kib: int = 64
+    swapin_mib: int = 16
+    dontneed_mib: int = 16
+    small_swapin_mib: int = 1
+    aligned: bool = False
+    small_folios: bool = False
+    iterations: int = 17
+    cpus: int = 1
+    kernel: str = "6.12"
+    large_swapin: bool = True
+    random: str = "philox"
+    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena
 
 from .published import KERNEL_TABLES, PATCH_OFF, PATCH_ON, kernel_table
-from .workload.allocator_test import AllocatorTest, plan
+from .scenario import AllocatorTest
+from .workload.allocator_test import plan
 
 TOTALS = (
     "pswpin", "pswpout", "pgmajfault", "swpin_zero", "swpout_zero", "thp_swpout", "thp_swpout_fallback",

@@ -1,7 +1,7 @@
 """The allocator test of the patch, thp_swap_allocator_test, as a program for one device or a fleet.
 
 It fills a region, swaps it out, and then, each iteration, touches random places, discards and rewrites random blocks
-and swaps everything out again (tools/testing/selftests/mm of the kernel; figures: notes of the patch posting).
+and swaps everything out again (tools/mm/thp_swap_allocator_test.c of the kernel).
 """
 
 from __future__ import annotations
@@ -14,64 +14,8 @@ import numpy.typing as npt
 from fleetswap_kernels.arena import Blueprint
 
 from ..program import compile_script
+from ..scenario import MIB_PAGES, AllocatorTest
 from ..script import PAGE_BYTES, parse_script
-
-MIB_PAGES = (1 << 20) // PAGE_BYTES
-
-
-@dataclass(frozen=True)
-class AllocatorTest:
-    """Parameters of the test; the defaults are those of the posting.
-
-    Parameters
-    ----------
-    region_mib : int
-        Region with large folios (60).
-    small_region_mib : int
-        Region without, used if `small_folios` (4).
-    zram_mib : int
-        Size of the zram device (64).
-    folio_kib : int
-        The one enabled folio size (64).
-    swapin_mib : int
-        How much is touched at random, every iteration (16).
-    dontneed_mib : int
-        How much is discarded and rewritten at random, in folio-sized blocks (16).
-    small_swapin_mib : int
-        How much of the small region is touched, every iteration (1).
-    aligned : bool
-        Touch whole folios (option -a of the test).
-    small_folios : bool
-        Swap out the small region as well (option -s).
-    iterations : int
-        Iterations after the warm-up (17).
-    cpus : int
-        CPUs of the device; the test runs on CPU 0.
-    kernel : str
-        Preset of rules, "6.12" or "v7" (spec 07).
-    large_swapin : bool
-        Whether large folios are swapped in as a whole.
-    random : str
-        "philox": every device has its own numbers, from the seed. "glibc": all draw like an unseeded C program.
-    seed : int
-        Seed of the fleet.
-    """
-
-    region_mib: int = 60
-    small_region_mib: int = 4
-    zram_mib: int = 64
-    folio_kib: int = 64
-    swapin_mib: int = 16
-    dontneed_mib: int = 16
-    small_swapin_mib: int = 1
-    aligned: bool = False
-    small_folios: bool = False
-    iterations: int = 17
-    cpus: int = 1
-    kernel: str = "6.12"
-    large_swapin: bool = True
-    random: str = "philox"
-    seed: int = 0
 
 
 @dataclass(frozen=True)

@@ -56,6 +56,14 @@ def device(function: Callable[..., Any]) -> Callable[..., Any]:
     return compiled
 
 
+def host(function: Any) -> Callable[..., Any]:
+    """A version of a device function that Python can call; device functions themselves can only be linked."""
+    if numba.config.DISABLE_JIT:
+        return function  # type: ignore[no-any-return]
+    compiled: Callable[..., Any] = numba.njit(**_OPTIONS)(function.py_func)
+    return compiled
+
+
 def _one_version(dispatcher: Any) -> Any:
     """Make calls with a literal or a bool use the int64 version of a function.
 

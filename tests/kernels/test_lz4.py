@@ -12,6 +12,10 @@ import pytest
 
 from fleetswap import patterns
 from fleetswap_kernels import lz4
+from fleetswap_kernels.jit import host
+
+lz4_bytes = host(lz4.lz4_bytes)
+same_filled = host(lz4.same_filled)
 
 # mm_stat of a real kernel 6.12.117 (replay corpus; the id names script and dump): pattern, first page, pages,
 # then what those pages added to compr_data_size (bytes), same_pages and huge_pages. The header page's 43 B
@@ -57,37 +61,37 @@ def test_swap_header_page(max_pages, expected):
 def test_scratch_table_needs_no_preparation_and_may_be_wider():
     page = _pages("text:26", 3, 1)[0]
     used = np.full(lz4.TABLE_ENTRIES, 4000, np.uint16)
-    assert lz4.lz4_bytes(page, used) == 2138
-    assert lz4.lz4_bytes(page, used) == 2138
-    assert lz4.lz4_bytes(page, np.full(lz4.TABLE_ENTRIES, 4000, np.uint32)) == 2138
+    assert lz4_bytes(page, used) == 2138
+    assert lz4_bytes(page, used) == 2138
+    assert lz4_bytes(page, np.full(lz4.TABLE_ENTRIES, 4000, np.uint32)) == 2138
 
 
 def test_incompressible_page_is_larger_than_a_page():
     table = np.zeros(lz4.TABLE_ENTRIES, np.uint16)
     # One run of 4096 literals: a token, 1 + (4096 - 15) // 255 bytes of length, the literals.
-    assert lz4.lz4_bytes(_pages("rand:1", 0, 1)[0], table) == 1 + 17 + 4096
+    assert lz4_bytes(_pages("rand:1", 0, 1)[0], table) == 1 + 17 + 4096
 
 
 def test_constant_page_is_one_match():
     table = np.zeros(lz4.TABLE_ENTRIES, np.uint16)
     # 1 literal (token + byte), a match at 1 that ends 5 bytes before the end (offset + lengths), 5 literals.
     match = 4096 - 5 - 1 - 4
-    assert lz4.lz4_bytes(np.full(4096, 7, np.uint8), table) == 2 + 2 + 1 + (match - 15) // 255 + 1 + 5
+    assert lz4_bytes(np.full(4096, 7, np.uint8), table) == 2 + 2 + 1 + (match - 15) // 255 + 1 + 5
 
 
 def test_same_filled_pages():
     page = np.tile(np.array([1, 2, 3, 4, 5, 6, 7, 8], np.uint8), 512)
-    assert lz4.same_filled(page) == 1
-    assert lz4.same_filled(np.zeros(4096, np.uint8)) == 1
+    assert same_filled(page) == 1
+    assert same_filled(np.zeros(4096, np.uint8)) == 1
     for position in (0, 7, 8, 510, 511, 512, 518, 519, 2048, 4087, 4088, 4095):
         other = page.copy()
         other[position] ^= 0x80
-        assert lz4.same_filled(other) == 0, position
+        assert same_filled(other) == 0, position
 
 
 def test_period_of_another_length_is_not_same_filled():
-    assert lz4.same_filled(np.tile(np.arange(16, dtype=np.uint8), 256)) == 0
-    assert lz4.same_filled(np.tile(np.array([3, 4], np.uint8), 2048)) == 1
+    assert same_filled(np.tile(np.arange(16, dtype=np.uint8), 256)) == 0
+    assert same_filled(np.tile(np.array([3, 4], np.uint8), 2048)) == 1
 
 
 def test_huge_threshold():

@@ -12,6 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetswap_kernels import rng
+from fleetswap_kernels.jit import host
+
+philox4x32 = host(rng.philox4x32)
+philox_block = host(rng.philox_block)
+philox_draw = host(rng.philox_draw)
+glibc_seed = host(rng.glibc_seed)
+glibc_next = host(rng.glibc_next)
 
 _ONES = 0xFFFFFFFF
 
@@ -50,7 +57,7 @@ _FIELDS = {
 
 @pytest.mark.parametrize(("counter", "key", "expected"), _KNOWN_ANSWERS)
 def test_philox_known_answers(counter, key, expected):
-    assert rng.philox4x32(*counter, *key) == expected
+    assert philox4x32(*counter, *key) == expected
 
 
 @settings(deadline=None)  # the first example compiles
@@ -59,8 +66,8 @@ def test_draw_is_the_documented_word_of_the_documented_counter(at):
     seed, stream, device_id, process, step, draw = at
     key = seed & _ONES, seed >> 32 & _ONES
     counter = draw >> 2, step, stream << 24 | process, device_id
-    expected = rng.philox4x32(*counter, *key)[draw & 3]
-    assert rng.philox_draw(*at) == expected
+    expected = philox4x32(*counter, *key)[draw & 3]
+    assert philox_draw(*at) == expected
     assert 0 <= expected <= _ONES
 
 
@@ -68,8 +75,8 @@ def test_draw_is_the_documented_word_of_the_documented_counter(at):
 @given(st.tuples(*_FIELDS.values()))
 def test_a_block_is_four_draws(at):
     *where, draw = at
-    block = rng.philox_block(*where, draw >> 2)
-    assert block == tuple(rng.philox_draw(*where, (draw >> 2 << 2) + lane) for lane in range(4))
+    block = philox_block(*where, draw >> 2)
+    assert block == tuple(philox_draw(*where, (draw >> 2 << 2) + lane) for lane in range(4))
 
 
 @pytest.mark.parametrize(
@@ -78,26 +85,26 @@ def test_a_block_is_four_draws(at):
     ids=list(_FIELDS),
 )
 def test_every_bit_of_every_field_matters(field, width):
-    draws = {rng.philox_block(0, 0, 0, 0, 0, 0)}
+    draws = {philox_block(0, 0, 0, 0, 0, 0)}
     bits = range(2, width) if field == 5 else range(width)
     for bit in bits:
         where = [np.int64(0)] * 6
         where[field] = np.array(1 << bit, np.uint64).astype(np.int64)[()]
         where[5] >>= 2
-        draws.add(rng.philox_block(*where))
+        draws.add(philox_block(*where))
     assert len(draws) == 1 + len(bits)
 
 
 def test_a_field_that_is_too_wide_does_not_reach_its_neighbours():
-    assert rng.philox_block(9, 1 << 8, 5, 6, 7, 8) == rng.philox_block(9, 0, 5, 6, 7, 8)
-    assert rng.philox_block(9, 4, 5, 1 << 24, 7, 8) == rng.philox_block(9, 4, 5, 0, 7, 8)
+    assert philox_block(9, 1 << 8, 5, 6, 7, 8) == philox_block(9, 0, 5, 6, 7, 8)
+    assert philox_block(9, 4, 5, 1 << 24, 7, 8) == philox_block(9, 4, 5, 0, 7, 8)
 
 
 @pytest.mark.parametrize(("seed", "first", "thousandth"), _GLIBC)
 def test_glibc_rand(seed, first, thousandth):
     words = np.full(3 + rng.GLIBC_WORDS + 2, 0xAAAAAAAA, np.uint32)
-    rng.glibc_seed(words, 3, seed)
-    values = [rng.glibc_next(words, 3) for _ in range(1000)]
+    glibc_seed(words, 3, seed)
+    values = [glibc_next(words, 3) for _ in range(1000)]
     assert tuple(values[:5]) == first
     assert values[999] == thousandth
     # Only its own 32 words were touched.
@@ -107,9 +114,9 @@ def test_glibc_rand(seed, first, thousandth):
 
 def test_glibc_generators_in_one_array_are_independent():
     words = np.zeros(2 * rng.GLIBC_WORDS, np.uint32)
-    rng.glibc_seed(words, 0, 1)
-    rng.glibc_seed(words, rng.GLIBC_WORDS, 42)
-    pairs = [(rng.glibc_next(words, 0), rng.glibc_next(words, rng.GLIBC_WORDS)) for _ in range(5)]
+    glibc_seed(words, 0, 1)
+    glibc_seed(words, rng.GLIBC_WORDS, 42)
+    pairs = [(glibc_next(words, 0), glibc_next(words, rng.GLIBC_WORDS)) for _ in range(5)]
     assert tuple(p[0] for p in pairs) == _GLIBC[1][1]
     assert tuple(p[1] for p in pairs) == _GLIBC[3][1]
 
@@ -133,5 +140,5 @@ def test_interpreted_code_gives_the_same_without_warnings():
         text=True,
         check=False,
     )
-    block = rng.philox_block(-3, 200, 2**32 - 1, 77, 5, 6)
+    block = host(rng.philox_block)(-3, 200, 2**32 - 1, 77, 5, 6)
     assert done.stdout == f"{[int(v) for v in block]} {list(_GLIBC[-1][1])}\n", done.stderr
