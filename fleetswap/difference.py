@@ -63,7 +63,7 @@ def differences(
 
 def _dump(a: dict[str, Any], b: dict[str, Any], lines: Sequence[str], forked: bool) -> Iterator[Difference]:
     known = (*_HEADING, "procs", "vmstat", "mthp", "mm_stat", "io_stat", "kernel", "ops")
-    for name in [*known, *(name for name in a if name not in known)]:
+    for name in [*known, *(name for name in _both(a, b) if name not in known)]:
         x, y = a.get(name, _ABSENT), b.get(name, _ABSENT)
         if name == "procs":
             for process in _both(x, y):

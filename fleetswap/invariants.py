@@ -5,15 +5,24 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fleetswap_kernels import bits, counters, layout
 
-Array = npt.NDArray[Any]
+from .arrays import Array, DeviceArrays
 
-_SCALAR = {name: layout.HEADER.fields[name][1] // 4 for name in (*layout.SIZES, *layout.OFFSETS, *layout.SCALARS)}  # type: ignore[index]
-_PTE_RESERVED = 0x3F << 24
-_ORDERS = np.array([order == 0 or bits.ANON_ORDERS >> order & 1 for order in range(16)], dtype=bool)
+_NONE, _ZERO, _PRESENT, _SWAP = (kind << 6 for kind in (bits.NONE, bits.ZERO, bits.PRESENT, bits.SWAP))
+_EXCLUSIVE, _DIRTY = bits.PTE_EXCLUSIVE >> 24, bits.PTE_DIRTY >> 24
+_PTE_TOP = np.zeros(256, dtype=bool)
+_PTE_TOP[[_NONE, _ZERO, _SWAP, _SWAP | _EXCLUSIVE]] = True
+_PTE_TOP[[_PRESENT | flags for flags in (0, _EXCLUSIVE, _DIRTY, _EXCLUSIVE | _DIRTY)]] = True
+"""Which values the upper eight bits of a PTE may have: its kind and the flags of that kind."""
+_FOLIO_ORDER = np.array([order == 0 or bool(bits.ANON_ORDERS >> order & 1) for order in range(16)])
+_LISTS = {
+    bits.FLAG_FREE: bits.LIST_FREE,
+    bits.FLAG_FULL: bits.LIST_FULL,
+    bits.FLAG_NONFULL: bits.LIST_NONFULL,
+    bits.FLAG_FRAG: bits.LIST_FRAG,
+}
 
 
 class Checker:
@@ -28,42 +37,7 @@ class Checker:
     """
 
     def __init__(self, view: Any) -> None:
-        self.w: Array = view.w
-        self.by: Array = view.by
-        size = {name: int(self.w[_SCALAR[name]]) for name in layout.SIZES}
-        at = {name: int(self.w[_SCALAR[name]]) for name in layout.OFFSETS}
-
-        def words(offset: str, n: int) -> Array:
-            return self.w[at[offset] : at[offset] + n]
-
-        self.slots = size["n_slots"]
-        self.n_clusters = size["n_clusters"]
-        self.n_frames = size["n_frames"]
-        self.n_procs = size["n_procs"]
-        self.map_padded = self.by[at["o_map"] : at["o_map"] + self.n_clusters * bits.CLUSTER_SLOTS]
-        self.map = self.map_padded[: self.slots]
-        self.zeromap = self.by[at["o_zeromap"] : at["o_zeromap"] + -(-self.slots // 32) * 4]
-        self.stored = words("o_stored", self.slots)
-        self.cache = words("o_cache", size["n_cache"])
-        self.cluster = words("o_cluster", self.n_clusters)
-        self.cluster_next = words("o_cluster_next", self.n_clusters)
-        self.cluster_prev = words("o_cluster_prev", self.n_clusters)
-        self.pte = words("o_pte", size["n_ptes"])
-        self.expect = words("o_expect", size["n_expect"])
-        self.pmd = self.by[at["o_pmd"] : at["o_pmd"] + size["n_pmds"]]
-        self.frame = words("o_frame", self.n_frames)
-        self.content = words("o_content", self.n_frames)
-        self.mapcount = self.by[at["o_mapcount"] : at["o_mapcount"] + self.n_frames]
-        self.content_bytes = words("o_content_bytes", size["n_contents"])
-        self.zhandle = words("o_zhandle", size["n_zhandles"])
-        self.zspage = words("o_zspage", size["n_zspages"] * layout.ZSPAGE_WORDS).reshape(-1, layout.ZSPAGE_WORDS)
-        self.zgroup = words("o_zgroup", size["n_zclasses"] * layout.ZGROUPS)
-        self.zclass = words("o_zclass", size["n_zclasses"])
-        self.zraw = self.by[at["o_zraw"] : at["o_zraw"] + (4097 if size["n_zclasses"] else 0)]
-        self.proc = words("o_proc", self.n_procs * layout.PROC_WORDS).reshape(self.n_procs, -1)
-        self.vma = words("o_vma", self.n_procs * size["n_vmas"] * layout.VMA_WORDS).reshape(-1, layout.VMA_WORDS)
-        self.cpu = words("o_cpu", size["n_cpus"] * layout.CPU_WORDS).reshape(size["n_cpus"], -1)
-        self.counter = view.q[layout.Q_COUNTER : layout.Q_COUNTER + counters.N_COUNTERS].view(np.int64)
+        self.dev = DeviceArrays(view)
         self.found: list[str] = []
         self._regions_key = b""
 
@@ -76,176 +50,48 @@ class Checker:
         self._clusters()
         self._blocks()
         self._folios()
-        self._swap_cache()
-        self._owners()
-        self._mappings()
-        self._zram()
-        self._pool()
+        if not self.found:
+            # These follow the links that the checks above have found sound.
+            self._swap_cache()
+            self._owners()
+            self._mappings()
+            self._zram()
         return self.found
 
     def wrong_pages(self) -> Array:
         """PTE numbers of the pages that do not hold what their process wrote last; the device must be sound."""
-        if not len(self.expect):
+        dev = self.dev
+        if not len(dev.expect):
             return np.empty(0, dtype=np.int64)
         self._regions()
-        kind = self.pte >> bits.KIND_SHIFT
-        payload = self.pte & bits.PTE_PAYLOAD
-        holds = np.full(len(self.pte), bits.CONTENT_ZERO, dtype=np.uint32)
-        at = np.flatnonzero(kind == bits.PRESENT)
-        holds[at] = self.content[payload[at]]
-        at = np.flatnonzero(kind == bits.SWAP)
+        kind = dev.pte >> bits.KIND_SHIFT
+        payload = dev.pte & bits.PTE_PAYLOAD
+        holds = np.full(len(dev.pte), bits.CONTENT_ZERO, dtype=np.uint32)
+        at = (kind == bits.PRESENT).nonzero()[0]
+        holds[at] = dev.content[payload[at]]
+        at = (kind == bits.SWAP).nonzero()[0]
         slot = payload[at]
         inside = self._slot_contents()[slot]
-        if len(self.cache):
-            head = self.cache[slot].astype(np.int64) - 1
-            cached = head >= 0
-            frame = head[cached] + slot[cached] - (self.frame[head[cached]] & bits.FRAME_LINK)
-            inside[cached] = self.content[frame]
+        if len(dev.cache):
+            head = dev.cache[slot].astype(np.int64) - 1
+            cached = (head >= 0).nonzero()[0]
+            head = head[cached]
+            inside[cached] = dev.content[head + slot[cached] - (dev.frame[head] & bits.FRAME_LINK)]
         holds[at] = inside
-        return np.flatnonzero((holds != np.maximum(self.expect, bits.CONTENT_ZERO)) & (self.pmd_of >= 0))
-
-    def _scalar(self, name: str) -> int:
-        return int(self.w[_SCALAR[name]])
+        return ((holds != np.maximum(dev.expect, bits.CONTENT_ZERO)) & (self.pmd_of >= 0)).nonzero()[0]
 
     def _say(self, text: str) -> None:
         self.found.append(text)
 
-    def _none(self, wrong: Array, text: str) -> bool:
-        """Report the places where `wrong` is true; whether there are none."""
-        if not wrong.any():
-            return True
-        where = np.flatnonzero(wrong)
-        self._say(f"{text}: {len(where)} times, first at {int(where[0])}")
-        return False
+    def _none(self, wrong: Array, text: str) -> None:
+        """Report the places where `wrong` is true."""
+        n = np.count_nonzero(wrong)
+        if n:
+            self._say(f"{text}: {n} times, first at {int(wrong.nonzero()[0][0])}")
 
     def _same(self, got: int, want: int, text: str) -> None:
         if got != want:
             self._say(f"{text}: {got}, recounted {want}")
-
-    def _regions(self) -> None:
-        """Where every PTE belongs: its virtual page and its 2 MiB range; rebuilt when the regions changed."""
-        key = self.vma[:, : layout.VMA_RA_PAGE].tobytes()
-        if key == self._regions_key:
-            return
-        self._regions_key = key
-        self.vpn = np.zeros(len(self.pte), dtype=np.int64)
-        self.pmd_of = np.full(len(self.pte), -1, dtype=np.int64)
-        self.plain = np.zeros(len(self.pte), dtype=bool)
-        vmas = len(self.vma) // self.n_procs
-        for i in np.flatnonzero(self.vma[:, layout.VMA_FLAGS] & bits.VMA_USED).tolist():
-            flags, start, pages, pte, pmd = self.vma[i, : layout.VMA_RA_PAGE].tolist()
-            part = slice(pte, pte + pages)
-            if not self.proc[i // vmas, layout.PROC_USED]:
-                self._say(f"region {i} belongs to a process that has ended")
-            if (self.pmd_of[part] >= 0).any():
-                self._say(f"region {i} shares PTEs with another")
-            self.vpn[part] = np.arange(start, start + pages)
-            self.pmd_of[part] = pmd + self.vpn[part] // 512 - start // 512
-            self.plain[part] = not flags & bits.VMA_ANON
-
-    def _tables(self) -> None:
-        """Kinds and bits of PTEs, states of 2 MiB ranges, MM_ANONPAGES and MM_SWAPENTS (spec 01 §1.2)."""
-        pte = self.pte
-        kind = pte >> bits.KIND_SHIFT
-        self.payload = pte & bits.PTE_PAYLOAD
-        self.present = kind == bits.PRESENT
-        self.swap = kind == bits.SWAP
-        flags = pte & _PTE_RESERVED
-        allowed = np.array([0, 0, bits.PTE_EXCLUSIVE | bits.PTE_DIRTY, bits.PTE_EXCLUSIVE], dtype=np.uint32)
-        self._none(flags & ~allowed[kind] != 0, "a PTE has a bit that its kind does not have")
-        self._none((kind < bits.PRESENT) & (self.payload != 0), "an empty or zero-page PTE has a payload")
-        mapped = kind != bits.NONE
-        self._none(mapped & (self.pmd_of < 0), "a PTE outside of all regions is not empty")
-        self._none((kind >= bits.PRESENT) & self.plain, "a region that fork would not copy has a page or swap entry")
-        in_pmd = np.zeros(len(self.pmd), dtype=bool)
-        in_pmd[self.pmd_of[mapped & (self.pmd_of >= 0)]] = True
-        self._none(in_pmd & (self.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
-        self._none(self.pmd > bits.PMD_HUGE_ZERO, "a 2 MiB range is in no state there is")
-        for at in np.flatnonzero(self.pmd >= bits.PMD_HUGE).tolist():
-            ptes = pte[self.pmd_of == at]
-            want = np.full(512, bits.PTE_ZERO)
-            if self.pmd[at] == bits.PMD_HUGE and len(ptes):
-                want = np.arange(512) + (int(ptes[0]) & ~0x1FF)
-            if len(ptes) != 512 or (ptes != want).any() or (len(ptes) and int(ptes[0]) >> bits.KIND_SHIFT == 0):
-                self._say(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
-        per_process = (self.n_procs, -1)
-        for column, what, is_one in (
-            (layout.PROC_ANONPAGES, "MM_ANONPAGES", self.present),
-            (layout.PROC_SWAPENTS, "MM_SWAPENTS", self.swap),
-        ):
-            wrong = self.proc[:, column] != is_one.reshape(per_process).sum(axis=1)
-            self._none(wrong, f"{what} of a process differs from its PTEs")
-        self._none(self.proc[:, layout.PROC_CPU] >= len(self.cpu), "a process runs on a CPU that does not exist")
-
-    def _slots(self) -> None:
-        """swap_map and its totals (invariants 1, 2, 4, 6)."""
-        used = self.map != 0
-        self.count = self.map & bits.MAP_COUNT
-        if self.map[0] != bits.MAP_BAD:
-            self._say(f"slot 0 holds the swap header, but its byte is {int(self.map[0]):#x}")
-        self._none(self.map[1:] & ~(bits.HAS_CACHE | bits.MAP_COUNT) != 0, "a swap_map byte is continued")
-        self._none(self.count[1:] > bits.MAP_MAX, "a slot besides the header is bad")
-        if self.map_padded[self.slots :].any():
-            self._say("swap_map has an entry past the end of the device")
-        free = self._scalar("nr_swap_pages")
-        pages = self._scalar("pages")
-        self._same(pages, self.slots - 1, "pages of the swap device")
-        self._same(self._scalar("inuse"), int(used[1:].sum()), "inuse")
-        self._same(free, pages - self._scalar("inuse"), "nr_swap_pages")
-        empty = np.flatnonzero(~used)
-        lowest, highest = self._scalar("lowest_bit"), self._scalar("highest_bit")
-        if len(empty) and not lowest <= empty[0] <= empty[-1] <= highest:
-            self._say(f"free slots {empty[0]} to {empty[-1]} lie outside of lowest_bit {lowest}, highest_bit {highest}")
-        if not len(empty) and highest:
-            self._say(f"the device is full, but highest_bit is {highest}")
-        entries = np.bincount(self.payload[self.swap], minlength=self.slots)
-        if entries[self.slots :].any() or entries[0]:
-            self._say("a swap entry names a slot that cannot be")
-        self._none(entries[1 : self.slots] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
-        self.zero = np.unpackbits(self.zeromap, bitorder="little").view(bool)
-        if self.zero[self.slots :].any() or self.zero[0]:
-            self._say("zeromap has a bit for the header or past the end of the device")
-        self._none(self.zero[: self.slots] & ~used, "zeromap has a bit for a free slot")
-        self._none((self.stored[1:] != 0) & ~used[1:], "zram stores a page of a free slot")
-
-    def _clusters(self) -> None:
-        """Cluster words, lists, percpu next (invariants 1, 3)."""
-        info = self.cluster.astype(np.int64)
-        count = info & bits.CLUSTER_COUNT
-        order = info >> bits.CLUSTER_ORDER_SHIFT & 15
-        flags = info >> bits.CLUSTER_FLAGS_SHIFT
-        taken = (self.map_padded != 0).reshape(self.n_clusters, -1).sum(axis=1)
-        taken[-1] += self.n_clusters * bits.CLUSTER_SLOTS - self.slots
-        self._none(count != taken, "the count of a cluster differs from its slots")
-        self._none((flags == bits.FLAG_FREE) != (count == 0), "a cluster is FREE exactly if its count is 0, but")
-        full = count == bits.CLUSTER_SLOTS
-        self._none((flags == bits.FLAG_FULL) != full, "a cluster is FULL exactly if its count is 512, but")
-        self._none((flags == bits.FLAG_FREE) & (order != 0), "a FREE cluster has an order")
-        known = np.isin(flags, (bits.FLAG_FREE, bits.FLAG_NONFULL, bits.FLAG_FRAG, bits.FLAG_FULL))
-        if not self._none(~known | (order > bits.MAX_ORDER), "a cluster has no one flag, or no order there is"):
-            return
-        start = np.zeros(9, dtype=np.int64)
-        start[[bits.FLAG_FREE, bits.FLAG_FULL, bits.FLAG_NONFULL, bits.FLAG_FRAG]] = (
-            bits.LIST_FREE, bits.LIST_FULL, bits.LIST_NONFULL, bits.LIST_FRAG,
-        )  # fmt: skip
-        which = start[flags] + np.where((flags == bits.FLAG_NONFULL) | (flags == bits.FLAG_FRAG), order, 0)
-        for number in range(bits.N_LISTS):
-            members = self._walk(
-                int(self.w[layout.W_LIST_HEAD + number]), self.cluster_next, self.cluster_prev, f"cluster list {number}"
-            )
-            if sorted(members) != np.flatnonzero(which == number).tolist():
-                self._say(f"cluster list {number} holds {members}, whose words do not all name it")
-            tail = int(self.w[layout.W_LIST_TAIL + number])
-            if tail != (members[-1] if members else bits.NIL):
-                self._say(f"the tail of cluster list {number} is {tail}, its last member is not")
-            if number >= bits.LIST_FRAG:
-                frag_nr = int(self.w[layout.W_FRAG_NR + number - bits.LIST_FRAG])
-                self._same(frag_nr, len(members), f"frag_nr of order {number - bits.LIST_FRAG}")
-        for cpu, row in enumerate(self.cpu[:, : bits.N_ORDERS].tolist()):
-            for k, slot in enumerate(row):
-                end = min(slot // bits.CLUSTER_SLOTS * bits.CLUSTER_SLOTS + bits.CLUSTER_SLOTS, self.slots)
-                if slot and (slot % (1 << k) or slot + (1 << k) > end):
-                    self._say(f"next of order {k} on CPU {cpu} is {slot}, where no such entry fits")
 
     def _walk(self, head: int, after: Array, before: Array, what: str) -> list[int]:
         """Members of a list, links checked both ways."""
@@ -254,206 +100,331 @@ class Checker:
         while head != bits.NIL:
             if head >= len(after) or len(members) == len(after):
                 self._say(f"{what} does not end")
-                return members
+                break
             if before[head] != last:
                 self._say(f"{what}: the link back from {head} is {int(before[head])}, not {last}")
             members.append(head)
             last, head = head, int(after[head])
         return members
 
+    def _regions(self) -> None:
+        """Where every PTE belongs: its virtual page and its 2 MiB range; rebuilt when the regions changed."""
+        dev = self.dev
+        key = dev.vma[:, : layout.VMA_RA_PAGE].tobytes()
+        if key == self._regions_key:
+            return
+        self._regions_key = key
+        n = len(dev.pte)
+        self.vpn = np.zeros(n, dtype=np.int64)
+        self.pmd_of = np.full(n, -1, dtype=np.int64)
+        self.plain = np.zeros(n, dtype=bool)
+        vmas = len(dev.vma) // dev.procs
+        for i in (dev.vma[:, layout.VMA_FLAGS] & bits.VMA_USED).nonzero()[0].tolist():
+            flags, start, pages, pte, pmd = dev.vma[i, : layout.VMA_RA_PAGE].tolist()
+            part = slice(pte, pte + pages)
+            if not dev.proc[i // vmas, layout.PROC_USED]:
+                self._say(f"region {i} belongs to a process that has ended")
+            if (self.pmd_of[part] >= 0).any():
+                self._say(f"region {i} shares PTEs with another")
+            self.vpn[part] = np.arange(start, start + pages)
+            self.pmd_of[part] = pmd + self.vpn[part] // 512 - start // 512
+            self.plain[part] = not flags & bits.VMA_ANON
+        self.outside = self.pmd_of < 0
+
+    def _tables(self) -> None:
+        """Kinds and bits of PTEs, states of 2 MiB ranges, MM_ANONPAGES and MM_SWAPENTS (spec 01 §1.2)."""
+        dev = self.dev
+        pte = dev.pte
+        kind = pte >> bits.KIND_SHIFT
+        self._none(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
+        self.present = (kind == bits.PRESENT).nonzero()[0]
+        self.swap = (kind == bits.SWAP).nonzero()[0]
+        self.frame_of = pte[self.present] & bits.PTE_PAYLOAD
+        self.slot_of = pte[self.swap] & bits.PTE_PAYLOAD
+        mapped = kind != bits.NONE
+        self._none((pte & bits.PTE_PAYLOAD != 0) & (kind < bits.PRESENT), "an empty or zero-page PTE has a payload")
+        self._none(mapped & self.outside, "a PTE outside of all regions is not empty")
+        self._none((kind >= bits.PRESENT) & self.plain, "a region that fork would not copy has a page or swap entry")
+        in_pmd = np.zeros(len(dev.pmd), dtype=bool)
+        in_pmd[self.pmd_of[mapped & ~self.outside]] = True
+        self._none(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
+        for at in (dev.pmd >= bits.PMD_HUGE).nonzero()[0].tolist():
+            ptes = pte[self.pmd_of == at]
+            first = int(ptes[0]) if len(ptes) else 0
+            want = np.full(512, bits.PTE_ZERO)
+            if dev.pmd[at] == bits.PMD_HUGE:
+                want = np.arange(512) + (first & ~0x1FF)
+            if len(ptes) != 512 or (ptes != want).any() or first < bits.PTE_ZERO or dev.pmd[at] > bits.PMD_HUGE_ZERO:
+                self._say(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
+        area = max(1, len(pte) // dev.procs)
+        for column, what, ptes in (
+            (layout.PROC_ANONPAGES, "MM_ANONPAGES", self.present),
+            (layout.PROC_SWAPENTS, "MM_SWAPENTS", self.swap),
+        ):
+            recount = np.bincount(ptes // area, minlength=dev.procs)
+            self._none(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
+        self._none(dev.proc[:, layout.PROC_CPU] >= len(dev.cpu), "a process runs on a CPU that does not exist")
+
+    def _slots(self) -> None:
+        """swap_map and its totals (invariants 1, 2, 4, 6)."""
+        dev = self.dev
+        slots = dev.map[1:]
+        used = slots != 0
+        self.count = dev.map & bits.MAP_COUNT
+        self.pinned = dev.map & bits.HAS_CACHE != 0
+        if dev.map[0] != bits.MAP_BAD or dev.map_padded[dev.slots :].any():
+            self._say("the header's slot, or one past the end of the device, has another byte than at swapon")
+        self._none((slots > bits.HAS_CACHE | bits.MAP_COUNT) | (self.count[1:] > bits.MAP_MAX), "a slot cannot be so")
+        free, pages = dev.scalar("nr_swap_pages"), dev.scalar("pages")
+        self._same(pages, dev.slots - 1, "pages of the swap device")
+        self._same(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
+        self._same(free, pages - dev.scalar("inuse"), "nr_swap_pages")
+        empty = (slots == 0).nonzero()[0] + 1
+        lowest, highest = dev.scalar("lowest_bit"), dev.scalar("highest_bit")
+        if highest if not len(empty) else not lowest <= empty[0] <= empty[-1] <= highest:
+            self._say(f"lowest_bit {lowest} and highest_bit {highest} do not enclose the {len(empty)} free slots")
+        entries = np.bincount(self.slot_of, minlength=dev.slots)
+        if len(entries) != dev.slots or entries[0]:
+            self._say("a swap entry names a slot that cannot be")
+            return
+        self._none(entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
+        zero = np.unpackbits(dev.zeromap, bitorder="little").view(bool)
+        if zero[dev.slots :].any() or zero[0]:
+            self._say("zeromap has a bit for the header or past the end of the device")
+        self._none((zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents")
+
+    def _clusters(self) -> None:
+        """Cluster words, lists, percpu next (invariants 1, 3)."""
+        dev = self.dev
+        words = dev.cluster.tolist()
+        used = np.count_nonzero(dev.map_padded.reshape(dev.clusters, -1), axis=1).tolist()
+        used[-1] += dev.clusters * bits.CLUSTER_SLOTS - dev.slots
+        on_list = []
+        for c, (word, taken) in enumerate(zip(words, used, strict=True)):
+            count, order = word & bits.CLUSTER_COUNT, word >> bits.CLUSTER_ORDER_SHIFT & 15
+            flags = word >> bits.CLUSTER_FLAGS_SHIFT
+            self._same(count, taken, f"slots in use of cluster {c}")
+            free, full = flags == bits.FLAG_FREE, flags == bits.FLAG_FULL
+            sound = free == (count == 0) and full == (count == bits.CLUSTER_SLOTS) and order <= bits.MAX_ORDER
+            if flags not in _LISTS or not sound or (free and order):
+                self._say(f"cluster {c} with {count} slots in use has flags {flags} and order {order}")
+            on_list.append(_LISTS.get(flags, 0) + (0 if free or full else order))
+        members = 0
+        for number, (head, tail) in enumerate(zip(dev.list_head.tolist(), dev.list_tail.tolist(), strict=True)):
+            walked = []
+            if head != bits.NIL or tail != bits.NIL:
+                walked = self._walk(head, dev.cluster_next, dev.cluster_prev, f"cluster list {number}")
+                if not walked or walked[-1] != tail or any(on_list[c] != number for c in walked):
+                    self._say(f"cluster list {number} holds {walked} with tail {tail}; not all of them belong there")
+            members += len(walked)
+            if number >= bits.LIST_FRAG:
+                order = number - bits.LIST_FRAG
+                self._same(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
+        self._same(members, dev.clusters, "clusters on lists")
+        for cpu, row in enumerate(dev.cpu[:, : bits.N_ORDERS].tolist()):
+            for order, slot in enumerate(row):
+                end = min((slot // bits.CLUSTER_SLOTS + 1) * bits.CLUSTER_SLOTS, dev.slots)
+                if slot and (slot % (1 << order) or slot + (1 << order) > end):
+                    self._say(f"next of order {order} on CPU {cpu} is {slot}, where no such entry fits")
+
     def _blocks(self) -> None:
         """Free blocks of frames: lists, links, alignment, merging, total."""
-        self.free = np.zeros(self.n_frames, dtype=bool)
-        blocks = set()
-        for order in range(bits.MAX_BLOCK_ORDER + 1):
+        dev = self.dev
+        self.free = np.zeros(dev.frames, dtype=bool)
+        for order, at in enumerate(dev.block_head.tolist()):
             n = 1 << order
-            at = int(self.w[layout.W_BLOCK_HEAD + order])
             last = bits.FRAME_NIL
+            seen = set()
             while at != bits.FRAME_NIL:
-                if at % n or at + n > self.n_frames or self.free[at : at + n].any():
+                if at % n or at + n > dev.frames or self.free[at]:
                     self._say(f"frame {at} cannot be a free block of order {order}")
-                    break
-                info = int(self.frame[at])
+                    return
+                info = int(dev.frame[at])
                 if info & ~bits.FRAME_LINK != bits.FRAME_FREE | order << bits.FRAME_ORDER_SHIFT:
                     self._say(f"the free block {at} of order {order} says {info:#x}")
-                if int(self.content[at]) != last:
-                    self._say(f"the link back from free block {at} is {int(self.content[at])}, not {last}")
-                self.free[at : at + n] = True
-                if order < bits.MAX_BLOCK_ORDER and (at ^ n, order) in blocks:
+                    return
+                if int(dev.content[at]) != last:
+                    self._say(f"the link back from free block {at} is {int(dev.content[at])}, not {last}")
+                if at ^ n in seen and order < bits.MAX_BLOCK_ORDER:
                     self._say(f"the free block {at} of order {order} is not merged with its buddy")
-                blocks.add((at, order))
+                self.free[at : at + n] = True
+                seen.add(at)
                 last, at = at, info & bits.FRAME_LINK
-        self._same(self._scalar("frames_free"), int(self.free.sum()), "free frames")
+        self._same(dev.scalar("frames_free"), np.count_nonzero(self.free), "free frames")
 
     def _folios(self) -> None:
         """Every frame belongs to one live folio or free block; folio words, mapcounts, nr_anon gauges."""
-        frames = np.flatnonzero(~self.free)
-        info = self.frame[frames]
-        order = (info >> bits.FRAME_ORDER_SHIFT & 15).astype(np.int64)
+        dev = self.dev
+        mapped = np.bincount(self.frame_of, minlength=dev.frames)
+        if len(mapped) != dev.frames:
+            self._say("a PTE maps a frame that does not exist")
+            return
+        self._none(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
+        self._none((mapped != 0) & self.free, "a PTE maps a free frame")
+        frames = (~self.free).nonzero()[0]
+        info = dev.frame[frames].astype(np.int64)
+        order = info >> bits.FRAME_ORDER_SHIFT & 15
         head = frames >> order << order
         is_head = head == frames
-        self.mapped = np.bincount(self.payload[self.present], minlength=self.n_frames)
-        if len(self.mapped) > self.n_frames:
-            self._say("a PTE maps a frame that does not exist")
-            self.mapped = self.mapped[: self.n_frames]
-        self._none(self.mapped != self.mapcount, "the mapcount of a frame differs from its PTEs")
-        self._none(self.mapped[self.free] != 0, "a PTE maps a free frame")
-        pages = np.bincount(head, minlength=self.n_frames)
-        whole = (pages[head] == 1 << order) & (self.frame[head] >> bits.FRAME_ORDER_SHIFT & 15 == order)
-        self._none(~whole | self.free[head] | ~_ORDERS[order], "a frame is neither free nor part of a whole folio")
-        self._none(info >= bits.FRAME_FREE, "a live frame is marked free")
-        self._none((info != order << bits.FRAME_ORDER_SHIFT) & ~is_head, "a tail page has flags of its own")
-        self.head = frames[is_head]
-        self.order = order[is_head]
-        self.info = info[is_head]
-        self.cached = self.info & bits.FRAME_CACHED != 0
-        mappings = np.bincount(head, weights=self.mapped[frames], minlength=self.n_frames)[self.head]
-        unmapped_pages = np.bincount(head, weights=self.mapped[frames] == 0, minlength=self.n_frames)[self.head]
-        halted = self.cpu[:, layout.CPU_FAULT + layout.FAULT_FRAME].astype(np.int64) - 1
-        self.halted = np.isin(self.head, halted)
-        self._same(int(self.halted.sum()), int((halted >= 0).sum()), "folios of halted faults")
-        self._none(self.halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
-        self._none(~self.halted & ~self.cached & (mappings == 0), "nothing holds a folio")
-        large = self.order > 0
-        partial = large & (self.info & bits.FRAME_PARTIAL != 0)
+        whole = np.bincount(head, minlength=dev.frames)[head] == 1 << order
+        whole &= (dev.frame[head] >> bits.FRAME_ORDER_SHIFT & 15) == order
+        self._none(~whole | self.free[head] | ~_FOLIO_ORDER[order], "a frame is neither free nor part of a whole folio")
         self._none(
-            partial & ((unmapped_pages == 0) | (mappings == 0)), "a folio is not partially mapped, but queued as such"
+            (info >> bits.FRAME_ORDER_SHIFT > 15) & (~is_head | (info >= bits.FRAME_FREE)), "a frame has odd flags"
         )
-        mark = self.info & bits.FRAME_READAHEAD != 0
-        self._none(~large & mark & ~self.cached, "a page outside of the swap cache has the readahead mark")
-        for which, counted in ((counters.NR_ANON, ~self.halted), (counters.NR_ANON_PARTIALLY_MAPPED, partial)):
+        self.head, self.order, self.info = frames[is_head], order[is_head], info[is_head]
+        self.cached = self.info & bits.FRAME_CACHED != 0
+        if self.found:
+            return
+        # Folios are whole and in order of address: their pages are consecutive in `frames`.
+        first = is_head.nonzero()[0]
+        mappings = np.add.reduceat(mapped[frames], first) if len(first) else mapped[:0]
+        in_use = np.add.reduceat(mapped[frames] > 0, first, dtype=np.int64) if len(first) else mapped[:0]
+        fault = [f - 1 for f in dev.cpu[:, layout.CPU_FAULT + layout.FAULT_FRAME].tolist() if f]
+        halted = np.isin(self.head, fault) if fault else np.zeros(len(self.head), dtype=bool)
+        self._same(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
+        self._none(halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
+        self._none(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
+        mark = self.info & bits.FRAME_PARTIAL != 0
+        partial = mark & (self.order > 0)
+        size = 1 << self.order
+        self._none(
+            partial & ((in_use == size) | (in_use == 0)), "a folio is queued as partially mapped, which it is not"
+        )
+        self._none(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
+        for which, counted in ((counters.NR_ANON, ~halted), (counters.NR_ANON_PARTIALLY_MAPPED, partial)):
             recount = np.bincount(self.order[counted], minlength=bits.N_ORDERS)
-            for k in range(2, bits.N_ORDERS):
-                got = int(self.counter[counters.N_SCALAR + 10 * k + which])
-                self._same(got, int(recount[k]), f"{counters.MTHP[which]} of order {k}")
+            gauge = dev.counter[counters.N_SCALAR + which :: len(counters.MTHP)]
+            self._none(gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios")
+
+    def _slot_contents(self) -> Array:
+        stored = self.dev.stored
+        zero = np.unpackbits(self.dev.zeromap, bitorder="little", count=len(stored)).view(bool)
+        return np.where(zero | (stored == 0), np.uint32(bits.CONTENT_ZERO), stored)
 
     def _swap_cache(self) -> None:
         """The table of the swap cache and the folios in it (invariant 7)."""
-        slot = (self.info & bits.FRAME_LINK).astype(np.int64)
+        dev = self.dev
+        self.cached_slot = np.zeros(dev.frames, dtype=np.int64)
+        self.in_cache = np.zeros(dev.slots, dtype=np.int64)
+        slot = self.info & bits.FRAME_LINK
         self._none(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
         head, order, slot = self.head[self.cached], self.order[self.cached], slot[self.cached]
-        self._same(self._scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
+        self._same(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
         self._none(slot % (1 << order) != 0, "a swap-cache folio starts at a slot that is not a multiple of its size")
-        table = np.zeros(self.slots, dtype=np.int64)
-        self.cached_slot = np.zeros(self.n_frames, dtype=np.int64)
         for f, k, s in zip(head.tolist(), order.tolist(), slot.tolist(), strict=True):
-            part = table[s : s + (1 << k)]
-            if len(part) != 1 << k or part.any():
+            part = self.in_cache[s : s + (1 << k)]
+            if len(part) != 1 << k or part.any() or s == 0:
                 self._say(f"the swap-cache folio at frame {f} has slots that are taken or do not exist")
-                continue
+                return
             part[:] = f + 1
             self.cached_slot[f : f + (1 << k)] = np.arange(s, s + (1 << k))
-        if len(self.cache):
-            self._none(self.cache != table, "the swap cache's table differs from the folios in it")
-        elif table.any():
-            self._say("a folio is in the swap cache of a device without one")
-        self.in_cache = table != 0
-        frames = np.flatnonzero(self.cached_slot)
-        clean = np.repeat(self.info[self.cached] & bits.FRAME_DIRTY == 0, 1 << order)
-        dirty = np.zeros(self.n_frames, dtype=bool)
-        dirty[self.payload[self.present & (self.pte & bits.PTE_DIRTY != 0)]] = True
-        if len(clean) == len(frames):
-            lost = clean & ~dirty[frames] & (self.content[frames] != self._slot_contents()[self.cached_slot[frames]])
-            self._none(lost, "a clean swap-cache page differs from what its slot stores")
-
-    def _slot_contents(self) -> Array:
-        zero = np.unpackbits(self.zeromap, bitorder="little")[: self.slots].view(bool)
-        return np.where(zero | (self.stored == 0), np.uint32(bits.CONTENT_ZERO), self.stored)
+        if len(dev.cache) or len(head):
+            table = dev.cache if len(dev.cache) else np.zeros(dev.slots, dtype=np.uint32)
+            self._none(table != self.in_cache, "the swap cache's table differs from the folios in it")
+        if len(head):
+            frames = self.cached_slot.nonzero()[0]
+            dirty = np.repeat(self.info[self.cached] & bits.FRAME_DIRTY != 0, 1 << order)
+            dirty |= np.isin(frames, self.frame_of[dev.pte[self.present] & bits.PTE_DIRTY != 0])
+            lost = dev.content[frames] != self._slot_contents()[self.cached_slot[frames]]
+            self._none(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
 
     def _owners(self) -> None:
         """HAS_CACHE means exactly one owner: a slot cache, the swap cache or a halted fault (invariant 5)."""
-        owners = self.in_cache.astype(np.int64)
+        dev = self.dev
+        owners = (self.in_cache != 0).astype(np.int64)
         parked: list[int] = []
-        for cpu, row in enumerate(self.cpu.tolist()):
+        for cpu, row in enumerate(dev.cpu.tolist()):
             cur, n, returned = row[layout.CPU_ALLOC_CUR], row[layout.CPU_ALLOC_NR], row[layout.CPU_RET_NR]
-            if cur + n > bits.SWAP_BATCH or returned > bits.SWAP_BATCH:
-                self._say(f"the slot caches of CPU {cpu} hold more than they can")
-                continue
-            if (n or returned) and not self._scalar("cache_active"):
-                self._say(f"the slot caches of CPU {cpu} are inactive, but not empty")
+            active = dev.scalar("cache_active")
+            if cur + n > bits.SWAP_BATCH or returned > bits.SWAP_BATCH or ((n or returned) and not active):
+                self._say(f"the slot caches of CPU {cpu} hold {n} and {returned} slots, which they cannot")
+                return
             parked += row[layout.CPU_ALLOC + cur : layout.CPU_ALLOC + cur + n]
             parked += row[layout.CPU_RET : layout.CPU_RET + returned]
             fault = row[layout.CPU_FAULT : layout.CPU_FAULT + 8]
             if fault[layout.FAULT_FRAME]:
-                k = fault[layout.FAULT_ORDER]
-                first = (fault[layout.FAULT_PTE] & bits.PTE_PAYLOAD) >> k << k
-                if int(self.frame[fault[layout.FAULT_FRAME] - 1]) >> bits.FRAME_ORDER_SHIFT & 15 != k:
+                order = fault[layout.FAULT_ORDER]
+                first = (fault[layout.FAULT_PTE] & bits.PTE_PAYLOAD) >> order << order
+                if int(dev.frame[fault[layout.FAULT_FRAME] - 1]) >> bits.FRAME_ORDER_SHIFT & 15 != order:
                     self._say(f"the fault halted on CPU {cpu} holds a folio of another order")
-                if self._scalar("pin_swapin"):
-                    owners[first : first + (1 << k)] += 1
-        slots = np.array(parked, dtype=np.int64)
-        if (slots >= self.slots).any():
-            self._say("a slot cache holds a slot that does not exist")
-            return
-        self._none(self.map[slots] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
-        owners += np.bincount(slots, minlength=self.slots)
+                if dev.scalar("pin_swapin"):
+                    owners[first : first + (1 << order)] += 1
+        if parked:
+            if max(parked) >= dev.slots:
+                self._say("a slot cache holds a slot that does not exist")
+                return
+            self._none(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
+            owners += np.bincount(parked, minlength=dev.slots)
         self._none(owners > 1, "a slot has two owners besides its PTEs")
-        self._none((self.map & bits.HAS_CACHE != 0) & (owners == 0), "a slot has HAS_CACHE, but no owner")
-        self._none((self.map & bits.HAS_CACHE == 0) & (owners > 0), "a slot has an owner, but not HAS_CACHE")
+        self._none(self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round")
 
     def _mappings(self) -> None:
         """Exclusive pages and entries have one user; large folios lie aligned in the address space (spec 01 §1.2)."""
-        exclusive = self.pte & bits.PTE_EXCLUSIVE != 0
-        frame = self.payload[self.present & exclusive]
-        self._none(self.mapped[frame] != 1, "a page that is mapped exclusively has other mappings")
-        slot = self.cached_slot[frame]
-        self._none((slot != 0) & (self.count[slot] != 0), "a page that is mapped exclusively has swap entries besides")
-        slot = self.payload[self.swap & exclusive]
-        self._none(self.count[slot] != 1, "an exclusive swap entry is not the only one")
-        cached_and_mapped = np.zeros(self.slots, dtype=bool)
-        cached_and_mapped[self.cached_slot[self.mapped > 0]] = True
-        self._none((slot != 0) & cached_and_mapped[slot], "an exclusive swap entry's page is mapped besides")
-        frame = self.payload[self.present]
-        index = (1 << (self.frame[frame] >> bits.FRAME_ORDER_SHIFT & 15)) - 1
-        self._none((self.vpn[self.present] ^ frame) & index != 0, "a page of a large folio lies at the wrong address")
+        dev = self.dev
+        exclusive = self.frame_of[dev.pte[self.present] & bits.PTE_EXCLUSIVE != 0]
+        self._none(dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings")
+        entry = self.slot_of[dev.pte[self.swap] & bits.PTE_EXCLUSIVE != 0]
+        self._none(self.count[entry] != 1, "an exclusive swap entry is not the only one")
+        if self.cached.any():
+            slot = self.cached_slot[exclusive]
+            self._none(
+                (slot != 0) & (self.count[slot] != 0), "a page that is mapped exclusively has swap entries besides"
+            )
+            mapped = np.zeros(dev.slots, dtype=bool)
+            mapped[self.cached_slot[dev.mapcount > 0]] = True
+            self._none(mapped[entry], "the page of an exclusive swap entry is mapped besides")
+        index = (1 << (dev.frame[self.frame_of] >> bits.FRAME_ORDER_SHIFT & 15)) - 1
+        self._none(
+            (self.vpn[self.present] ^ self.frame_of) & index != 0, "a page of a large folio has the wrong address"
+        )
 
     def _zram(self) -> None:
-        """mm_stat, recounted from the slots (spec 08 §8.1)."""
-        if not self._none(self.stored >= len(self.content_bytes), "zram stores a content that does not exist"):
+        """mm_stat, recounted from the slots; zspages and their groups (spec 08 §8.1-8.3)."""
+        dev = self.dev
+        if len(dev.content_bytes) <= dev.stored.max():
+            self._say("zram stores a content that does not exist")
             return
-        full = self.stored != 0
-        size = self.content_bytes[self.stored]
-        self.objects = np.flatnonzero(full & (size > 0))
-        self.object_bytes = size[self.objects]
-        for which, want in (
-            (counters.PAGES_STORED, full.sum()),
-            (counters.SAME_PAGES, (full & (size == 0)).sum()),
-            (counters.HUGE_PAGES, (self.object_bytes == 4096).sum()),
-            (counters.COMPR_DATA_SIZE, self.object_bytes.sum()),
-        ):
-            self._same(int(self.counter[which]), int(want), counters.SCALAR_NAMES[which])
-
-    def _pool(self) -> None:
-        """zspages: their objects, groups and pages (spec 08 §8.2-8.3)."""
-        pool = int(self.counter[counters.POOL_PAGES])
-        limit = self._scalar("mem_limit_pages")
-        if pool > int(self.counter[counters.MAX_USED_PAGES]) or (limit and pool > limit):
+        full = dev.stored.nonzero()[0]
+        size = dev.content_bytes[dev.stored[full]]
+        objects = full[size > 0]
+        size = size[size > 0].astype(np.int64)
+        pool = int(dev.counter[counters.POOL_PAGES])
+        self._same(int(dev.counter[counters.PAGES_STORED]), len(full), "pages_stored")
+        self._same(int(dev.counter[counters.SAME_PAGES]), len(full) - len(objects), "same_pages")
+        self._same(int(dev.counter[counters.HUGE_PAGES]), np.count_nonzero(size == 4096), "huge_pages")
+        self._same(int(dev.counter[counters.COMPR_DATA_SIZE]), int(size.sum()), "compr_data_size")
+        limit = dev.scalar("mem_limit_pages")
+        if pool > int(dev.counter[counters.MAX_USED_PAGES]) or (limit and pool > limit):
             self._say(f"the pool has {pool} pages, more than its peak or its limit")
-        if not len(self.zspage) or len(self.found):
+        if not len(dev.zspage):
             return
-        home = self.zhandle[self.objects]
-        if not self._none(home >= len(self.zspage), "an object lives in a zspage that does not exist"):
+        home = dev.zhandle[objects]
+        used = np.bincount(home, minlength=len(dev.zspage))
+        if len(used) != len(dev.zspage):
+            self._say("an object lives in a zspage that does not exist")
             return
-        used = np.bincount(home, minlength=len(self.zspage))
-        info = self.zspage[:, layout.ZSPAGE_INFO]
-        after, before = self.zspage[:, layout.ZSPAGE_NEXT], self.zspage[:, layout.ZSPAGE_PREV]
-        self._none(info[home] >> 16 != self.zraw[self.object_bytes], "an object lives in a zspage of another class")
+        info, after = dev.zspage[:, layout.ZSPAGE_INFO], dev.zspage[:, layout.ZSPAGE_NEXT]
+        self._none(info[home] >> 16 != dev.zraw[size], "an object lives in a zspage of another class")
         self._none(info & 0xFFFF != used, "the objects of a zspage differ from the slots that store in it")
         pages = 0
-        unused = np.ones(len(self.zspage), dtype=bool)
-        for group in np.flatnonzero(self.zgroup != bits.NIL).tolist():
+        unused = np.ones(len(dev.zspage), dtype=bool)
+        for group in (dev.zgroup != bits.NIL).nonzero()[0].tolist():
             size_class, fullness = divmod(group, layout.ZGROUPS)
-            objects = int(self.zclass[size_class]) & 0xFFFF
-            for z in self._walk(int(self.zgroup[group]), after, before, f"zspage group {fullness} of {size_class}"):
+            room = int(dev.zclass[size_class]) & 0xFFFF
+            name = f"zspage group {fullness} of class {size_class}"
+            for z in self._walk(int(dev.zgroup[group]), after, dev.zspage[:, layout.ZSPAGE_PREV], name):
                 unused[z] = False
-                pages += int(self.zclass[size_class]) >> 16
+                pages += int(dev.zclass[size_class]) >> 16
                 n = int(used[z])
-                want = 0 if n == 0 else 11 if n == objects else 100 * n // objects // 10 + 1
-                if want != fullness or int(info[z]) >> 16 != size_class or n > objects:
-                    self._say(f"zspage {z} with {n} of {objects} objects is in group {fullness} of class {size_class}")
+                want = 11 if n == room else 100 * n // room // 10 + 1
+                if want != fullness or int(info[z]) >> 16 != size_class or not 0 < n <= room:
+                    self._say(f"zspage {z} with {n} of {room} objects is in {name}")
         self._same(pool, pages, "pool_pages")
         self._none(unused & (used > 0), "a zspage with objects is in no group")
-        chain = np.append(after[unused], self._scalar("zspage_unused"))
-        rest = np.append(np.flatnonzero(unused), bits.NIL)
-        if not np.array_equal(np.sort(chain), rest):
+        rest = unused.nonzero()[0]
+        chain = np.bincount(
+            np.append(after[rest], dev.scalar("zspage_unused")) + 1 & bits.NIL, minlength=len(unused) + 1
+        )
+        if not np.array_equal(chain[1:] > 0, unused) or chain[0] != 1:
             self._say("the chain of unused zspages does not hold each of them once")

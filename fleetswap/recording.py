@@ -107,7 +107,8 @@ def _read(path: Path) -> bytes:
     reason = ""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-            while part := file.read(1 << 16):
+            # One piece at a time: what came before an error tells its line.
+            while part := file.read1(1 << 13):
                 parts.append(part)
     except EOFError:
         reason = "the file is truncated: its compressed data end too early"

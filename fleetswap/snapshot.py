@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from fleetswap_kernels import bits, counters
 from fleetswap_kernels.layout import (
     CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_WORDS, PROC_MAJFLT, PROC_PTE, PROC_WORDS,
@@ -200,6 +201,7 @@ class Snapshot:
         pages = self.pages(process, region)
         kinds = [page[0] for page in pages]
         offsets = [page[1] if page[0] == "s" else -2 for page in pages]
+        slots = np.array(offsets, dtype=np.int64)
         by_order = [0] * bits.N_ORDERS
         for page in pages:
             if page[0] == "p":
@@ -212,8 +214,13 @@ class Snapshot:
             "swap_runs": sum(o >= 0 and (i == 0 or offsets[i - 1] != o - 1) for i, o in enumerate(offsets)),
             "hash": region_hash(pages),
             "present_by_order": by_order,
-            "swapped_aligned_blocks": [_aligned_blocks(offsets, region.start, o) for o in range(bits.N_ORDERS)],
+            "swapped_aligned_blocks": [_aligned_blocks(slots, region.start, o) for o in range(bits.N_ORDERS)],
         }
+
+
+_M64 = 0xFFFFFFFFFFFFFFFF
+_FNV_PRIME = 0x100000001B3
+_FNV_POWERS = tuple(pow(_FNV_PRIME, k, 1 << 64) for k in range(9))
 
 
 def region_hash(pages: Iterable[Page]) -> str:
@@ -226,19 +233,23 @@ def region_hash(pages: Iterable[Page]) -> str:
             code = 3 | page[1] << 8
         elif kind == "p":
             code = 2 | page[1] << 8 | page[2] << 16
-        for byte in code.to_bytes(8, "little"):
-            value = (value ^ byte) * 0x100000001B3 & 0xFFFFFFFFFFFFFFFF
+        used = (code.bit_length() + 7) // 8
+        for byte in code.to_bytes(used, "little"):
+            value = (value ^ byte) * _FNV_PRIME & _M64
+        # The rest are bytes of 0, which only multiply.
+        value = value * _FNV_POWERS[8 - used] & _M64
     return f"{value:016x}"
 
 
-def _aligned_blocks(offsets: list[int], start: int, order: int) -> int:
+def _aligned_blocks(offsets: npt.NDArray[np.int64], start: int, order: int) -> int:
     """Naturally aligned blocks of 2^order pages, wholly swapped to consecutive slots from a multiple of 2^order on."""
     n = 1 << order
-    blocks = 0
-    for i in range(-start % n, len(offsets) - n + 1, n):
-        first = offsets[i]
-        blocks += first >= 0 and first % n == 0 and offsets[i : i + n] == list(range(first, first + n))
-    return blocks
+    skip = -start % n
+    count = max(0, len(offsets) - skip) // n
+    blocks = offsets[skip : skip + count * n].reshape(count, n)
+    first = blocks[:, :1]
+    whole = (blocks == first + np.arange(n)).all(axis=1)
+    return int(np.count_nonzero(whole & (first[:, 0] >= 0) & (first[:, 0] % n == 0)))
 
 
 def _slot_cache(cpu: list[int]) -> dict[str, Any]:

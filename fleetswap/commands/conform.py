@@ -40,7 +40,8 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
     scripts = find_scripts(paths)
     for script in scripts:
         load_case(script)  # Bad input is reported before the first replay, not in the middle.
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         found = _outcomes(scripts, jobs or len(os.sched_getaffinity(0)))
         outcomes = list(progress.track(found, total=len(scripts), description="replaying scripts"))
     for outcome in outcomes:

@@ -1,7 +1,9 @@
 """What a swap slot reads back as (spec 05 §5.2 step 4; mm/page_io.c swap_read_folio)."""
 
+import numpy as np
+
 from .access import byte, set_word, word
-from .bits import CONTENT_NONE, CONTENT_ZERO
+from .bits import CONTENT_ZERO
 from .jit import device
 
 
@@ -33,10 +35,7 @@ def zeromap_mixed(dev, slot, n):
 @device
 def stored_content(dev, slot):
     """Content zram returns for a slot; an empty slot reads as zeros."""
-    content = word(dev, dev.o_stored + slot)
-    if content == CONTENT_NONE:
-        return CONTENT_ZERO
-    return content
+    return max(word(dev, dev.o_stored + slot), np.int64(CONTENT_ZERO))
 
 
 @device
@@ -50,5 +49,7 @@ def slot_content(dev, slot):
 @device
 def read_stored(dev, head, slot, n):
     """Read `n` slots from zram into a folio."""
+    o_content = np.int64(dev.o_content) + head
+    o_stored = np.int64(dev.o_stored) + slot
     for i in range(n):
-        set_word(dev, dev.o_content + head + i, stored_content(dev, slot + i))
+        set_word(dev, o_content + i, max(word(dev, o_stored + i), np.int64(CONTENT_ZERO)))

@@ -39,9 +39,10 @@ def folio_head(dev, frame):
 @device
 def folio_mapped(dev, head, order):
     """Number of page mappings of a folio, over all processes."""
-    total = np.int64(0)
-    for i in range(np.int64(1) << order):
-        total += byte(dev, dev.o_mapcount + head + i)
+    o = np.int64(dev.o_mapcount) + head
+    total = byte(dev, o)
+    for i in range(1, np.int64(1) << order):
+        total += byte(dev, o + i)
     return total
 
 
@@ -73,14 +74,15 @@ def folio_unmap(dev, frame, n):
 
     The folio itself is not freed: `folio_release` does that, when the kernel would drop its last reference.
     """
+    o = np.int64(dev.o_mapcount) + frame
     gone = np.int64(0)
     for i in range(n):
-        mapped = byte(dev, dev.o_mapcount + frame + i) - 1
-        set_byte(dev, dev.o_mapcount + frame + i, mapped)
+        mapped = byte(dev, o + i) - 1
+        set_byte(dev, o + i, mapped)
         if mapped == 0:
             gone += 1
     order = frame_order(dev, frame)
-    if order > 0 and gone > 0:
+    if gone > 0 and gone < 1 << order:
         head = frame >> order << order
         if folio_mapped(dev, head, order) > 0:
             note_partially_mapped(dev, head, order)

@@ -75,6 +75,8 @@ def touch_pages(dev, p, o_vma, page, pages, mode, entry, advance):
     """Read, write or poke whole pages, ascending, with the faults that takes."""
     o_pte = pte_at(dev, o_vma, np.int64(0))
     o_expect = np.int64(dev.o_expect) + word(dev, o_vma + VMA_PTE)
+    o_content = np.int64(dev.o_content)
+    o_entry = np.int64(dev.o_content_map) + entry
     verify = dev.n_expect != 0
     count(dev, PAGE_EVENTS, pages)
     for at in range(page, page + pages):
@@ -92,15 +94,15 @@ def touch_pages(dev, p, o_vma, page, pages, mode, entry, advance):
             if verify:
                 content = np.int64(CONTENT_ZERO)
                 if pte >> KIND_SHIFT == PRESENT:
-                    content = word(dev, dev.o_content + (pte & PTE_PAYLOAD))
+                    content = word(dev, o_content + (pte & PTE_PAYLOAD))
                 if content != max(word(dev, o_expect + at), np.int64(CONTENT_ZERO)):
                     dev.op_bad = np.uint32(np.int64(dev.op_bad) + 1)
             continue
         if pte & PTE_DIRTY == 0:
             set_word(dev, o_pte + at, pte | PTE_DIRTY)
         if mode == WRITE:
-            content = word(dev, dev.o_content_map + entry + at * advance)
-            set_word(dev, dev.o_content + (pte & PTE_PAYLOAD), content)
+            content = word(dev, o_entry + at * advance)
+            set_word(dev, o_content + (pte & PTE_PAYLOAD), content)
             if verify:
                 set_word(dev, o_expect + at, content)
 

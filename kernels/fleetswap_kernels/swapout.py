@@ -25,8 +25,9 @@ from .zram import zram_write
 @device
 def all_zero(dev, head, n):
     """Whether every page of a folio is filled with zeros (is_folio_zero_filled)."""
+    o = np.int64(dev.o_content) + head
     for i in range(n):
-        if word(dev, dev.o_content + head + i) != CONTENT_ZERO:
+        if word(dev, o + i) != CONTENT_ZERO:
             return False
     return True
 

@@ -48,15 +48,18 @@ def store_object(dev, slot, size):
 @device
 def zram_free(dev, slot, n):
     """Drop what `n` slots store; an empty slot stores nothing (zram_free_page)."""
+    # Offsets are read once: a store to the device might change them, as far as a compiler knows.
+    o_stored = np.int64(dev.o_stored)
+    o_bytes = np.int64(dev.o_content_bytes)
     stored = np.int64(0)
     same = np.int64(0)
     for i in range(slot, slot + n):
-        content = word(dev, dev.o_stored + i)
+        content = word(dev, o_stored + i)
         if content == CONTENT_NONE:
             continue
-        set_word(dev, dev.o_stored + i, CONTENT_NONE)
+        set_word(dev, o_stored + i, CONTENT_NONE)
         stored += 1
-        size = word(dev, dev.o_content_bytes + content)
+        size = word(dev, o_bytes + content)
         if size == 0:
             same += 1
         else:
@@ -71,19 +74,20 @@ def zram_write(dev, slot, o_content, n):
 
     The pages before a refused one stay stored, those after it are not tried.
     """
+    o_stored = np.int64(dev.o_stored) + slot
+    o_bytes = np.int64(dev.o_content_bytes)
     stored = np.int64(0)
     same = np.int64(0)
     while stored < n:
         content = word(dev, o_content + stored)
-        size = word(dev, dev.o_content_bytes + content)
-        at = slot + stored
+        size = word(dev, o_bytes + content)
         if size == 0:
-            if word(dev, dev.o_stored + at) != CONTENT_NONE:
-                zram_free(dev, at, np.int64(1))
+            if word(dev, o_stored + stored) != CONTENT_NONE:
+                zram_free(dev, slot + stored, np.int64(1))
             same += 1
-        elif not store_object(dev, at, size):
+        elif not store_object(dev, slot + stored, size):
             break
-        set_word(dev, dev.o_stored + at, content)
+        set_word(dev, o_stored + stored, content)
         stored += 1
     count(dev, PAGES_STORED, stored)
     count(dev, SAME_PAGES, same)
