@@ -68,7 +68,7 @@ def fill_words(dev, o, n, value):
     v = np.uint32(value)
     dev.w[np.uint32(o)] = v
     for i in range(1, n):
-        dev.w[np.uint32(o + i)] = v
+        dev.w[np.uint64(o + i)] = v
 
 
 @device
@@ -77,7 +77,7 @@ def fill_bytes(dev, o, n, value):
     v = np.uint8(value)
     dev.by[np.uint32(o)] = v
     for i in range(1, n):
-        dev.by[np.uint32(o + i)] = v
+        dev.by[np.uint64(o + i)] = v
 
 
 @device
@@ -85,14 +85,14 @@ def count_words(dev, o, n, first):
     """Store first, first + 1, ... in `n` words from `o`, at least one."""
     dev.w[np.uint32(o)] = np.uint32(first)
     for i in range(1, n):
-        dev.w[np.uint32(o + i)] = np.uint32(first + i)
+        dev.w[np.uint64(o + i)] = np.uint32(first + i)
 
 
 @device
 def copy_words(dev, to, source, n):
     """Copy `n` words."""
     for i in range(n):
-        dev.w[np.uint32(to + i)] = dev.w[np.uint32(source + i)]
+        dev.w[np.uint64(to + i)] = dev.w[np.uint64(source + i)]
 
 
 @device
@@ -100,7 +100,7 @@ def words_differ(dev, o, n, first):
     """Whether the `n` words from `o` are anything but first, first + 1, ..."""
     diff = np.uint32(0)
     for i in range(n):
-        diff |= dev.w[np.uint32(o + i)] ^ np.uint32(first + i)
+        diff = np.uint32(diff | (dev.w[np.uint64(o + i)] ^ np.uint32(first + i)))
     return diff != np.uint32(0)
 
 
@@ -122,7 +122,7 @@ def words_any(dev, o, n):
     """Bitwise or of `n` words."""
     seen = np.uint32(0)
     for i in range(n):
-        seen |= dev.w[np.uint32(o + i)]
+        seen = np.uint32(seen | dev.w[np.uint64(o + i)])
     return np.int64(seen)
 
 

@@ -8,12 +8,9 @@ from .jit import device
 
 
 @device
-def zeromap_bits(dev, slot, n):
-    """How many of `n` slots (1, or an aligned block) have the zero-page bit set."""
-    bits = 0
-    for at in range(slot, slot + n):
-        bits += byte(dev, dev.o_zeromap + (at >> 3)) >> (at & 7) & 1
-    return bits
+def zeromap_bit(dev, slot):
+    """The zero-page bit of a slot."""
+    return byte(dev, dev.o_zeromap + (slot >> 3)) >> (slot & 7) & 1
 
 
 @device
@@ -41,7 +38,7 @@ def stored_content(dev, slot):
 @device
 def slot_content(dev, slot):
     """Content of a swapped-out page, from the zero-page bitmap or from zram."""
-    if zeromap_bits(dev, slot, 1):
+    if zeromap_bit(dev, slot):
         return CONTENT_ZERO
     return stored_content(dev, slot)
 

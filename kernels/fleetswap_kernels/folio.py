@@ -40,10 +40,14 @@ def folio_head(dev, frame):
 def folio_mapped(dev, head, order):
     """Number of page mappings of a folio, over all processes."""
     o = np.int64(dev.o_mapcount) + head
-    total = byte(dev, o)
-    for i in range(1, np.int64(1) << order):
-        total += byte(dev, o + i)
-    return total
+    if order == 0:
+        return byte(dev, o)
+    # Four bytes at a time, as two sums of 16 bits: 512 counts of at most 62 fit.
+    sums = np.int64(0)
+    for i in range(np.int64(1) << (order - 2)):
+        four = word(dev, (o >> 2) + i)
+        sums += (four & 0x00FF00FF) + (four >> 8 & 0x00FF00FF)
+    return (sums & 0xFFFF) + (sums >> 16)
 
 
 @device

@@ -7,7 +7,7 @@ from .bits import (
     FRAME_CACHED, FRAME_READAHEAD, HAS_CACHE, KIND_SHIFT, PTE_DIRTY, PTE_EXCLUSIVE,
     PTE_PAYLOAD, PTE_PRESENT, SWAP,
 )  # fmt: skip
-from .content import slot_content, zeromap_bits
+from .content import slot_content, zeromap_bit
 from .counters import PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
 from .folio import cache_enter, cache_lookup, folio_mapped, folio_new
 from .jit import device
@@ -86,7 +86,7 @@ def read_into_cache(dev, slot):
     set_byte(dev, o_map, byte(dev, o_map) | HAS_CACHE)
     cache_enter(dev, head, slot, 1)
     set_word(dev, dev.o_content + head, slot_content(dev, slot))
-    count(dev, SWPIN_ZERO if zeromap_bits(dev, slot, 1) else PSWPIN, 1)
+    count(dev, SWPIN_ZERO if zeromap_bit(dev, slot) else PSWPIN, 1)
     return 1
 
 

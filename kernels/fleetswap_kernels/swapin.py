@@ -6,7 +6,7 @@ from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, 
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from .content import read_stored, slot_content, zeromap_bits, zeromap_mixed
+from .content import read_stored, slot_content, zeromap_bit, zeromap_mixed
 from .counters import (
     NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
 )  # fmt: skip
@@ -57,16 +57,16 @@ def block_ok(dev, o_pte, first, n):
 def swapin_read(dev, head, slot, order):
     """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
     n = np.int64(1) << order
-    zeros = zeromap_bits(dev, slot, n)
-    if zeros == n:
-        fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
-        count(dev, SWPIN_ZERO, n)
-        return 0
-    if zeros > 0:
-        if zeromap_bits(dev, slot, 1):
+    zero = zeromap_bit(dev, slot)
+    if order > 0 and zeromap_mixed(dev, slot, n):
+        if zero:
             count(dev, WARN_MIXED_ZEROMAP, 1)
             return 1
         count(dev, SILENT_MIXED_ZEROMAP, 1)
+    elif zero:
+        fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
+        count(dev, SWPIN_ZERO, n)
+        return 0
     read_stored(dev, head, slot, n)
     count(dev, PSWPIN, n)
     return 0

@@ -61,9 +61,9 @@ def unmap_to_swap(dev, p, o_pte, slot, n):
     """Replace `n` PTEs of a folio by swap entries; 1 if one of them was dirty (try_to_unmap_one, spec 03 §3.6)."""
     seen = np.uint32(0)
     for i in range(n):
-        o = np.uint32(o_pte + i)
+        o = np.uint64(o_pte + i)
         pte = dev.w[o]
-        seen |= pte
+        seen = np.uint32(seen | pte)
         dev.w[o] = np.uint32(PTE_SWAP) | (pte & np.uint32(PTE_EXCLUSIVE)) | np.uint32(slot + i)
     account(dev, p, -n, n)
     return np.int64(seen) & PTE_DIRTY

@@ -43,11 +43,11 @@ class _Writer:
             self.lines.append(f"cfg page_cluster {random.randrange(6)}")
         if self.one_in(7):
             self.lines.append("cfg swapin small")
-        if self.one_in(6):
+        if self.one_in(5):
             self.lines.append("cfg kernel v7")
-        if self.one_in(6):
+        if self.one_in(5):
             self.lines.append("cfg swapcache_prepare off")
-        least, most = random.choice(((10, 63), (64, 330), (320, 700), (320, 700), (1024, 1600), (1536, 2600)))
+        least, most = random.choice(((10, 63), (64, 330), (320, 700), (1024, 1600), (1536, 2600), (2048, 4500)))
         self.slots = random.randrange(least, most + 1)
         limit = f" mem_limit={4 * random.randrange(1, 80)}K" if self.one_in(6) else ""
         self.lines.append(f"cfg zram {4 * self.slots}K lz4{limit}")
@@ -190,6 +190,11 @@ class _Writer:
         for _ in range(random.randrange(1, 4)):
             name = random.choice(("read", "write", "poke", "dontneed", "pageout", "pageout"))
             self.add(p, f"{name} {span} {self.pattern()}" if name == "write" else f"{name} {span}")
+        if self.one_in(3):
+            # The slot that the fault has read may be handed out again, even to the same page.
+            for _ in range(random.randrange(min(12, self.slots // 2))):
+                self.add(p, f"write {span} {self.pattern()}")
+                self.add(p, f"pageout {span}")
         self.add(p, "fault_end")
         return True
 
@@ -205,8 +210,11 @@ class _Writer:
         """Swap-out in small folios, swap-in in large ones, which may meet mixed contents and slots."""
         random = self.random
         self.lines.append("thp " + " ".join(f"{kb}=never" for kb in SIZES_KB))
-        span = f"{r} {self.span(self.processes[p][r])}"
-        self.add(p, f"write {span} {random.choice(('mix:1', 'mix:2', 'zero', 'text:1'))}")
+        span = f"{r} 0 {self.processes[p][r]}"
+        self.add(p, f"write {span} {random.choice(('mix:1', 'mix:2', 'mix:3', 'zero', 'text:1'))}")
+        if self.one_in(2):
+            span = f"{r} {self.span(self.processes[p][r])}"
+            self.add(p, f"write {span} {self.pattern()}")
         self.add(p, f"pageout {r} 0 {self.processes[p][r]}")
         self.lines.append(f"thp {self.thp(random.randrange(1, 6))}")
         self.add(p, f"advise {r} hugepage")
@@ -230,9 +238,8 @@ def random_script(random: Random, operations: int) -> str:
     writer.config()
     heading = len(writer.lines)
     writer.act("0", "map")
-    for name in ("write", "pageout"):
-        if not writer.one_in(4):
-            writer.act("0", name)
+    for name in random.choice((("write", "pageout"), ("write", "pageout"), ("regrow",), ())):
+        writer.act("0", name)
     attempts = 0
     while len(writer.lines) < heading + operations and attempts < 8 * operations:
         writer.operation()

@@ -769,7 +769,7 @@ static void folio_unmap(device *d, u32 frame, u32 n)
 
 	for (u32 i = 0; i < n; i++)
 		gone += --mapped[i] == 0;
-	if (order > 0 && gone > 0 && folio_mapped(d, frame >> order << order, order) > 0)
+	if (gone > 0 && gone < 1u << order && folio_mapped(d, frame >> order << order, order) > 0)
 		fail(d, NOT_IN_REFERENCE, frame);
 }
 
@@ -887,15 +887,6 @@ static bool anon_fault(device *d, u32 p, u32 *vma, u32 page)
 
 /* ---- swap-in ---- */
 
-static u32 zeromap_bits(device *d, u32 slot, u32 n)
-{
-	u32 bits = 0;
-
-	for (u32 at = slot; at < slot + n; at++)
-		bits += zeromap(d)[at >> 3] >> (at & 7) & 1;
-	return bits;
-}
-
 static bool zeromap_mixed(device *d, u32 slot, u32 n)
 {
 	const uint8_t *at = zeromap(d) + (slot >> 3);
@@ -949,8 +940,9 @@ static void swapin_read(device *d, u32 head, u32 slot, u32 n)
 	const u32 *stored_at = words(d) + d->o_stored + slot;
 	u32 *content = contents(d) + head;
 
-	/* The bits of a large folio agree: swapin_order saw to it. */
-	if (zeromap_bits(d, slot, n) == n) {
+	if (n > 1 && zeromap_mixed(d, slot, n)) {
+		fail(d, NOT_IN_REFERENCE, slot);
+	} else if (zeromap(d)[slot >> 3] >> (slot & 7) & 1) {
 		fill(content, n, CONTENT_ZERO);
 		count(d, SWPIN_ZERO, n);
 		return;
