@@ -9,6 +9,8 @@ import numpy as np
 from fleetswap_kernels import bits, counters, layout
 
 from .arrays import Array, DeviceArrays
+from .findings import Findings
+from .zram_invariants import check_zram
 
 _NONE, _ZERO, _PRESENT, _SWAP = (kind << 6 for kind in (bits.NONE, bits.ZERO, bits.PRESENT, bits.SWAP))
 _EXCLUSIVE, _DIRTY = bits.PTE_EXCLUSIVE >> 24, bits.PTE_DIRTY >> 24
@@ -38,25 +40,25 @@ class Checker:
 
     def __init__(self, view: Any) -> None:
         self.dev = DeviceArrays(view)
-        self.found: list[str] = []
+        self.found = Findings()
         self._regions_key = b""
 
     def violations(self) -> list[str]:
         """What does not hold now, one line each; empty if the state is sound."""
-        self.found = []
+        self.found = Findings()
         self._regions()
         self._tables()
         self._slots()
         self._clusters()
         self._blocks()
         self._folios()
-        if not self.found:
+        if not self.found.lines:
             # These follow the links that the checks above have found sound.
             self._swap_cache()
             self._owners()
             self._mappings()
-            self._zram()
-        return self.found
+            check_zram(self.dev, self.found)
+        return self.found.lines
 
     def wrong_pages(self) -> Array:
         """PTE numbers of the pages that do not hold what their process wrote last; the device must be sound."""
@@ -80,33 +82,6 @@ class Checker:
         holds[at] = inside
         return ((holds != np.maximum(dev.expect, bits.CONTENT_ZERO)) & (self.pmd_of >= 0)).nonzero()[0]
 
-    def _say(self, text: str) -> None:
-        self.found.append(text)
-
-    def _none(self, wrong: Array, text: str) -> None:
-        """Report the places where `wrong` is true."""
-        n = np.count_nonzero(wrong)
-        if n:
-            self._say(f"{text}: {n} times, first at {int(wrong.nonzero()[0][0])}")
-
-    def _same(self, got: int, want: int, text: str) -> None:
-        if got != want:
-            self._say(f"{text}: {got}, recounted {want}")
-
-    def _walk(self, head: int, after: Array, before: Array, what: str) -> list[int]:
-        """Members of a list, links checked both ways."""
-        members: list[int] = []
-        last = bits.NIL
-        while head != bits.NIL:
-            if head >= len(after) or len(members) == len(after):
-                self._say(f"{what} does not end")
-                break
-            if before[head] != last:
-                self._say(f"{what}: the link back from {head} is {int(before[head])}, not {last}")
-            members.append(head)
-            last, head = head, int(after[head])
-        return members
-
     def _regions(self) -> None:
         """Where every PTE belongs: its virtual page and its 2 MiB range; rebuilt when the regions changed."""
         dev = self.dev
@@ -123,9 +98,9 @@ class Checker:
             flags, start, pages, pte, pmd = dev.vma[i, : layout.VMA_RA_PAGE].tolist()
             part = slice(pte, pte + pages)
             if not dev.proc[i // vmas, layout.PROC_USED]:
-                self._say(f"region {i} belongs to a process that has ended")
+                self.found.say(f"region {i} belongs to a process that has ended")
             if (self.pmd_of[part] >= 0).any():
-                self._say(f"region {i} shares PTEs with another")
+                self.found.say(f"region {i} shares PTEs with another")
             self.vpn[part] = np.arange(start, start + pages)
             self.pmd_of[part] = pmd + self.vpn[part] // 512 - start // 512
             self.plain[part] = not flags & bits.VMA_ANON
@@ -136,18 +111,22 @@ class Checker:
         dev = self.dev
         pte = dev.pte
         kind = pte >> bits.KIND_SHIFT
-        self._none(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
+        self.found.none(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
         self.present = (kind == bits.PRESENT).nonzero()[0]
         self.swap = (kind == bits.SWAP).nonzero()[0]
         self.frame_of = pte[self.present] & bits.PTE_PAYLOAD
         self.slot_of = pte[self.swap] & bits.PTE_PAYLOAD
         mapped = kind != bits.NONE
-        self._none((pte & bits.PTE_PAYLOAD != 0) & (kind < bits.PRESENT), "an empty or zero-page PTE has a payload")
-        self._none(mapped & self.outside, "a PTE outside of all regions is not empty")
-        self._none((kind >= bits.PRESENT) & self.plain, "a region that fork would not copy has a page or swap entry")
+        self.found.none(
+            (pte & bits.PTE_PAYLOAD != 0) & (kind < bits.PRESENT), "an empty or zero-page PTE has a payload"
+        )
+        self.found.none(mapped & self.outside, "a PTE outside of all regions is not empty")
+        self.found.none(
+            (kind >= bits.PRESENT) & self.plain, "a region that fork would not copy has a page or swap entry"
+        )
         in_pmd = np.zeros(len(dev.pmd), dtype=bool)
         in_pmd[self.pmd_of[mapped & ~self.outside]] = True
-        self._none(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
+        self.found.none(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
         for at in (dev.pmd >= bits.PMD_HUGE).nonzero()[0].tolist():
             ptes = pte[self.pmd_of == at]
             first = int(ptes[0]) if len(ptes) else 0
@@ -155,15 +134,15 @@ class Checker:
             if dev.pmd[at] == bits.PMD_HUGE:
                 want = np.arange(512) + (first & ~0x1FF)
             if len(ptes) != 512 or (ptes != want).any() or first < bits.PTE_ZERO or dev.pmd[at] > bits.PMD_HUGE_ZERO:
-                self._say(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
+                self.found.say(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
         area = max(1, len(pte) // dev.procs)
         for column, what, ptes in (
             (layout.PROC_ANONPAGES, "MM_ANONPAGES", self.present),
             (layout.PROC_SWAPENTS, "MM_SWAPENTS", self.swap),
         ):
             recount = np.bincount(ptes // area, minlength=dev.procs)
-            self._none(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
-        self._none(dev.proc[:, layout.PROC_CPU] >= len(dev.cpu), "a process runs on a CPU that does not exist")
+            self.found.none(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
+        self.found.none(dev.proc[:, layout.PROC_CPU] >= len(dev.cpu), "a process runs on a CPU that does not exist")
 
     def _slots(self) -> None:
         """swap_map and its totals (invariants 1, 2, 4, 6)."""
@@ -173,25 +152,27 @@ class Checker:
         self.count = dev.map & bits.MAP_COUNT
         self.pinned = dev.map & bits.HAS_CACHE != 0
         if dev.map[0] != bits.MAP_BAD or dev.map_padded[dev.slots :].any():
-            self._say("the header's slot, or one past the end of the device, has another byte than at swapon")
-        self._none((slots > bits.HAS_CACHE | bits.MAP_COUNT) | (self.count[1:] > bits.MAP_MAX), "a slot cannot be so")
+            self.found.say("the header's slot, or one past the end of the device, has another byte than at swapon")
+        self.found.none(
+            (slots > bits.HAS_CACHE | bits.MAP_COUNT) | (self.count[1:] > bits.MAP_MAX), "a slot cannot be so"
+        )
         free, pages = dev.scalar("nr_swap_pages"), dev.scalar("pages")
-        self._same(pages, dev.slots - 1, "pages of the swap device")
-        self._same(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
-        self._same(free, pages - dev.scalar("inuse"), "nr_swap_pages")
+        self.found.same(pages, dev.slots - 1, "pages of the swap device")
+        self.found.same(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
+        self.found.same(free, pages - dev.scalar("inuse"), "nr_swap_pages")
         empty = (slots == 0).nonzero()[0] + 1
         lowest, highest = dev.scalar("lowest_bit"), dev.scalar("highest_bit")
         if highest if not len(empty) else not lowest <= empty[0] <= empty[-1] <= highest:
-            self._say(f"lowest_bit {lowest} and highest_bit {highest} do not enclose the {len(empty)} free slots")
+            self.found.say(f"lowest_bit {lowest} and highest_bit {highest} do not enclose the {len(empty)} free slots")
         entries = np.bincount(self.slot_of, minlength=dev.slots)
         if len(entries) != dev.slots or entries[0]:
-            self._say("a swap entry names a slot that cannot be")
+            self.found.say("a swap entry names a slot that cannot be")
             return
-        self._none(entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
+        self.found.none(entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
         zero = np.unpackbits(dev.zeromap, bitorder="little").view(bool)
         if zero[dev.slots :].any() or zero[0]:
-            self._say("zeromap has a bit for the header or past the end of the device")
-        self._none((zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents")
+            self.found.say("zeromap has a bit for the header or past the end of the device")
+        self.found.none((zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents")
 
     def _clusters(self) -> None:
         """Cluster words, lists, percpu next (invariants 1, 3)."""
@@ -203,64 +184,66 @@ class Checker:
         for c, (word, taken) in enumerate(zip(words, used, strict=True)):
             count, order = word & bits.CLUSTER_COUNT, word >> bits.CLUSTER_ORDER_SHIFT & 15
             flags = word >> bits.CLUSTER_FLAGS_SHIFT
-            self._same(count, taken, f"slots in use of cluster {c}")
+            self.found.same(count, taken, f"slots in use of cluster {c}")
             free, full = flags == bits.FLAG_FREE, flags == bits.FLAG_FULL
             sound = free == (count == 0) and full == (count == bits.CLUSTER_SLOTS) and order <= bits.MAX_ORDER
             if flags not in _LISTS or not sound or (free and order):
-                self._say(f"cluster {c} with {count} slots in use has flags {flags} and order {order}")
+                self.found.say(f"cluster {c} with {count} slots in use has flags {flags} and order {order}")
             on_list.append(_LISTS.get(flags, 0) + (0 if free or full else order))
         members = 0
         for number, (head, tail) in enumerate(zip(dev.list_head.tolist(), dev.list_tail.tolist(), strict=True)):
             walked = []
             if head != bits.NIL or tail != bits.NIL:
-                walked = self._walk(head, dev.cluster_next, dev.cluster_prev, f"cluster list {number}")
+                walked = self.found.walk(head, dev.cluster_next, dev.cluster_prev, f"cluster list {number}")
                 if not walked or walked[-1] != tail or any(on_list[c] != number for c in walked):
-                    self._say(f"cluster list {number} holds {walked} with tail {tail}; not all of them belong there")
+                    self.found.say(
+                        f"cluster list {number} holds {walked} with tail {tail}; not all of them belong there"
+                    )
             members += len(walked)
             if number >= bits.LIST_FRAG:
                 order = number - bits.LIST_FRAG
-                self._same(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
-        self._same(members, dev.clusters, "clusters on lists")
+                self.found.same(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
+        self.found.same(members, dev.clusters, "clusters on lists")
         for cpu, row in enumerate(dev.cpu[:, : bits.N_ORDERS].tolist()):
             for order, slot in enumerate(row):
                 end = min((slot // bits.CLUSTER_SLOTS + 1) * bits.CLUSTER_SLOTS, dev.slots)
                 if slot and (slot % (1 << order) or slot + (1 << order) > end):
-                    self._say(f"next of order {order} on CPU {cpu} is {slot}, where no such entry fits")
+                    self.found.say(f"next of order {order} on CPU {cpu} is {slot}, where no such entry fits")
 
     def _blocks(self) -> None:
         """Free blocks of frames: lists, links, alignment, merging, total."""
         dev = self.dev
         self.free = np.zeros(dev.frames, dtype=bool)
-        for order, at in enumerate(dev.block_head.tolist()):
+        for order, head in enumerate(dev.block_head.tolist()):
             n = 1 << order
-            last = bits.FRAME_NIL
+            at, last = head, bits.FRAME_NIL
             seen = set()
             while at != bits.FRAME_NIL:
                 if at % n or at + n > dev.frames or self.free[at]:
-                    self._say(f"frame {at} cannot be a free block of order {order}")
+                    self.found.say(f"frame {at} cannot be a free block of order {order}")
                     return
                 info = int(dev.frame[at])
                 if info & ~bits.FRAME_LINK != bits.FRAME_FREE | order << bits.FRAME_ORDER_SHIFT:
-                    self._say(f"the free block {at} of order {order} says {info:#x}")
+                    self.found.say(f"the free block {at} of order {order} says {info:#x}")
                     return
                 if int(dev.content[at]) != last:
-                    self._say(f"the link back from free block {at} is {int(dev.content[at])}, not {last}")
+                    self.found.say(f"the link back from free block {at} is {int(dev.content[at])}, not {last}")
                 if at ^ n in seen and order < bits.MAX_BLOCK_ORDER:
-                    self._say(f"the free block {at} of order {order} is not merged with its buddy")
+                    self.found.say(f"the free block {at} of order {order} is not merged with its buddy")
                 self.free[at : at + n] = True
                 seen.add(at)
                 last, at = at, info & bits.FRAME_LINK
-        self._same(dev.scalar("frames_free"), np.count_nonzero(self.free), "free frames")
+        self.found.same(dev.scalar("frames_free"), np.count_nonzero(self.free), "free frames")
 
     def _folios(self) -> None:
         """Every frame belongs to one live folio or free block; folio words, mapcounts, nr_anon gauges."""
         dev = self.dev
         mapped = np.bincount(self.frame_of, minlength=dev.frames)
         if len(mapped) != dev.frames:
-            self._say("a PTE maps a frame that does not exist")
+            self.found.say("a PTE maps a frame that does not exist")
             return
-        self._none(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
-        self._none((mapped != 0) & self.free, "a PTE maps a free frame")
+        self.found.none(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
+        self.found.none((mapped != 0) & self.free, "a PTE maps a free frame")
         frames = (~self.free).nonzero()[0]
         info = dev.frame[frames].astype(np.int64)
         order = info >> bits.FRAME_ORDER_SHIFT & 15
@@ -268,13 +251,15 @@ class Checker:
         is_head = head == frames
         whole = np.bincount(head, minlength=dev.frames)[head] == 1 << order
         whole &= (dev.frame[head] >> bits.FRAME_ORDER_SHIFT & 15) == order
-        self._none(~whole | self.free[head] | ~_FOLIO_ORDER[order], "a frame is neither free nor part of a whole folio")
-        self._none(
+        self.found.none(
+            ~whole | self.free[head] | ~_FOLIO_ORDER[order], "a frame is neither free nor part of a whole folio"
+        )
+        self.found.none(
             (info >> bits.FRAME_ORDER_SHIFT > 15) & (~is_head | (info >= bits.FRAME_FREE)), "a frame has odd flags"
         )
         self.head, self.order, self.info = frames[is_head], order[is_head], info[is_head]
         self.cached = self.info & bits.FRAME_CACHED != 0
-        if self.found:
+        if self.found.lines:
             return
         # Folios are whole and in order of address: their pages are consecutive in `frames`.
         first = is_head.nonzero()[0]
@@ -282,20 +267,22 @@ class Checker:
         in_use = np.add.reduceat(mapped[frames] > 0, first, dtype=np.int64) if len(first) else mapped[:0]
         fault = [f - 1 for f in dev.cpu[:, layout.CPU_FAULT + layout.FAULT_FRAME].tolist() if f]
         halted = np.isin(self.head, fault) if fault else np.zeros(len(self.head), dtype=bool)
-        self._same(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
-        self._none(halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
-        self._none(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
+        self.found.same(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
+        self.found.none(halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
+        self.found.none(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
         mark = self.info & bits.FRAME_PARTIAL != 0
         partial = mark & (self.order > 0)
         size = 1 << self.order
-        self._none(
+        self.found.none(
             partial & ((in_use == size) | (in_use == 0)), "a folio is queued as partially mapped, which it is not"
         )
-        self._none(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
+        self.found.none(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
         for which, counted in ((counters.NR_ANON, ~halted), (counters.NR_ANON_PARTIALLY_MAPPED, partial)):
             recount = np.bincount(self.order[counted], minlength=bits.N_ORDERS)
             gauge = dev.counter[counters.N_SCALAR + which :: len(counters.MTHP)]
-            self._none(gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios")
+            self.found.none(
+                gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios"
+            )
 
     def _slot_contents(self) -> Array:
         stored = self.dev.stored
@@ -308,26 +295,28 @@ class Checker:
         self.cached_slot = np.zeros(dev.frames, dtype=np.int64)
         self.in_cache = np.zeros(dev.slots, dtype=np.int64)
         slot = self.info & bits.FRAME_LINK
-        self._none(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
+        self.found.none(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
         head, order, slot = self.head[self.cached], self.order[self.cached], slot[self.cached]
-        self._same(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
-        self._none(slot % (1 << order) != 0, "a swap-cache folio starts at a slot that is not a multiple of its size")
+        self.found.same(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
+        self.found.none(
+            slot % (1 << order) != 0, "a swap-cache folio starts at a slot that is not a multiple of its size"
+        )
         for f, k, s in zip(head.tolist(), order.tolist(), slot.tolist(), strict=True):
             part = self.in_cache[s : s + (1 << k)]
             if len(part) != 1 << k or part.any() or s == 0:
-                self._say(f"the swap-cache folio at frame {f} has slots that are taken or do not exist")
+                self.found.say(f"the swap-cache folio at frame {f} has slots that are taken or do not exist")
                 return
             part[:] = f + 1
             self.cached_slot[f : f + (1 << k)] = np.arange(s, s + (1 << k))
         if len(dev.cache) or len(head):
             table = dev.cache if len(dev.cache) else np.zeros(dev.slots, dtype=np.uint32)
-            self._none(table != self.in_cache, "the swap cache's table differs from the folios in it")
+            self.found.none(table != self.in_cache, "the swap cache's table differs from the folios in it")
         if len(head):
             frames = self.cached_slot.nonzero()[0]
             dirty = np.repeat(self.info[self.cached] & bits.FRAME_DIRTY != 0, 1 << order)
             dirty |= np.isin(frames, self.frame_of[dev.pte[self.present] & bits.PTE_DIRTY != 0])
             lost = dev.content[frames] != self._slot_contents()[self.cached_slot[frames]]
-            self._none(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
+            self.found.none(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
 
     def _owners(self) -> None:
         """HAS_CACHE means exactly one owner: a slot cache, the swap cache or a halted fault (invariant 5)."""
@@ -338,7 +327,7 @@ class Checker:
             cur, n, returned = row[layout.CPU_ALLOC_CUR], row[layout.CPU_ALLOC_NR], row[layout.CPU_RET_NR]
             active = dev.scalar("cache_active")
             if cur + n > bits.SWAP_BATCH or returned > bits.SWAP_BATCH or ((n or returned) and not active):
-                self._say(f"the slot caches of CPU {cpu} hold {n} and {returned} slots, which they cannot")
+                self.found.say(f"the slot caches of CPU {cpu} hold {n} and {returned} slots, which they cannot")
                 return
             parked += row[layout.CPU_ALLOC + cur : layout.CPU_ALLOC + cur + n]
             parked += row[layout.CPU_RET : layout.CPU_RET + returned]
@@ -347,84 +336,34 @@ class Checker:
                 order = fault[layout.FAULT_ORDER]
                 first = (fault[layout.FAULT_PTE] & bits.PTE_PAYLOAD) >> order << order
                 if int(dev.frame[fault[layout.FAULT_FRAME] - 1]) >> bits.FRAME_ORDER_SHIFT & 15 != order:
-                    self._say(f"the fault halted on CPU {cpu} holds a folio of another order")
+                    self.found.say(f"the fault halted on CPU {cpu} holds a folio of another order")
                 if dev.scalar("pin_swapin"):
                     owners[first : first + (1 << order)] += 1
         if parked:
             if max(parked) >= dev.slots:
-                self._say("a slot cache holds a slot that does not exist")
+                self.found.say("a slot cache holds a slot that does not exist")
                 return
-            self._none(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
+            self.found.none(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
             owners += np.bincount(parked, minlength=dev.slots)
-        self._none(owners > 1, "a slot has two owners besides its PTEs")
-        self._none(self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round")
+        self.found.none(owners > 1, "a slot has two owners besides its PTEs")
+        self.found.none(self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round")
 
     def _mappings(self) -> None:
         """Exclusive pages and entries have one user; large folios lie aligned in the address space (spec 01 §1.2)."""
         dev = self.dev
         exclusive = self.frame_of[dev.pte[self.present] & bits.PTE_EXCLUSIVE != 0]
-        self._none(dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings")
+        self.found.none(dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings")
         entry = self.slot_of[dev.pte[self.swap] & bits.PTE_EXCLUSIVE != 0]
-        self._none(self.count[entry] != 1, "an exclusive swap entry is not the only one")
+        self.found.none(self.count[entry] != 1, "an exclusive swap entry is not the only one")
         if self.cached.any():
             slot = self.cached_slot[exclusive]
-            self._none(
+            self.found.none(
                 (slot != 0) & (self.count[slot] != 0), "a page that is mapped exclusively has swap entries besides"
             )
             mapped = np.zeros(dev.slots, dtype=bool)
             mapped[self.cached_slot[dev.mapcount > 0]] = True
-            self._none(mapped[entry], "the page of an exclusive swap entry is mapped besides")
+            self.found.none(mapped[entry], "the page of an exclusive swap entry is mapped besides")
         index = (1 << (dev.frame[self.frame_of] >> bits.FRAME_ORDER_SHIFT & 15)) - 1
-        self._none(
+        self.found.none(
             (self.vpn[self.present] ^ self.frame_of) & index != 0, "a page of a large folio has the wrong address"
         )
-
-    def _zram(self) -> None:
-        """mm_stat, recounted from the slots; zspages and their groups (spec 08 §8.1-8.3)."""
-        dev = self.dev
-        if len(dev.content_bytes) <= dev.stored.max():
-            self._say("zram stores a content that does not exist")
-            return
-        full = dev.stored.nonzero()[0]
-        size = dev.content_bytes[dev.stored[full]]
-        objects = full[size > 0]
-        size = size[size > 0].astype(np.int64)
-        pool = int(dev.counter[counters.POOL_PAGES])
-        self._same(int(dev.counter[counters.PAGES_STORED]), len(full), "pages_stored")
-        self._same(int(dev.counter[counters.SAME_PAGES]), len(full) - len(objects), "same_pages")
-        self._same(int(dev.counter[counters.HUGE_PAGES]), np.count_nonzero(size == 4096), "huge_pages")
-        self._same(int(dev.counter[counters.COMPR_DATA_SIZE]), int(size.sum()), "compr_data_size")
-        limit = dev.scalar("mem_limit_pages")
-        if pool > int(dev.counter[counters.MAX_USED_PAGES]) or (limit and pool > limit):
-            self._say(f"the pool has {pool} pages, more than its peak or its limit")
-        if not len(dev.zspage):
-            return
-        home = dev.zhandle[objects]
-        used = np.bincount(home, minlength=len(dev.zspage))
-        if len(used) != len(dev.zspage):
-            self._say("an object lives in a zspage that does not exist")
-            return
-        info, after = dev.zspage[:, layout.ZSPAGE_INFO], dev.zspage[:, layout.ZSPAGE_NEXT]
-        self._none(info[home] >> 16 != dev.zraw[size], "an object lives in a zspage of another class")
-        self._none(info & 0xFFFF != used, "the objects of a zspage differ from the slots that store in it")
-        pages = 0
-        unused = np.ones(len(dev.zspage), dtype=bool)
-        for group in (dev.zgroup != bits.NIL).nonzero()[0].tolist():
-            size_class, fullness = divmod(group, layout.ZGROUPS)
-            room = int(dev.zclass[size_class]) & 0xFFFF
-            name = f"zspage group {fullness} of class {size_class}"
-            for z in self._walk(int(dev.zgroup[group]), after, dev.zspage[:, layout.ZSPAGE_PREV], name):
-                unused[z] = False
-                pages += int(dev.zclass[size_class]) >> 16
-                n = int(used[z])
-                want = 11 if n == room else 100 * n // room // 10 + 1
-                if want != fullness or int(info[z]) >> 16 != size_class or not 0 < n <= room:
-                    self._say(f"zspage {z} with {n} of {room} objects is in {name}")
-        self._same(pool, pages, "pool_pages")
-        self._none(unused & (used > 0), "a zspage with objects is in no group")
-        rest = unused.nonzero()[0]
-        chain = np.bincount(
-            np.append(after[rest], dev.scalar("zspage_unused")) + 1 & bits.NIL, minlength=len(unused) + 1
-        )
-        if not np.array_equal(chain[1:] > 0, unused) or chain[0] != 1:
-            self._say("the chain of unused zspages does not hold each of them once")

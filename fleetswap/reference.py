@@ -46,6 +46,7 @@ def layout_header() -> str:
         OP_WORDS=ops.OP_WORDS,
         MODE_WRITE=ops.WRITE,
         PMD_PAGES=region.PMD_PAGES,
+        KIND_AND_PAYLOAD=region.KIND_AND_PAYLOAD,
         RA_HITS_INITIAL=swap_cache.RA_HITS_INITIAL,
     )
     lines += [f"#define {name} {value}u" for name, value in sorted(defines.items())]

@@ -1,7 +1,8 @@
 """Reads and writes of a device's arrays: the only place that indexes the aliases of the header.
 
 Loads give int64, so that interpreted and compiled arithmetic agree; indices are cut to uint32, which drops the
-compiler's branch for negative ones.
+compiler's branch for negative ones. Loops over a run of elements index with uint64 and combine uint32 values as uint32:
+then the compiler sees that neighbours stay neighbours and makes vector code or a memset of them.
 """
 
 import numpy as np

@@ -4,7 +4,7 @@ import numpy as np
 
 from .access import byte, count, set_word, word
 from .anon_fault import anon_fault, write_protect_fault
-from .bits import KIND_SHIFT, MAP_COUNT, NONE, PTE_PAYLOAD, SWAP
+from .bits import HAS_CACHE, KIND_SHIFT, MAP_COUNT, NONE, PTE_PAYLOAD, SWAP
 from .counters import PGFAULT, PGMAJFAULT, SIGBUS, SWAPIN_WAITS
 from .folio import cache_lookup
 from .jit import device
@@ -85,7 +85,8 @@ def swap_fault(dev, p, o_vma, page, write, phase):
     if mixed:
         swapin_abandon(dev, head, order, slot, phase == END and dev.pin_swapin != 0)
         return BUS_ERROR
-    swapin_map(dev, p, o_vma, page, head, order, slot, write)
+    kept = HAS_CACHE if phase == END and dev.pin_swapin == 0 else 0
+    swapin_map(dev, p, o_vma, page, head, order, slot, write, kept)
     return MAJOR
 
 

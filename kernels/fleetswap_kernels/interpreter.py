@@ -5,7 +5,7 @@ import numpy as np
 from .access import count, fail, fill_words, set_quad, set_word, word
 from .allocator import reclaim_worker
 from .bits import (
-    CONTENT_ZERO, KIND_SHIFT, NONE, PRESENT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, SWAP, VMA_USED,
+    CONTENT_ZERO, KIND_SHIFT, NONE, PRESENT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, SWAP, VMA_USED, ZERO,
 )  # fmt: skip
 from .counters import PAGE_EVENTS, WRONG_CONTENTS
 from .errors import BAD_OP
@@ -174,6 +174,11 @@ def halt_or_resume_fault(dev, p, op, v, page, write):
         write = word(dev, o_halted + FAULT_WRITE)
         p = word(dev, o_halted + FAULT_PROC)
     else:
+        pte = word(dev, pte_at(dev, vma_at(dev, p, v), page))
+        if pte >> KIND_SHIFT == PRESENT and (write == 0 or pte & PTE_EXCLUSIVE):
+            return
+        if pte >> KIND_SHIFT == ZERO and write == 0:
+            return
         set_word(dev, o_halted + FAULT_VMA, v)
         set_word(dev, o_halted + FAULT_PAGE, page)
         set_word(dev, o_halted + FAULT_WRITE, write)

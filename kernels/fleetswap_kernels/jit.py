@@ -26,6 +26,9 @@ from .link_only import LinkOnlyCompiler, WholeProgramCompiler
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
+DEVICE_FUNCTIONS: list[Any] = []
+"""Every device function, for launch layers that compile them anew for their target."""
+
 
 @cache
 def cache_dir() -> Path:
@@ -53,6 +56,7 @@ def device(function: Callable[..., Any]) -> Callable[..., Any]:
         "pipeline_class": LinkOnlyCompiler,
     }
     compiled: Callable[..., Any] = _one_version(numba.njit(_nrt=False, **link_only, **_OPTIONS)(function))
+    DEVICE_FUNCTIONS.append(compiled)
     return compiled
 
 

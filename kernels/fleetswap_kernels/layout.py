@@ -176,18 +176,10 @@ class Sizes:
         }
 
 
-def offsets(sizes: Sizes) -> tuple[dict[str, int], int]:
-    """Place the arrays of a device.
-
-    Returns
-    -------
-    dict of str to int
-        Offsets by header field, in elements of the array (words or bytes) from the device's start.
-    int
-        Length of the device in bytes, a multiple of ``HEADER_BYTES``.
-    """
+def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
+    """Bytes per element and number of elements of every array of a device, by header field, in the order in memory."""
     n = sizes.fields()
-    arrays = {
+    return {
         "o_cpu": (4, n["n_cpus"] * CPU_WORDS),
         "o_proc": (4, n["n_procs"] * PROC_WORDS),
         "o_vma": (4, n["n_procs"] * n["n_vmas"] * VMA_WORDS),
@@ -212,9 +204,21 @@ def offsets(sizes: Sizes) -> tuple[dict[str, int], int]:
         "o_zclass": (4, n["n_zclasses"]),
         "o_zraw": (1, 4097 if n["n_zclasses"] else 0),
     }
+
+
+def offsets(sizes: Sizes) -> tuple[dict[str, int], int]:
+    """Place the arrays of a device.
+
+    Returns
+    -------
+    dict of str to int
+        Offsets by header field, in elements of the array (words or bytes) from the device's start.
+    int
+        Length of the device in bytes, a multiple of ``HEADER_BYTES``.
+    """
     at = FIXED_BYTES
     placed = {}
-    for name, (width, length) in arrays.items():
+    for name, (width, length) in arrays(sizes).items():
         at = -(-at // 64) * 64
         placed[name] = at // width
         at += width * length

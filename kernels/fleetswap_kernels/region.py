@@ -111,10 +111,9 @@ def present_run(dev, o_pte, n, pte):
     """Length of the run of at most `n` PTEs that map consecutive frames, starting with `pte` (folio_pte_batch)."""
     # Mostly the whole folio is mapped, and one comparison without a branch inside finds that.
     same = np.uint32(KIND_AND_PAYLOAD)
-    first = np.uint32(pte)
     diff = np.uint32(0)
     for i in range(n):
-        diff |= (dev.w[np.uint32(o_pte + i)] ^ np.uint32(first + np.uint32(i))) & same
+        diff = np.uint32(diff | ((dev.w[np.uint64(o_pte + i)] ^ np.uint32(pte + i)) & same))
     if diff == np.uint32(0):
         return n
     length = np.int64(1)

@@ -10,7 +10,7 @@ from .content import read_stored, slot_content, zeromap_bit, zeromap_mixed
 from .counters import (
     NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
 )  # fmt: skip
-from .folio import count_mthp, folio_free, folio_new
+from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
 from .jit import device
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
@@ -103,9 +103,15 @@ def pin_slots(dev, slot, n):
 
 
 @device
-def release_read_slots(dev, slot, n):
-    """Drop the PTE counts of `n` slots just read, then their pins (swap_free_nr, swapcache_clear, spec 05 §5.2)."""
-    if n >= 4 and dev.cache_active == 0:
+def release_read_slots(dev, slot, n, kept):
+    """Drop the PTE counts of `n` slots just read, then their pins (swap_free_nr, swapcache_clear, spec 05 §5.2).
+
+    Parameters
+    ----------
+    kept : int64
+        HAS_CACHE if the slots were not pinned while they were read: the bit is then somebody else's. Else 0.
+    """
+    if n >= 4 and kept == 0 and dev.cache_active == 0:
         o = (dev.o_map + slot) >> 2
         if words_any(dev, o, n >> 2) & 0x3F3F3F3F == 0x01010101:
             # All counts are 1. Freed one by one these slots would move their cluster exactly as together.
@@ -113,7 +119,7 @@ def release_read_slots(dev, slot, n):
             return
     for i in range(n):
         o = dev.o_map + slot + i
-        left = (byte(dev, o) & MAP_COUNT) - 1
+        left = (byte(dev, o) & (MAP_COUNT | kept)) - 1
         if left == 0:
             set_byte(dev, o, HAS_CACHE)
             free_swap_slot(dev, slot + i)
@@ -122,8 +128,8 @@ def release_read_slots(dev, slot, n):
 
 
 @device
-def swapin_map(dev, p, o_vma, page, head, order, slot, write):
-    """Last half of a direct swap-in: map the whole folio exclusively and release its slots."""
+def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
+    """Last half of a direct swap-in: map the whole folio exclusively and release its slots (`release_read_slots`)."""
     n = np.int64(1) << order
     first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
     flags = PTE_PRESENT | PTE_EXCLUSIVE
@@ -134,7 +140,7 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write):
     account(dev, p, n, -n)
     count_mthp(dev, order, NR_ANON, 1)
     count(dev, PAGE_EVENTS, n)
-    release_read_slots(dev, slot, n)
+    release_read_slots(dev, slot, n, kept)
 
 
 @device
@@ -148,9 +154,13 @@ def still_mapped_there(dev, o_vma, page, pte, order):
 
 @device
 def count_stale(dev, head, slot, n):
-    """Count pages about to be mapped although their slots hold something else by now."""
+    """Count pages about to be mapped although their slots, or the swap cache over them, hold something else now."""
     for i in range(n):
-        if word(dev, dev.o_content + head + i) != slot_content(dev, slot + i):
+        content = slot_content(dev, slot + i)
+        cached = cache_lookup(dev, slot + i)
+        if cached >= 0:
+            content = word(dev, dev.o_content + cached + slot + i - cache_slot(dev, cached))
+        if word(dev, dev.o_content + head + i) != content:
             count(dev, STALE_READS, 1)
 
 

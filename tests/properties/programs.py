@@ -186,6 +186,9 @@ class _Writer:
         page = random.randrange(pages)
         first = max(0, page - random.choice((0, 0, 1, 8)))
         span = f"{r} {first} {min(pages - first, page - first + random.choice((1, 1, 4, 16)))}"
+        if self.one_in(3) and self.act(p, "fork"):
+            # Entries used twice around one used once: some faults read ahead, some do not.
+            self.add(tuple(self.processes)[-1], f"dontneed {r} {page} 1")
         self.add(p, f"fault_begin {r} {page} {random.choice(('read', 'write'))}")
         for _ in range(random.randrange(1, 4)):
             name = random.choice(("read", "write", "poke", "dontneed", "pageout", "pageout"))

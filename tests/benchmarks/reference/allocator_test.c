@@ -702,7 +702,13 @@ static u32 present_run(const u32 *pte, u32 n)
 {
 	u32 frame = pte[0] & PTE_PAYLOAD;
 	u32 length = 1;
+	u32 differ = 0;
 
+	/* Mostly the whole folio is mapped, and one comparison without a branch inside finds that. */
+	for (u32 i = 0; i < n; i++)
+		differ |= (pte[i] ^ (pte[0] + i)) & KIND_AND_PAYLOAD;
+	if (!differ)
+		return n;
 	while (length < n && pte[length] >> KIND_SHIFT == PRESENT && (pte[length] & PTE_PAYLOAD) == frame + length)
 		length++;
 	return length;

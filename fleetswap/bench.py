@@ -1,0 +1,279 @@
+"""Measures this machine: page events a second, beside the C reference and the memory's bandwidth.
+
+The machine may be busy, so ratios come from interleaved pairs (A B B A ...) of one run, and their median counts; one
+thread is measured in its own CPU time. Every pair starts from the same memory, the state after the warm-up.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fleetswap_kernels import counters, layout
+from fleetswap_kernels.arena import Arena, device_bytes
+
+from .reference import Reference, ReferenceMissingError
+from .scenario import AllocatorTest
+from .workload.allocator_test import plan
+
+DEFINITIONS = {
+    "page event": "one page touched by an operation, mapped by a fault, swapped out, or dropped by a zap",
+    "workload": "iterations of the allocator test after its warm-up, on a few devices, one after the other",
+    "events_per_s": "on one thread, in its CPU time; large swap-in on or off",
+    "njit_over_c": "time of the kernels over time of the C reference, one thread, every byte of memory the same",
+    "two_threads_over_one": "rate of two threads over that of one, in wall time, large swap-in on",
+    "bytes_per_swapped_page": "PTE, slot, zeromap bit, stored content, share of clusters; and of what belongs to no page",
+    "bytes_per_resident_page": "PTE, page frame; and the share of what belongs to no page",
+    "bytes_per_page": "all memory of a device, free slots and frames too, over the pages of its regions",
+    "memory_bandwidth_bytes_per_s": "bytes read and written by one thread that copies a large array",
+    "copied_bytes_per_event": "what that copy moves in the time of one page event",
+    "cold_start_s": "a run of one device, from the start of the command to its end, with an empty cache folder",
+    "warm_start_s": "the same with compiled kernels",
+    "compile_s": "the part of the cold start that compiles the kernels",
+}
+"""What the entries of a result mean, by the part of the name before `_on` and `_off`."""
+
+# Which pages an array of a device belongs to; the others, and the header, are shared by all pages.
+_OF_PTES = ("o_pte", "o_expect")
+_OF_SLOTS = ("o_cluster", "o_cluster_next", "o_cluster_prev", "o_zeromap", "o_map", "o_stored", "o_cache", "o_zhandle")
+_OF_FRAMES = ("o_frame", "o_content", "o_mapcount")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured.
+
+    Parameters
+    ----------
+    test : AllocatorTest
+    devices : int
+        Devices that one thread runs in one measurement.
+    pairs : int
+        Pairs of measurements of every ratio.
+    copied_mib : int
+        Length of the array of the memory bandwidth; larger than any cache, to be meaningful.
+    starts : bool
+        Whether cold and warm start are measured.
+    """
+
+    test: AllocatorTest
+    devices: int
+    pairs: int
+    copied_mib: int
+    starts: bool
+
+
+FULL = Effort(AllocatorTest(), devices=8, pairs=15, copied_mib=256, starts=True)
+QUICK = Effort(AllocatorTest(iterations=2), devices=1, pairs=3, copied_mib=16, starts=False)
+"""Shows that everything runs; its numbers mean little."""
+
+
+@dataclass
+class Result:
+    """What was measured.
+
+    Parameters
+    ----------
+    values : dict of str to float or None
+        By the names of `DEFINITIONS`; None where something could not be measured.
+    reasons : dict of str to str
+        Why, for every None.
+    """
+
+    values: dict[str, float | None] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def missing(self, reason: str, *names: str) -> None:
+        """Note values that cannot be had."""
+        self.values.update(dict.fromkeys(names))
+        self.reasons.update(dict.fromkeys(names, reason))
+
+
+class _Fleet:
+    """Devices after the warm-up, to run the same iterations on any number of times."""
+
+    def __init__(self, test: AllocatorTest, devices: int) -> None:
+        workload = plan(test)
+        self.program = workload.program
+        self.first, self.end = workload.marks[1], workload.marks[-1]
+        self.arena = Arena([(workload.blueprint, devices)])
+        self.arena.init()
+        self.arena.run(self.program, 0, self.first)
+        self._start = self.arena.memory.copy()
+        before = self._events()
+        self.run()
+        self.events = self._events() - before
+
+    def _events(self) -> int:
+        return int(self.arena.counters()[:, counters.PAGE_EVENTS].sum())
+
+    def run(self, threads: int = 1) -> None:
+        """Run the iterations."""
+        self.arena.threads = threads
+        self.arena.run(self.program, self.first, self.end)
+
+    def run_reference(self, reference: Reference) -> None:
+        """Run the iterations in C."""
+        reference.run(self.arena, self.program, self.first, self.end)
+
+    def seconds(self, work: Callable[[], None], clock: Callable[[], float]) -> float:
+        """How long some work takes from the state after the warm-up."""
+        self.arena.memory[:] = self._start
+        started = clock()
+        work()
+        return clock() - started
+
+
+def measure(effort: Effort, progress: Callable[[str], None]) -> Result:
+    """Measure everything.
+
+    Parameters
+    ----------
+    effort : Effort
+    progress : function of str
+        Told what comes next.
+    """
+    result = Result()
+    try:
+        reference = Reference()
+    except ReferenceMissingError as error:
+        reference = None
+        result.missing(str(error), "njit_over_c_on", "njit_over_c_off")
+    for policy in ("on", "off"):
+        progress(f"one thread, large swap-in {policy}")
+        _one_thread(result, effort, policy, reference)
+    progress("two threads")
+    _two_threads(result, effort)
+    progress("memory")
+    result.values |= bytes_per_page(effort.test)
+    _memory_bandwidth(result, effort)
+    names = ("cold_start_s", "warm_start_s", "compile_s")
+    if effort.starts:
+        progress("cold and warm start")
+        result.values |= dict(zip(names, _starts(), strict=True))
+    else:
+        result.missing("not measured with --quick", *names)
+    return result
+
+
+def _pairs(n: int, a: Callable[[], float], b: Callable[[], float]) -> list[tuple[float, float]]:
+    """Measure two things in turn, A B B A ...; one pair before is not counted."""
+    pairs = []
+    for i in range(n + 1):
+        if i % 2:
+            second, first = b(), a()
+        else:
+            first, second = a(), b()
+        pairs.append((first, second))
+    return pairs[1:]
+
+
+def _one_thread(result: Result, effort: Effort, policy: str, reference: Reference | None) -> None:
+    fleet = _Fleet(replace(effort.test, large_swapin=policy == "on"), effort.devices)
+
+    def kernels() -> float:
+        return fleet.seconds(fleet.run, time.thread_time)
+
+    if reference is None:
+        seconds = [kernels() for _ in range(effort.pairs)]
+    else:
+        in_c = partial(fleet.run_reference, reference)
+        pairs = _pairs(effort.pairs, kernels, lambda: fleet.seconds(in_c, time.thread_time))
+        seconds = [a for a, _ in pairs]
+        result.values[f"njit_over_c_{policy}"] = statistics.median(a / b for a, b in pairs)
+    result.values[f"events_per_s_{policy}"] = fleet.events / statistics.median(seconds)
+
+
+def _two_threads(result: Result, effort: Effort) -> None:
+    name = "two_threads_over_one"
+    if len(os.sched_getaffinity(0)) < 2:
+        result.missing("this process may use one CPU only", name)
+        return
+    fleet = _Fleet(effort.test, 4 * effort.devices)
+    pairs = _pairs(
+        effort.pairs,
+        lambda: fleet.seconds(fleet.run, time.perf_counter),
+        lambda: fleet.seconds(lambda: fleet.run(threads=2), time.perf_counter),
+    )
+    result.values[name] = statistics.median(a / b for a, b in pairs)
+
+
+def bytes_per_page(test: AllocatorTest) -> dict[str, float | None]:
+    """Memory of a fleet device per 4 KiB page, all of its state included.
+
+    Alignment between arrays and memory that belongs to no page count as shared by the pages of the regions.
+    """
+    workload = plan(test)
+    sizes = workload.blueprint.sizes
+    arrays = layout.arrays(sizes)
+
+    def bytes_of(names: tuple[str, ...]) -> int:
+        return sum(width * length for width, length in (arrays[name] for name in names))
+
+    total = device_bytes(sizes)
+    shared = total - bytes_of(_OF_PTES) - bytes_of(_OF_SLOTS) - bytes_of(_OF_FRAMES)
+    pte = bytes_of(_OF_PTES) / (sizes.ptes * sizes.procs) + shared / workload.pages
+    return {
+        "bytes_per_swapped_page": pte + bytes_of(_OF_SLOTS) / sizes.slots,
+        "bytes_per_resident_page": pte + bytes_of(_OF_FRAMES) / sizes.frames,
+        "bytes_per_page": total / workload.pages,
+        "bytes_per_device": total,
+    }
+
+
+def _memory_bandwidth(result: Result, effort: Effort) -> None:
+    source = np.ones(effort.copied_mib << 20, dtype=np.uint8)
+    target = np.zeros_like(source)
+    best = float("inf")
+    for _ in range(effort.pairs):
+        started = time.perf_counter()
+        np.copyto(target, source)
+        best = min(best, time.perf_counter() - started)
+    bandwidth = 2 * source.nbytes / best
+    result.values["memory_bandwidth_bytes_per_s"] = bandwidth
+    for policy in ("on", "off"):
+        rate = result.values[f"events_per_s_{policy}"]
+        result.values[f"copied_bytes_per_event_{policy}"] = None if rate is None else bandwidth / rate
+
+
+def _starts() -> tuple[float, float, float]:
+    """Seconds of a cold and of a warm start, and of compiling, each in a fresh process."""
+    with tempfile.TemporaryDirectory() as folder:
+        cold, compiling = _start(Path(folder), "cold")
+        warm = statistics.median(_start(Path(folder), f"warm{i}")[0] for i in range(3))
+    return cold, warm, compiling
+
+
+def _start(folder: Path, name: str) -> tuple[float, float]:
+    """Seconds of a run of one device in a fresh process, and of making its kernels ready."""
+    command = [
+        sys.executable,
+        "-m",
+        "fleetswap",
+        "run",
+        "--devices",
+        "1",
+        "--threads",
+        "1",
+        "--out",
+        str(folder / name),
+    ]
+    paths = [path or str(Path.cwd()) for path in sys.path]
+    environment = os.environ | {"FLEETSWAP_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(paths)}
+    started = time.perf_counter()
+    subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 (this program itself)
+    seconds = time.perf_counter() - started
+    manifest = json.loads((folder / name / "manifest.json").read_text())
+    return seconds, float(manifest["timings_s"]["compile"])

@@ -1,0 +1,55 @@
+"""Runs scripts in another mode of the kernels and prints a hash of every device's memory; started by the tests.
+
+    run_on_target.py interpreted|simulator SCRIPT.ops ...
+
+The environment chooses how the kernels run: NUMBA_DISABLE_JIT=1, and for the simulator NUMBA_ENABLE_CUDASIM=1 too.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import warnings
+
+import numpy as np
+from fleetswap.program import Compiled, compile_script
+from fleetswap.script import load_script
+from fleetswap_kernels.arena import Arena
+
+
+def on_cpu(compiled: Compiled, copies: int) -> Arena:
+    """Run a program on some equal devices, in this process's mode."""
+    arena = Arena([(compiled.blueprint, copies)])
+    arena.init()
+    arena.run(compiled.program, 0, len(compiled.program) if compiled.steps else 0)
+    return arena
+
+
+def on_simulator(compiled: Compiled, copies: int) -> Arena:
+    """The same through the CUDA kernels, a thread per device, on Numba's simulator."""
+    from fleetswap_kernels.launch_cuda import CudaArena
+
+    arena = Arena([(compiled.blueprint, copies)])
+    device = CudaArena(arena.memory, arena.base)
+    device.init(compiled.blueprint.header_content)
+    device.run(compiled.program, 0, len(compiled.program))
+    device.copy_to(arena.memory)
+    arena.check()
+    return arena
+
+
+def main(mode: str, paths: list[str]) -> None:
+    """Run every script and print its hashes as JSON."""
+    # Interpreted integers must not overflow where compiled ones are wide enough.
+    warnings.simplefilter("error", RuntimeWarning)
+    run = on_simulator if mode == "simulator" else on_cpu
+    hashes = {}
+    for path in paths:
+        arena = run(compile_script(load_script(path)), 2)
+        hashes[path] = hashlib.sha256(np.ascontiguousarray(arena.memory).tobytes()).hexdigest()
+    print(json.dumps(hashes))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
