@@ -1,16 +1,20 @@
 """Runs scripts in another mode of the kernels and prints a hash of every device's memory; started by the tests.
 
-    run_on_target.py interpreted|simulator SCRIPT.ops ...
+    run_on_target.py compiled|interpreted|simulator FOLDER SCRIPT.ops ...
 
 The environment chooses how the kernels run: NUMBA_DISABLE_JIT=1, and for the simulator NUMBA_ENABLE_CUDASIM=1 too.
+The compiled run leaves its programs in the folder, the others take them from there: sizing pages with an interpreted
+LZ4 would take most of their time.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import pickle
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 from fleetswap.program import Compiled, compile_script
@@ -39,17 +43,28 @@ def on_simulator(compiled: Compiled, copies: int) -> Arena:
     return arena
 
 
-def main(mode: str, paths: list[str]) -> None:
+def program_of(mode: str, folder: Path, script: str) -> Compiled:
+    """Compile a script, or load what the compiled run made of it."""
+    stored = folder / f"{Path(script).stem}.pickle"
+    if mode == "compiled":
+        compiled = compile_script(load_script(script))
+        stored.write_bytes(pickle.dumps(compiled))
+        return compiled
+    loaded: Compiled = pickle.loads(stored.read_bytes())  # noqa: S301 (written by this program)
+    return loaded
+
+
+def main(mode: str, folder: str, paths: list[str]) -> None:
     """Run every script and print its hashes as JSON."""
     # Interpreted integers must not overflow where compiled ones are wide enough.
     warnings.simplefilter("error", RuntimeWarning)
     run = on_simulator if mode == "simulator" else on_cpu
     hashes = {}
     for path in paths:
-        arena = run(compile_script(load_script(path)), 2)
+        arena = run(program_of(mode, Path(folder), path), 2)
         hashes[path] = hashlib.sha256(np.ascontiguousarray(arena.memory).tobytes()).hexdigest()
     print(json.dumps(hashes))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2:])
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])

@@ -65,12 +65,12 @@ NAMED = {
 }
 
 
-def hashes(mode: str, scripts: list[Path]) -> dict[str, str]:
+def hashes(mode: str, folder: Path, scripts: list[Path]) -> dict[str, str]:
     """Hash of the device memory after each script, in one mode of the kernels."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")} | MODES[mode]
     environment["PYTHONPATH"] = os.pathsep.join(sys.path)
     done = subprocess.run(
-        [sys.executable, str(PROGRAM), mode, *map(str, scripts)],
+        [sys.executable, str(PROGRAM), mode, str(folder), *map(str, scripts)],
         env=environment,
         capture_output=True,
         text=True,
@@ -90,6 +90,6 @@ def test_every_byte_is_equal(group: str, mode: str, tmp_path: Path) -> None:
     if group in NAMED:
         scripts = [tmp_path / "script.ops"]
         scripts[0].write_text(NAMED[group])
-    expected = hashes("compiled", scripts)
+    expected = hashes("compiled", tmp_path, scripts)
     assert len(set(expected.values())) == len(scripts)
-    assert hashes(mode, scripts) == expected
+    assert hashes(mode, tmp_path, scripts) == expected
