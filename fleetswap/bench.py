@@ -17,7 +17,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -34,7 +33,7 @@ DEFINITIONS = {
     "events_per_s": "on one thread, in its CPU time; large swap-in on or off",
     "njit_over_c": "time of the kernels over time of the C reference, one thread, every byte of memory the same",
     "two_threads_over_one": "rate of two threads over that of one, in wall time, large swap-in on",
-    "bytes_per_swapped_page": "PTE, slot, zeromap bit, stored content, share of clusters; and of what belongs to no page",
+    "bytes_per_swapped_page": "PTE, swap slot; and the share of what belongs to no page",
     "bytes_per_resident_page": "PTE, page frame; and the share of what belongs to no page",
     "bytes_per_page": "all memory of a device, free slots and frames too, over the pages of its regions",
     "memory_bandwidth_bytes_per_s": "bytes read and written by one thread that copies a large array",

@@ -25,6 +25,17 @@ class _LinkOnlyLibrary(JITCodeLibrary):  # type: ignore[misc]
         self._finalized = True
 
 
+class _RareLibrary(_LinkOnlyLibrary):
+    """A device function that stays a call, off the path that its callers' code is laid out for."""
+
+    def add_llvm_module(self, ll_module: Any) -> None:
+        for function in ll_module.functions:
+            if not function.is_declaration:
+                function.add_function_attribute("noinline")
+                function.add_function_attribute("cold")
+        super().add_llvm_module(ll_module)
+
+
 class _WholeProgramLibrary(JITCodeLibrary):  # type: ignore[misc]
     """An entry point with everything it calls, optimised as one program."""
 
@@ -53,9 +64,10 @@ class _WholeProgramLowering(typed_passes.NativeLowering):  # type: ignore[misc]
 @register_pass(mutates_CFG=True, analysis_only=False)
 class _LinkOnlyLowering(typed_passes.NativeLowering):  # type: ignore[misc]
     _name = "fleetswap_link_only_lowering"
+    _library = _LinkOnlyLibrary
 
     def run_pass(self, state: Any) -> bool:
-        state.library = _LinkOnlyLibrary(state.targetctx.codegen(), state.func_id.func_qualname)
+        state.library = self._library(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
         lowered = state["cr"]
@@ -64,6 +76,12 @@ class _LinkOnlyLowering(typed_passes.NativeLowering):  # type: ignore[misc]
         state.targetctx.insert_user_function(stand_in, lowered.fndesc, [state.library])
         state["cr"] = compiler._LowerResult(lowered.fndesc, lowered.call_helper, cfunc=stand_in, env=lowered.env)
         return True
+
+
+@register_pass(mutates_CFG=True, analysis_only=False)
+class _RareLowering(_LinkOnlyLowering):
+    _name = "fleetswap_rare_lowering"
+    _library = _RareLibrary
 
 
 def _pipeline(state: Any, lowering: type) -> list[Any]:
@@ -87,6 +105,14 @@ class LinkOnlyCompiler(compiler.CompilerBase):  # type: ignore[misc]
     def define_pipelines(self) -> list[Any]:
         """Pass managers to try."""
         return _pipeline(self.state, _LinkOnlyLowering)
+
+
+class RareCompiler(compiler.CompilerBase):  # type: ignore[misc]
+    """Compiles a device function that is rarely called."""
+
+    def define_pipelines(self) -> list[Any]:
+        """Pass managers to try."""
+        return _pipeline(self.state, _RareLowering)
 
 
 class WholeProgramCompiler(compiler.CompilerBase):  # type: ignore[misc]

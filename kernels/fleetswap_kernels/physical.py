@@ -12,7 +12,7 @@ from .bits import (
     PTE_PAYLOAD,
 )  # fmt: skip
 from .errors import NO_FRAMES
-from .jit import device
+from .jit import device, rare
 from .layout import CPU_FAULT, CPU_WORDS, FAULT_FRAME, W_BLOCK_HEAD
 
 
@@ -132,7 +132,7 @@ def follow_moves(dev):
             set_word(dev, o, word(dev, dev.o_content + frame) + 1)
 
 
-@device
+@rare
 def compact(dev):
     """Gather free memory into large blocks, like the kernel's compaction but always complete.
 

@@ -8,7 +8,7 @@ from .bits import (
 )  # fmt: skip
 from .clusters import cluster_give
 from .folio import cache_leave, cache_lookup, folio_free, folio_mapped
-from .jit import device
+from .jit import device, rare
 from .layout import CPU_RET, CPU_RET_NR, CPU_WORDS
 from .physical import frame_order
 from .zram import zram_notify_free
@@ -145,7 +145,7 @@ def folio_free_swap(dev, head):
     return 1
 
 
-@device
+@rare
 def try_drop(dev, slot, mode):
     """Try to drop the swap-cache folio of a slot (__try_to_reclaim_swap, spec 04 §4.6).
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import device
+from .jit import device, rare
 
 STREAM_BITS = 8
 """Width of the stream field of a Philox counter, bits."""
@@ -183,7 +183,7 @@ def glibc_next(w, o):
     return value >> 1
 
 
-@device
+@rare
 def glibc_seed(w, o, seed):
     """Start a glibc TYPE_3 generator: what C's ``srand(seed)`` does.
 

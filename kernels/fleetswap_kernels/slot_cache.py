@@ -6,7 +6,7 @@ from .access import count, quad, set_quad, set_word, word
 from .allocator import get_swap_pages
 from .bits import SWAP_BATCH
 from .counters import SWAP_CHARGE_REFUSED
-from .jit import device
+from .jit import device, rare
 from .layout import (
     CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
     W_VERDICT_LEFT,
@@ -29,7 +29,7 @@ def verdict(dev, which, order):
     return answers & 1 != 0
 
 
-@device
+@rare
 def drain_caches(dev):
     """Give back every slot of both caches on every CPU (spec 03 §3.2, deactivation)."""
     for cpu in range(np.int64(dev.n_cpus)):

@@ -10,7 +10,7 @@ from .bits import (
 from .content import slot_content, zeromap_bit
 from .counters import PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
 from .folio import cache_enter, cache_lookup, folio_mapped, folio_new
-from .jit import device
+from .jit import device, rare
 from .layout import VMA_PAGES, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START
 from .physical import frame_order
 from .region import PMD_PAGES, account, pmd_end, pte_at
@@ -90,7 +90,7 @@ def read_into_cache(dev, slot):
     return 1
 
 
-@device
+@rare
 def readahead(dev, o_vma, page, slot):
     """Bring a shared swap entry and its neighbours into the swap cache (swap_vma_readahead).
 
@@ -118,7 +118,7 @@ def readahead(dev, o_vma, page, slot):
     return cache_lookup(dev, slot)
 
 
-@device
+@rare
 def map_cached(dev, p, o_vma, page, pte, head, write):
     """Map a swap-cache folio at a fault (do_swap_page from `check_folio` on).
 

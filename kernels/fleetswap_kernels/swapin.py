@@ -11,7 +11,7 @@ from .counters import (
     NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
 )  # fmt: skip
 from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
-from .jit import device
+from .jit import device, rare
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import account, pte_at
@@ -164,7 +164,7 @@ def count_stale(dev, head, slot, n):
             count(dev, STALE_READS, 1)
 
 
-@device
+@rare
 def swapin_abandon(dev, head, order, slot, pinned):
     """Drop a folio that was read but cannot be mapped."""
     count_mthp(dev, order, NR_ANON, 1)

@@ -12,7 +12,7 @@ from .counters import (
     THP_SWPOUT_FALLBACK,
 )  # fmt: skip
 from .folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
-from .jit import device
+from .jit import device, rare
 from .layout import VMA_START
 from .physical import frame_order
 from .region import account, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
@@ -164,7 +164,7 @@ def likely_shared(dev, vpn, head, order):
     return mapped > n or (mapped > 1 and byte(dev, dev.o_mapcount + head) > 1)
 
 
-@device
+@rare
 def split_partial(dev, o_vma, page, end):
     """Split the large folios of a range that are not mapped completely in it; those likely shared stay."""
     start = word(dev, o_vma + VMA_START)

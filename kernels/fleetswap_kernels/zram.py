@@ -7,14 +7,14 @@ from .bits import CONTENT_NONE
 from .counters import (
     COMPR_DATA_SIZE, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
 )  # fmt: skip
-from .jit import device
+from .jit import device, rare
 from .zsmalloc import note_pool_peak, zs_free, zs_malloc
 
 HUGE_BYTES = 4096
 """Stored size of a page that did not compress below the huge threshold."""
 
 
-@device
+@rare
 def drop_object(dev, slot, size):
     """Free the compressed object of a slot."""
     if size == HUGE_BYTES:
@@ -23,7 +23,7 @@ def drop_object(dev, slot, size):
     zs_free(dev, word(dev, dev.o_zhandle + slot))
 
 
-@device
+@rare
 def store_object(dev, slot, size):
     """Store a compressed object in a slot in place of what is there; 1 on success, 0 if the pool limit refuses it.
 

@@ -16,10 +16,11 @@ BUSY = """
 cfg cpus 2
 cfg thp 16=always 64=always 2048=always
 cfg page_cluster 3
-cfg zram 8M lz4 mem_limit=1M
+cfg zram 12M lz4 mem_limit=280K
 map A 64 9 hugepage
 map B 40 1 nohugepage
 map C 600 9 hugepage
+map D 4 0 none
 map E 16 9 hugepage
 write C 0 512 text:1
 write A 0 64 mix:1
@@ -27,6 +28,7 @@ write B 0 40 text:2
 write E 0 16 rand:1
 pageout A 0 48
 pageout B 0 40
+pageout E 0 16
 read B 0 5
 fork child
 @child dontneed B 11 1
@@ -34,12 +36,12 @@ fork child
 read B 12 1
 @child read B 12 3
 dontneed A 49 2
-read A 63 1
 cpu 1
-pageout E 0 16
-fault_begin B 11 read
-map D 1 0 none
-read D 0 1
+write D 0 4 text:3
+pageout D 0 3
+fault_begin D 1 read
+map F 1 0 none
+read F 0 1
 """
 
 
@@ -59,9 +61,17 @@ def dev():
     return arrays
 
 
-def set_scalar(dev, name, change):
-    field = layout.HEADER.fields[name][1] // 4
-    dev.w[field] += np.uint32(change & 0xFFFFFFFF)
+DAMAGES = {}
+
+
+def found_as(message):
+    """Register a damage with a part of the line that must report it."""
+
+    def register(damage):
+        DAMAGES[damage.__name__] = message, damage
+        return damage
+
+    return register
 
 
 def first(condition):
@@ -70,132 +80,314 @@ def first(condition):
     return where[0]
 
 
-def pte_of(dev, kind, flags=0):
-    return first((dev.pte >> bits.KIND_SHIFT == kind) & (dev.pte & flags == flags))
+def add(dev, name, change):
+    field = layout.HEADER.fields[name][1] // 4
+    dev.w[field] = int(dev.w[field]) + change
 
 
-def order_of(dev, frames):
-    return dev.frame[frames] >> bits.FRAME_ORDER_SHIFT & 15
-
-
-def live(dev):
-    """Frames that some PTE maps."""
-    return dev.mapcount > 0
+def kinds(dev):
+    return dev.pte >> bits.KIND_SHIFT
 
 
 def free_slot(dev):
     return first(dev.map == 0)
 
 
-def damage_map(dev, slot, value):
-    dev.map[slot] = value
+def orders(dev):
+    """Order of the folio of every live frame, -1 for a frame that no PTE maps."""
+    return np.where(dev.mapcount > 0, dev.frame.astype(np.int64) >> bits.FRAME_ORDER_SHIFT & 15, -1)
 
 
-def swap_words(array, a, b):
-    array[[a, b]] = array[[b, a]]
+@found_as("slots in use of cluster")
+def a_slot_too_many(dev):
+    dev.map[free_slot(dev)] = bits.HAS_CACHE
 
 
-def park_twice(dev):
+@found_as("inuse: ")
+def wrong_inuse(dev):
+    add(dev, "inuse", 1)
+
+
+@found_as("nr_swap_pages: ")
+def wrong_nr_swap_pages(dev):
+    add(dev, "nr_swap_pages", -1)
+
+
+@found_as("the header's slot")
+def header_slot_free(dev):
+    dev.map[0] = 0
+
+
+@found_as("the count of a slot")
+def a_reference_too_many(dev):
+    dev.map[first(dev.map == 1)] = 2
+
+
+@found_as("a slot cannot be so")
+def continued_count(dev):
+    dev.map[first(dev.map == 1)] = 0x81
+
+
+@found_as("a free slot, less 1, has contents")
+def zeromap_bit_of_a_free_slot(dev):
+    slot = free_slot(dev)
+    dev.zeromap[slot // 8] |= 1 << slot % 8
+
+
+@found_as("a free slot, less 1, has contents")
+def stored_page_of_a_free_slot(dev):
+    dev.stored[free_slot(dev)] = 1
+
+
+@found_as("do not enclose")
+def wrong_highest_bit(dev):
+    add(dev, "highest_bit", -1)
+
+
+@found_as("has flags")
+def cluster_with_two_flags(dev):
+    dev.cluster[1] |= 3 << bits.CLUSTER_FLAGS_SHIFT
+
+
+@found_as("not all of them belong there")
+def cluster_of_another_order(dev):
+    dev.cluster[first(dev.cluster >> bits.CLUSTER_FLAGS_SHIFT == bits.FLAG_NONFULL)] ^= 1 << bits.CLUSTER_ORDER_SHIFT
+
+
+@found_as("clusters on lists: ")
+def cluster_on_no_list(dev):
+    head = dev.list_head[bits.LIST_FREE]
+    dev.list_head[bits.LIST_FREE] = dev.cluster_next[head]
+    dev.cluster_prev[dev.list_head[bits.LIST_FREE]] = bits.NIL
+
+
+@found_as("the link back")
+def wrong_link_back(dev):
+    dev.cluster_prev[dev.list_tail[bits.LIST_FREE]] = 0
+
+
+@found_as("does not end")
+def list_is_a_ring(dev):
+    dev.cluster_next[dev.list_tail[bits.LIST_FREE]] = dev.list_head[bits.LIST_FREE]
+
+
+@found_as("with tail")
+def wrong_tail(dev):
+    dev.list_tail[bits.LIST_FREE] = dev.list_head[bits.LIST_FREE]
+
+
+@found_as("frag_nr of order 0: ")
+def wrong_frag_nr(dev):
+    dev.frag_nr[0] += 1
+
+
+@found_as("no such entry fits")
+def next_between_entries(dev):
+    dev.cpu[0, 4] = 17
+
+
+@found_as("two owners")
+def slot_in_both_caches(dev):
     row = dev.cpu[0]
     row[layout.CPU_RET + row[layout.CPU_RET_NR]] = row[layout.CPU_ALLOC + row[layout.CPU_ALLOC_CUR]]
     row[layout.CPU_RET_NR] += 1
 
 
-def unlink_cluster(dev):
-    head = dev.list_head[bits.LIST_FREE]
-    dev.list_head[bits.LIST_FREE] = dev.cluster_next[head]
-    dev.cluster_prev[dev.cluster_next[head]] = bits.NIL
+@found_as("HAS_CACHE and no owner")
+def slot_cache_forgets(dev):
+    dev.cpu[0, layout.CPU_ALLOC_NR] -= 1
 
 
-def unlink_block(dev):
-    order = first(dev.block_head != bits.FRAME_NIL)
-    dev.block_head[order] = bits.FRAME_NIL
+@found_as("which they cannot")
+def inactive_caches_with_slots(dev):
+    add(dev, "cache_active", -1)
 
 
-def move_zspage(dev):
-    group = first(dev.zgroup != bits.NIL)
-    other = group + 1 if dev.zgroup[group + 1] == bits.NIL else group - 1
-    z = dev.zgroup[group]
-    after = dev.zspage[z, layout.ZSPAGE_NEXT]
-    dev.zgroup[group] = after
-    if after != bits.NIL:
-        dev.zspage[after, layout.ZSPAGE_PREV] = bits.NIL
-    dev.zgroup[other] = z
-    dev.zspage[z, layout.ZSPAGE_NEXT] = bits.NIL
+@found_as("the swap cache's table")
+def slot_without_its_folio(dev):
+    dev.cache[first(dev.cache)] = 0
 
 
-def lose_object(dev):
-    slot = first((dev.stored != 0) & (dev.content_bytes[dev.stored] > 0) & (dev.map > 0) & (dev.map < bits.MAP_BAD))
-    dev.stored[slot] = 0
+@found_as("pages in the swap cache: ")
+def wrong_swap_cache_pages(dev):
+    add(dev, "swap_cache_pages", 1)
 
 
-def cached_frame(dev):
-    return first((dev.frame >> 29 & 5 == 1) & (order_of(dev, slice(None)) <= 9))
+@found_as("not a multiple of its size")
+def misaligned_swap_cache_folio(dev):
+    head = int(dev.cache[first(dev.cache)]) - 1
+    while int(dev.frame[head]) >> bits.FRAME_ORDER_SHIFT & 15 == 0:
+        head = int(dev.cache[first(dev.cache > head + 1)]) - 1
+    dev.frame[head] += 1
 
 
-def misalign(dev):
-    """The swap-cache folio of a write error moves by one slot, in its word and in the table."""
-    head = first((dev.frame & bits.FRAME_CACHED != 0) & (dev.frame < bits.FRAME_FREE) & (order_of(dev, slice(None)) > 0))
-    dev.frame[head] += np.uint32(1)
+@found_as("a clean swap-cache page differs")
+def clean_page_changed(dev):
+    clean = (dev.frame & bits.FRAME_DIRTY == 0) & (dev.frame & bits.FRAME_CACHED != 0) & (dev.frame < bits.FRAME_FREE)
+    dev.content[first(clean & (dev.mapcount == 0))] += 1
 
 
-DAMAGES = {
-    "count of cluster": ("slots in use of cluster", lambda d: damage_map(d, free_slot(d), bits.HAS_CACHE)),
-    "inuse": ("inuse", lambda d: set_scalar(d, "inuse", 1)),
-    "nr_swap_pages": ("nr_swap_pages", lambda d: set_scalar(d, "nr_swap_pages", -1)),
-    "header slot": ("header's slot", lambda d: damage_map(d, 0, 0)),
-    "swap count": ("count of a slot", lambda d: damage_map(d, d.pte[pte_of(d, bits.SWAP)] & bits.PTE_PAYLOAD, 3)),
-    "continued": ("cannot be so", lambda d: damage_map(d, first(d.map == 1), 0x81)),
-    "zeromap": ("free slot, less 1, has contents", lambda d: d.zeromap.__setitem__(free_slot(d) // 8, 0xFF)),
-    "stored": ("free slot, less 1, has contents", lambda d: d.stored.__setitem__(free_slot(d), 1)),
-    "highest_bit": ("highest_bit", lambda d: set_scalar(d, "highest_bit", -1)),
-    "cluster flags": ("has flags", lambda d: d.cluster.__setitem__(1, d.cluster[1] ^ (3 << bits.CLUSTER_FLAGS_SHIFT))),
-    "cluster order": ("cluster list", lambda d: d.cluster.__setitem__(0, d.cluster[0] ^ (1 << bits.CLUSTER_ORDER_SHIFT))),
-    "list member": ("clusters on lists", unlink_cluster),
-    "list link": ("link back", lambda d: d.cluster_prev.__setitem__(d.list_tail[bits.LIST_FREE], 0)),
-    "list tail": ("with tail", lambda d: d.list_tail.__setitem__(bits.LIST_FREE, d.list_head[bits.LIST_FREE])),
-    "frag_nr": ("frag_nr", lambda d: d.frag_nr.__setitem__(0, d.frag_nr[0] + 1)),
-    "next": ("no such entry fits", lambda d: d.cpu.__setitem__((0, 4), 17)),
-    "slot parked twice": ("two owners", park_twice),
-    "slot cache lost": ("no owner", lambda d: d.cpu.__setitem__((0, layout.CPU_RET_NR), d.cpu[0, layout.CPU_RET_NR] - 1)),
-    "inactive caches": ("which they cannot", lambda d: set_scalar(d, "cache_active", -1)),
-    "swap cache table": ("swap cache's table", lambda d: d.cache.__setitem__(first(d.cache), 0)),
-    "swap cache gauge": ("pages in the swap cache", lambda d: set_scalar(d, "swap_cache_pages", 1)),
-    "misaligned folio": ("not a multiple", misalign),
-    "mapcount": ("mapcount", lambda d: d.mapcount.__setitem__(first(live(d)), 9)),
-    "leaked frame": ("neither free nor part", unlink_block),
-    "frame order": ("part of a whole folio", lambda d: d.frame.__setitem__(
-        first(live(d) & (order_of(d, slice(None)) == 2)), 3 << bits.FRAME_ORDER_SHIFT
-    )),
-    "free frames": ("free frames", lambda d: set_scalar(d, "frames_free", 1)),
-    "lost folio": ("nothing holds a folio", lambda d: (
-        d.pte.__setitem__(d.pte == d.pte[pte_of(d, bits.PRESENT, bits.PTE_EXCLUSIVE)], bits.PTE_ZERO)
-    )),
-    "nr_anon": ("nr_anon", lambda d: d.counter.__setitem__(counters.mthp_index("nr_anon", 4), 77)),
-    "partially mapped": ("nr_anon_partially_mapped", lambda d: d.counter.__setitem__(
-        counters.mthp_index("nr_anon_partially_mapped", 4), 77
-    )),
-    "ANONPAGES": ("MM_ANONPAGES", lambda d: d.proc.__setitem__((0, layout.PROC_ANONPAGES), 1)),
-    "SWAPENTS": ("MM_SWAPENTS", lambda d: d.proc.__setitem__((1, layout.PROC_SWAPENTS), 1)),
-    "shared as exclusive": ("mapped exclusively", lambda d: d.pte.__ior__(
-        np.where((d.pte >> bits.KIND_SHIFT == bits.PRESENT), np.uint32(bits.PTE_EXCLUSIVE), np.uint32(0))
-    )),
-    "shared entry as exclusive": ("not the only one", lambda d: d.pte.__ior__(
-        np.where((d.pte >> bits.KIND_SHIFT == bits.SWAP), np.uint32(bits.PTE_EXCLUSIVE), np.uint32(0))
-    )),
-    "stray bit": ("its kind does not have", lambda d: d.pte.__setitem__(pte_of(d, bits.SWAP), d.pte[
-        pte_of(d, bits.SWAP)] | bits.PTE_DIRTY
-    )),
-    "PMD": ("mapped as a whole", lambda d: d.pmd.__setitem__(first(d.pmd == bits.PMD_TABLE), bits.PMD_HUGE)),
-    "no page table": ("without a page table", lambda d: d.pmd.__setitem__(first(d.pmd == bits.PMD_TABLE), bits.PMD_NONE)),
-    "stray PTE": ("outside of all regions", lambda d: d.pte.__setitem__(-1, bits.PTE_ZERO)),
-    "pages_stored": ("pages_stored", lambda d: d.counter.__setitem__(counters.PAGES_STORED, 1)),
-    "lost object": ("the objects of a zspage", lose_object),
-    "zspage group": ("objects is in zspage group", move_zspage),
-    "pool": ("pool_pages", lambda d: d.counter.__setitem__(counters.POOL_PAGES, d.counter[counters.POOL_PAGES] - 1)),
-    "unused zspages": ("chain of unused", lambda d: set_scalar(d, "zspage_unused", 1)),
-    "halted fault": ("halted", lambda d: d.cpu.__setitem__((1, layout.CPU_FAULT + layout.FAULT_FRAME), 0)),
-}  # fmt: skip
+@found_as("the mapcount of a frame")
+def wrong_mapcount(dev):
+    dev.mapcount[first(dev.mapcount)] += 1
+
+
+@found_as("neither free nor part of a whole folio")
+def free_block_on_no_list(dev):
+    dev.block_head[first(dev.block_head != bits.FRAME_NIL)] = bits.FRAME_NIL
+
+
+@found_as("neither free nor part of a whole folio")
+def pages_of_one_folio_disagree(dev):
+    dev.frame[first(orders(dev) == 4)] = 2 << bits.FRAME_ORDER_SHIFT
+
+
+@found_as("a frame has odd flags")
+def tail_page_with_flags(dev):
+    frame = first(orders(dev) == 4)
+    dev.frame[frame | 1] |= bits.FRAME_DIRTY
+
+
+@found_as("free frames: ")
+def wrong_frames_free(dev):
+    add(dev, "frames_free", 1)
+
+
+@found_as("not merged with its buddy")
+def free_block_in_halves(dev):
+    order = first(dev.block_head[1:] != bits.FRAME_NIL)
+    low = dev.block_head[order + 1]
+    high = low + (1 << order)
+    dev.block_head[order + 1] = dev.frame[low] & bits.FRAME_LINK
+    dev.frame[high] = bits.FRAME_FREE | order << bits.FRAME_ORDER_SHIFT | dev.block_head[order]
+    dev.frame[low] = bits.FRAME_FREE | order << bits.FRAME_ORDER_SHIFT | high
+    dev.content[low], dev.content[high] = bits.FRAME_NIL, low
+    dev.block_head[order] = low
+
+
+@found_as("nothing holds a folio")
+def folio_without_a_user(dev):
+    at = first((kinds(dev) == bits.PRESENT) & (dev.pte & bits.PTE_EXCLUSIVE != 0))
+    assert orders(dev)[dev.pte[at] & bits.PTE_PAYLOAD] == 0
+    dev.mapcount[dev.pte[at] & bits.PTE_PAYLOAD] = 0
+    dev.pte[at] = bits.PTE_ZERO
+    dev.proc[at // (len(dev.pte) // dev.procs), layout.PROC_ANONPAGES] -= 1
+
+
+@found_as("nr_anon of an order")
+def wrong_nr_anon(dev):
+    dev.counter[counters.mthp_index("nr_anon", 4)] += 1
+
+
+@found_as("nr_anon_partially_mapped of an order")
+def wrong_nr_anon_partially_mapped(dev):
+    dev.counter[counters.mthp_index("nr_anon_partially_mapped", 4)] -= 1
+
+
+@found_as("queued as partially mapped, which it is not")
+def whole_folio_queued(dev):
+    dev.frame[first(orders(dev) == 9)] |= bits.FRAME_PARTIAL
+
+
+@found_as("MM_ANONPAGES")
+def wrong_anon_pages(dev):
+    dev.proc[0, layout.PROC_ANONPAGES] += 1
+
+
+@found_as("MM_SWAPENTS")
+def wrong_swap_entries(dev):
+    dev.proc[1, layout.PROC_SWAPENTS] += 1
+
+
+@found_as("mapped exclusively has other mappings")
+def shared_page_exclusive(dev):
+    dev.pte[first((kinds(dev) == bits.PRESENT) & (dev.pte & bits.PTE_EXCLUSIVE == 0))] |= bits.PTE_EXCLUSIVE
+
+
+@found_as("not the only one")
+def shared_entry_exclusive(dev):
+    shared = (kinds(dev) == bits.SWAP) & (dev.map[np.minimum(dev.pte & bits.PTE_PAYLOAD, dev.slots - 1)] == 2)
+    dev.pte[first(shared)] |= bits.PTE_EXCLUSIVE
+
+
+@found_as("its kind does not have")
+def dirty_swap_entry(dev):
+    dev.pte[first(kinds(dev) == bits.SWAP)] |= bits.PTE_DIRTY
+
+
+@found_as("mapped as a whole, but its PTEs are not")
+def table_as_huge_page(dev):
+    dev.pmd[first(dev.pmd == bits.PMD_TABLE)] = bits.PMD_HUGE
+
+
+@found_as("without a page table")
+def range_without_a_table(dev):
+    dev.pmd[first(dev.pmd == bits.PMD_TABLE)] = bits.PMD_NONE
+
+
+@found_as("outside of all regions")
+def pte_outside_of_regions(dev):
+    used = np.zeros(len(dev.pte), dtype=bool)
+    for flags, _, pages, pte, *_ in dev.vma.tolist():
+        used[pte : pte + pages] |= bool(flags)
+    dev.pte[first(~used)] = bits.PTE_ZERO
+
+
+@found_as("fork would not copy")
+def region_without_anon_pages(dev):
+    dev.vma[0, layout.VMA_FLAGS] &= ~np.uint32(bits.VMA_ANON)
+
+
+@found_as("the wrong address")
+def region_moved_by_a_page(dev):
+    dev.vma[0, layout.VMA_START] += 1
+
+
+@found_as("pages_stored: ")
+def wrong_pages_stored(dev):
+    dev.counter[counters.PAGES_STORED] += 1
+
+
+@found_as("compr_data_size: ")
+def wrong_compressed_size(dev):
+    dev.counter[counters.COMPR_DATA_SIZE] += 1
+
+
+@found_as("the objects of a zspage differ")
+def lost_object(dev):
+    dev.stored[first((dev.content_bytes[dev.stored] > 0) & (dev.map == 1))] = 0
+
+
+@found_as("objects is in zspage group")
+def zspage_in_another_group(dev):
+    group = first(dev.zgroup[:-1] != bits.NIL)
+    group, other = (group, group + 1) if dev.zgroup[group + 1] == bits.NIL else (group + 1, group)
+    dev.zgroup[other], dev.zgroup[group] = dev.zgroup[group], dev.zgroup[other]
+
+
+@found_as("pool_pages: ")
+def wrong_pool_pages(dev):
+    dev.counter[counters.POOL_PAGES] -= 1
+
+
+@found_as("more than its peak or its limit")
+def pool_above_its_limit(dev):
+    dev.counter[counters.POOL_PAGES] += 1000
+
+
+@found_as("the chain of unused zspages")
+def unused_zspages_lost(dev):
+    add(dev, "zspage_unused", 1)
+
+
+@found_as("nothing holds a folio")
+def halted_fault_forgotten(dev):
+    dev.cpu[1, layout.CPU_FAULT + layout.FAULT_FRAME] = 0
+
+
+@found_as("holds a folio of another order")
+def halted_fault_of_another_order(dev):
+    dev.cpu[1, layout.CPU_FAULT + layout.FAULT_ORDER] = 2
 
 
 @pytest.mark.parametrize("name", DAMAGES)
@@ -206,11 +398,16 @@ def test_a_damage_is_found(dev, name):
     assert any(message in line for line in found), found
 
 
-def test_a_lost_page_is_found(dev):
-    at = pte_of(dev, bits.PRESENT)
-    dev.content[dev.pte[at] & bits.PTE_PAYLOAD] += np.uint32(1)
+@pytest.mark.parametrize("kind", [bits.PRESENT, bits.ZERO, bits.SWAP])
+def test_a_page_with_other_contents_is_found(dev, kind):
+    # Not a cached one: its contents are in a frame.
+    slot = dev.pte & bits.PTE_PAYLOAD
+    uncached = (kinds(dev) != bits.SWAP) | (dev.cache[np.minimum(slot, dev.slots - 1)] == 0)
+    at = first((kinds(dev) == kind) & uncached & (dev.expect > bits.CONTENT_ZERO if kind != bits.ZERO else True))
+    if kind == bits.PRESENT:
+        dev.content[slot[at]] += 1
+    elif kind == bits.ZERO:
+        dev.expect[at] = 2
+    else:
+        dev.zeromap[slot[at] // 8] |= 1 << slot[at] % 8
     assert at in dev.checker.wrong_pages()
-    at = first(dev.zeromap)
-    dev.zeromap[:] = 0
-    dev.stored[dev.pte[pte_of(dev, bits.SWAP)] & bits.PTE_PAYLOAD] = 2
-    assert len(dev.checker.wrong_pages()) > 1
