@@ -80,7 +80,8 @@ class Checker:
             head = head[cached]
             inside[cached] = dev.content[head + slot[cached] - (dev.frame[head] & bits.FRAME_LINK)]
         holds[at] = inside
-        return ((holds != np.maximum(dev.expect, bits.CONTENT_ZERO)) & (self.pmd_of >= 0)).nonzero()[0]
+        wrong: npt.NDArray[np.int64] = holds != np.maximum(dev.expect, bits.CONTENT_ZERO)
+        return np.flatnonzero(wrong & (self.pmd_of >= 0))
 
     def _regions(self) -> None:
         """Where every PTE belongs: its virtual page and its 2 MiB range; rebuilt when the regions changed."""

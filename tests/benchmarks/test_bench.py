@@ -58,7 +58,7 @@ def test_memory_per_page_is_within_the_promise():
     values = bench.bytes_per_page(AllocatorTest())
     assert values["bytes_per_swapped_page"] <= 16
     assert values["bytes_per_resident_page"] <= 24
-    # By hand from the layout: PTE 4, swap_map 1, zeromap 1/8, stored content 4, three words per 512-slot cluster; PTE 4,
+    # By hand from the layout: PTE 4, swap_map 1, zeromap 1/8, stored content 4, three words a cluster of 512; PTE 4,
     # frame 4, content 4, mapcount 1. What is shared comes on top.
     shared = values["bytes_per_swapped_page"] - (4 + 1 + 1 / 8 + 4 + 12 / 512)
     assert 0 < shared < 0.5

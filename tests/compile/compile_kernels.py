@@ -41,8 +41,9 @@ def main(text: str) -> None:
     """Compile, assemble, report."""
     major, minor = (int(part) for part in text.split("."))
     pretend_capability((major, minor))
-    from fleetswap_kernels.launch_cuda import signatures
     from numba import cuda
+
+    from fleetswap_kernels.launch_cuda import signatures
 
     report: dict[str, Any] = {}
     for name, (body, signature) in signatures().items():

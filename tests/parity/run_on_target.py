@@ -17,6 +17,7 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+
 from fleetswap.program import Compiled, compile_script
 from fleetswap.script import load_script
 from fleetswap_kernels.arena import Arena

@@ -55,7 +55,7 @@ def test_threads_change_nothing(expected: np.ndarray, threads: int) -> None:
     assert np.array_equal(arena.memory, expected)
 
 
-@pytest.mark.parametrize("pieces", [[3], [1, 2, 5, 6], [4, 4, 9]])
+@pytest.mark.parametrize("pieces", [[3], [1, 2, 5, 6], [4, 4, 7]])
 def test_runs_in_pieces_change_nothing(expected: np.ndarray, pieces: list[int]) -> None:
     arena, program = fleet(2)
     first = 0
