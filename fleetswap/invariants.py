@@ -80,7 +80,7 @@ class Checker:
             head = head[cached]
             inside[cached] = dev.content[head + slot[cached] - (dev.frame[head] & bits.FRAME_LINK)]
         holds[at] = inside
-        wrong: npt.NDArray[np.int64] = holds != np.maximum(dev.expect, bits.CONTENT_ZERO)
+        wrong: Array = holds != np.maximum(dev.expect, bits.CONTENT_ZERO)
         return np.flatnonzero(wrong & (self.pmd_of >= 0))
 
     def _regions(self) -> None:
