@@ -36,6 +36,7 @@ DEFINITIONS = {
     "bytes_per_swapped_page": "PTE, swap slot; and the share of what belongs to no page",
     "bytes_per_resident_page": "PTE, page frame; and the share of what belongs to no page",
     "bytes_per_page": "all memory of a device, free slots and frames too, over the pages of its regions",
+    "bytes_per_device": "all memory of a device: a process with its zram device and page frames",
     "memory_bandwidth_bytes_per_s": "bytes read and written by one thread that copies a large array",
     "copied_bytes_per_event": "what that copy moves in the time of one page event",
     "cold_start_s": "a run of one device, from the start of the command to its end, with an empty cache folder",
@@ -74,7 +75,7 @@ class Effort:
     starts: bool
 
 
-FULL = Effort(AllocatorTest(), devices=8, pairs=15, copied_mib=256, starts=True)
+FULL = Effort(AllocatorTest(), devices=8, pairs=25, copied_mib=256, starts=True)
 QUICK = Effort(AllocatorTest(iterations=2), devices=1, pairs=3, copied_mib=16, starts=False)
 """Shows that everything runs; its numbers mean little."""
 
@@ -250,29 +251,19 @@ def _memory_bandwidth(result: Result, effort: Effort) -> None:
 def _starts() -> tuple[float, float, float]:
     """Seconds of a cold and of a warm start, and of compiling, each in a fresh process."""
     with tempfile.TemporaryDirectory() as folder:
-        cold, compiling = _start(Path(folder), "cold")
-        warm = statistics.median(_start(Path(folder), f"warm{i}")[0] for i in range(3))
+        cache = Path(folder, "cache")
+        cold, compiling = _start(Path(folder, "cold"), cache)
+        warm = statistics.median(_start(Path(folder, f"warm{i}"), cache)[0] for i in range(3))
     return cold, warm, compiling
 
 
-def _start(folder: Path, name: str) -> tuple[float, float]:
+def _start(out: Path, cache: Path) -> tuple[float, float]:
     """Seconds of a run of one device in a fresh process, and of making its kernels ready."""
-    command = [
-        sys.executable,
-        "-m",
-        "fleetswap",
-        "run",
-        "--devices",
-        "1",
-        "--threads",
-        "1",
-        "--out",
-        str(folder / name),
-    ]
+    command = [sys.executable, "-m", "fleetswap", "run", "--devices", "1", "--threads", "1", "--out", str(out)]
     paths = [path or str(Path.cwd()) for path in sys.path]
-    environment = os.environ | {"FLEETSWAP_CACHE_DIR": str(folder / "cache"), "PYTHONPATH": os.pathsep.join(paths)}
+    environment = os.environ | {"FLEETSWAP_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(paths)}
     started = time.perf_counter()
     subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 (this program itself)
     seconds = time.perf_counter() - started
-    manifest = json.loads((folder / name / "manifest.json").read_text())
+    manifest = json.loads((out / "manifest.json").read_text())
     return seconds, float(manifest["timings_s"]["compile"])

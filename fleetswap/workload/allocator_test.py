@@ -45,6 +45,8 @@ def script_text(test: AllocatorTest) -> str:
     """The test as a replay script, a dump after the warm-up and after every iteration."""
     folio_pages = test.folio_kib * 1024 // PAGE_BYTES
     step = folio_pages if test.aligned else 1
+    # Like the measured runs, 64 KiB; larger folios need more, or no block that is discarded would be one folio.
+    align = max(4, folio_pages.bit_length() - 1)
     lines = [
         f"cfg cpus {test.cpus}",
         f"cfg thp {test.folio_kib}=always",
@@ -52,7 +54,7 @@ def script_text(test: AllocatorTest) -> str:
         f"cfg swapin {'large' if test.large_swapin else 'small'}",
         f"cfg kernel {test.kernel}",
         f"cfg zram {test.zram_mib}M lz4",
-        f"map A {test.region_mib * MIB_PAGES} 4 hugepage",
+        f"map A {test.region_mib * MIB_PAGES} {align} hugepage",
     ]
     out = [f"pageout A 0 {test.region_mib * MIB_PAGES}"]
     if test.small_folios:

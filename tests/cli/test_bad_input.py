@@ -316,10 +316,17 @@ def test_a_bad_script_among_good_ones(recorded: tuple[Path, Path, bytes], capsys
 # Standard output and signals need a real process.
 
 
+# A shell lets its background jobs ignore Ctrl-C, and a test run may be one: the program starts as from a terminal.
+_AS_FROM_A_TERMINAL = (
+    "import runpy, signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+    "runpy.run_module('fleetswap', run_name='__main__')"
+)
+
+
 def _start(*words: str | Path, **options: object) -> subprocess.Popen[str]:
     path = os.pathsep.join(str(ROOT / folder) for folder in ("", "kernels", "cluster"))
     return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
-        [sys.executable, "-m", "fleetswap", *map(str, words)],
+        [sys.executable, "-c", _AS_FROM_A_TERMINAL, *map(str, words)],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": path},

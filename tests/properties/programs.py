@@ -49,7 +49,7 @@ class _Writer:
             self.lines.append("cfg swapcache_prepare off")
         least, most = random.choice(((10, 63), (64, 330), (320, 700), (1024, 1600), (1536, 2600), (2048, 4500)))
         self.slots = random.randrange(least, most + 1)
-        limit = f" mem_limit={4 * random.randrange(1, 80)}K" if self.one_in(6) else ""
+        limit = f" mem_limit={4 * random.randrange(1, random.choice((8, 40, 120)))}K" if self.one_in(4) else ""
         self.lines.append(f"cfg zram {4 * self.slots}K lz4{limit}")
 
     def thp(self, n: int) -> str:
