@@ -81,7 +81,8 @@ def swap_fault(dev, p, o_vma, page, write, phase):
         if not still_mapped_there(dev, o_vma, page, pte, order):
             swapin_abandon(dev, head, order, slot, dev.pin_swapin != 0)
             return MAJOR
-        count_stale(dev, head, slot, n)
+        if not mixed:
+            count_stale(dev, head, slot, n)
     if mixed:
         swapin_abandon(dev, head, order, slot, phase == END and dev.pin_swapin != 0)
         return BUS_ERROR

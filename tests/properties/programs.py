@@ -14,7 +14,7 @@ _NAMES = tuple(str(i) for i in range(_MAX_PROCESSES))
 _WEIGHTS = {
     "pageout": 22, "write": 20, "read": 13, "dontneed": 9, "poke": 6, "map": 3, "fork": 4, "exit": 2, "unmap": 2,
     "advise": 3, "cpu": 4, "thp": 3, "randwrite": 2, "randdontneed": 3, "srand": 1, "fault_begin": 5, "fault_end": 5,
-    "zswap": 1, "verdict": 3, "race": 2, "churn": 2, "regrow": 2,
+    "zswap": 1, "verdict": 3, "race": 2, "churn": 2, "regrow": 2, "hole": 3,
 }  # fmt: skip
 _DRAW = tuple(name for name, weight in _WEIGHTS.items() for _ in range(weight))
 
@@ -38,7 +38,7 @@ class _Writer:
         self.cpus = random.choice((1, 1, 1, 2, 3, 4))
         if self.cpus > 1:
             self.lines.append(f"cfg cpus {self.cpus}")
-        self.lines.append(f"cfg thp {self.thp(random.randrange(1, 6))}")
+        self.lines.append(f"cfg thp {self.thp(random.randrange(1, 8))}")
         if not self.one_in(3):
             self.lines.append(f"cfg page_cluster {random.randrange(6)}")
         if self.one_in(7):
@@ -47,14 +47,16 @@ class _Writer:
             self.lines.append("cfg kernel v7")
         if self.one_in(5):
             self.lines.append("cfg swapcache_prepare off")
-        least, most = random.choice(((10, 63), (64, 330), (320, 700), (1024, 1600), (1536, 2600), (2048, 4500)))
+        tiny, small, below_two, most_orders = (10, 63), (64, 330), (320, 1023), (2048, 4500)
+        least, most = random.choice((tiny, small, below_two, (1024, 1600), most_orders, most_orders, most_orders))
         self.slots = random.randrange(least, most + 1)
         limit = f" mem_limit={4 * random.randrange(1, random.choice((8, 40, 120)))}K" if self.one_in(4) else ""
         self.lines.append(f"cfg zram {4 * self.slots}K lz4{limit}")
 
     def thp(self, n: int) -> str:
-        sizes = self.random.sample(SIZES_KB, n)
-        return " ".join(f"{kb}={self.random.choice(('always', 'always', *SETTINGS))}" for kb in sorted(sizes))
+        # Small sizes more often: they fit into small regions.
+        sizes = set(self.random.choices((*SIZES_KB, 16, 32, 64), k=n))
+        return " ".join(f"{kb}={self.random.choice(('always', 'always', 'always', *SETTINGS))}" for kb in sorted(sizes))
 
     def pattern(self) -> str:
         random = self.random
@@ -76,9 +78,9 @@ class _Writer:
 
     def region_pages(self) -> int:
         random = self.random
-        if self.one_in(12):
+        if self.one_in(9):
             return random.randrange(512, 1100)
-        most = random.choice((8, 24, 24, 96, 96, 300))
+        most = random.choice((8, 24, 96, 96, 300))
         # Often more than fits into swap, so that devices fill up; never so much that a script gets slow.
         return random.randrange(1, min(most, 2 * self.slots) + 1)
 
@@ -116,11 +118,11 @@ class _Writer:
             if not free:
                 return False
             pages = self.region_pages()
-            advice = random.choice(("hugepage", "hugepage", "hugepage", "nohugepage", "none"))
+            advice = random.choice(("hugepage",) * 6 + ("nohugepage", "none"))
             self.processes.setdefault(p, {})[free[0]] = pages
             self.cpu.setdefault(p, 0)
             # Slots are handed out from 1 or from a multiple of 512 on: such starts let large swap-ins happen.
-            align = random.choice((0, 9, 9, random.randrange(10)))
+            align = 9 if pages > 512 else random.choice((0, 9, 9, random.randrange(10)))
             tail = f"{free[0]} {pages} {align} {advice}"
         elif name == "fork":
             fresh = [q for q in _NAMES if q not in self.processes]
@@ -146,7 +148,7 @@ class _Writer:
             del self.halted[cpu]
         elif not regions:
             return False
-        elif name in ("race", "churn", "regrow"):
+        elif name in ("race", "churn", "regrow", "hole"):
             return getattr(self, name)(p, random.choice(tuple(regions)))
         else:
             r = random.choice(tuple(regions))
@@ -199,6 +201,23 @@ class _Writer:
                 self.add(p, f"write {span} {self.pattern()}")
                 self.add(p, f"pageout {span}")
         self.add(p, "fault_end")
+        return True
+
+    def hole(self, p: str, r: str) -> bool:
+        """A block swapped out together that then loses a page and is touched on both sides of it."""
+        random = self.random
+        pages = self.processes[p][r]
+        block = random.choice((4, 16, 64))
+        first = random.randrange(-(-pages // block)) * block
+        n = min(pages - first, block)
+        if not self.one_in(3):
+            self.add(p, f"write {r} 0 {pages} {random.choice(('rand:1', 'text:1', 'mix:1', 'zero'))}")
+            self.add(p, f"pageout {r} 0 {pages}")
+        if self.one_in(3):
+            self.act(p, "fork")
+        for name in random.sample(("dontneed", "poke", "read", "pageout", "dontneed"), random.randrange(2, 5)):
+            q = random.choice([one for one in self.processes if self.processes[one].get(r) == pages])
+            self.add(q, f"{name} {r} {first + random.choice((0, n - 1, random.randrange(n)))} 1")
         return True
 
     def churn(self, p: str, r: str) -> bool:
