@@ -3,6 +3,7 @@
 import numpy as np
 
 from .access import byte, count, fill_bytes, set_byte, word
+from .allocator import reclaim_worker
 from .bits import (
     CONTENT_ZERO, FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, KIND_SHIFT, MAX_ORDER, PRESENT, PTE_DIRTY,
     PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_SWAP,
@@ -152,6 +153,9 @@ def reclaim_folio(dev, p, o_vma, page, head, order):
             if o < 0:
                 folio_free(dev, head + done, 0)
             done += 1
+        # Before the next folio reclaim lets others run (cond_resched), first of all the worker it has just woken.
+        if dev.reclaim_pending:
+            reclaim_worker(dev)
 
 
 @device

@@ -694,6 +694,8 @@ static void reclaim_folio(device *d, u32 p, u32 *pte, u32 head, u32 order)
 			count(d, PGACTIVATE, 1);
 			done++;
 		}
+		if (d->reclaim_pending)
+			reclaim_worker(d);
 	}
 }
 

@@ -1,0 +1,145 @@
+"""Compressed sizes of pages and blocks, read from their identities with integers only (data/content/README.md)."""
+
+import numpy as np
+
+from .access import half, word
+from .bits import CONTENT_ZERO
+from .content_model import (
+    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_SHIFT, ZERO_PAGE,
+)  # fmt: skip
+from .counters import CLASS_OF_TABLE
+from .identity import IDENTITY, MEMBER, MEMBER_SHIFT, PROTOTYPE_SHIFT, REWRITTEN, page_kind, word_class
+from .identity import SCALE_SHIFT as LEVEL_SHIFT
+from .jit import device, rare
+
+PAGE_BYTES = 4096
+N_CODECS = 3
+
+
+@device
+def content_class(content):
+    """Class of a content; contents of a table belong to none."""
+    if content < IDENTITY:
+        return np.int64(CLASS_OF_TABLE)
+    return word_class(content)
+
+
+@device
+def measured_bytes(dev, model, content, entry):
+    """Size of a sub-block of a page's prototype, before the scale."""
+    row = word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)
+    return half(model, model.o_sizes + (row * N_CODECS + np.int64(dev.codec)) * PROTOTYPE_SIZES + entry)
+
+
+@device
+def scaled(model, size, content, most):
+    """A size times the scale of a content, from 1 to `most`."""
+    factor = half(model, model.o_scale + (content >> LEVEL_SHIFT & 31))
+    return max(min(size * factor >> SCALE_SHIFT, most), np.int64(1))
+
+
+@device
+def page_bytes(dev, model, content):
+    """What zram stores for one page: 0 if same-filled, 4096 if it does not compress (spec 08 §8.1)."""
+    if content < IDENTITY:
+        return word(dev, dev.o_content_bytes + content)
+    member = content >> MEMBER_SHIFT & 15
+    if page_kind(model, word_class(content), content >> PROTOTYPE_SHIFT & 255, member) != 0:
+        return np.int64(0)
+    size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
+    return np.int64(PAGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
+
+
+@device
+def raw_page_bytes(dev, model, content):
+    """What the codec makes of one page as a part of a block, before the scale."""
+    if content == CONTENT_ZERO:
+        return half(model, model.o_zero + np.int64(dev.codec))
+    if content < IDENTITY:
+        return word(dev, dev.o_content_bytes + content)
+    return measured_bytes(dev, model, content, content >> MEMBER_SHIFT & 15)
+
+
+@device
+def lead_of(dev, o_content, n):
+    """Index of the first page of a block that is not zero-filled; `n` if all are."""
+    for i in range(n):
+        if word(dev, o_content + i) != CONTENT_ZERO:
+            return i
+    return n
+
+
+@device
+def block_of_prototype(dev, model, o_content, n, lead):
+    """Whether a block is that of a prototype, all of it written together.
+
+    Returns
+    -------
+    int64
+        0 if not; 1 if it is; 2 if every page of it is same-filled besides.
+    """
+    content = word(dev, o_content + lead)
+    first = (content >> MEMBER_SHIFT & 15) - lead
+    if n > 16 or content < IDENTITY or content & REWRITTEN or first & (n - 1):
+        return 0
+    same = 2
+    for i in range(n):
+        kind = page_kind(model, word_class(content), content >> PROTOTYPE_SHIFT & 255, first + i)
+        want = np.int64(CONTENT_ZERO) if kind == ZERO_PAGE else content & ~MEMBER | (first + i) << MEMBER_SHIFT
+        if word(dev, o_content + i) != want:
+            return 0
+        if kind != SAME_FILLED:
+            same = 1
+    return same
+
+
+@device
+def gain_q15(dev, model, content, order, mean, rank):
+    """Bytes of a block over the sum of its pages', in 2^-15: by the pages' mean size, interpolated by rank (0..255)."""
+    table = word_class(content) * N_CODECS + np.int64(dev.codec)
+    edges = model.o_edges + table * (GAIN_BINS - 1)
+    bin_ = np.int64(0)
+    for i in range(GAIN_BINS - 1):
+        if mean > half(model, edges + i):
+            bin_ += 1
+    o = model.o_gain + ((table * GAIN_ORDERS + order) * GAIN_BINS + bin_) * GAIN_KNOTS + (rank >> 4)
+    share = rank & 15
+    return (half(model, o) * (16 - share) + half(model, o + 1) * share) >> 4
+
+
+@rare
+def block_bytes(dev, model, o_content, order):
+    """Size of an aligned block of 2^order pages, whose contents stand from word `o_content` on.
+
+    Returns
+    -------
+    int64
+        0 if all of it is filled with one word; else 1 to the block's own bytes.
+    """
+    n = np.int64(1) << order
+    most = n * PAGE_BYTES
+    lead = lead_of(dev, o_content, n)
+    if lead == n:
+        return np.int64(0)
+    content = word(dev, o_content + lead)
+    of_prototype = block_of_prototype(dev, model, o_content, n, lead)
+    if of_prototype == 2:
+        return np.int64(0)
+    if of_prototype == 1:
+        # Sub-blocks stand behind the 16 pages, then the 8 pairs, the 4 quads, the 2 halves.
+        entry = np.int64(32) - (32 >> order) + ((content >> MEMBER_SHIFT & 15) >> order)
+        size = measured_bytes(dev, model, content, entry)
+        return scaled(model, most if size == 0xFFFF else size, content, most)
+    total = np.int64(0)
+    mixed = np.int64(0)
+    for i in range(n):
+        one = word(dev, o_content + i)
+        total += raw_page_bytes(dev, model, one)
+        mixed = (mixed * 31 + one) & 0xFFFFFFFF
+    if content < IDENTITY:
+        # Contents of a table say nothing about blocks.
+        return max(min(total, most), np.int64(1))
+    # One rank a block, from all that is in it.
+    rank = ((mixed ^ mixed >> 15) * 0x2C1B3C6D & 0xFFFFFFFF) >> 24
+    gain = gain_q15(dev, model, content, order, total >> order, rank)
+    return scaled(model, total * gain >> 15, content, most)

@@ -1,0 +1,144 @@
+"""The content model in memory: prototypes of measured 64 KiB blocks, shared by all devices of an arena.
+
+A class of content is 256 prototype blocks, each with the compressed size of its 16 pages and of its 8, 16, 32 and
+64 KiB sub-blocks for every codec; a table of gains serves blocks that are no prototype. Built from a content library
+(`fleetswap.content_library`), read by `identity` and `compressed`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+CODECS = ("lz4", "lzo-rle", "zstd")
+PROTOTYPES = 256
+BLOCK_PAGES = 16
+"""Pages of a prototype."""
+PROTOTYPE_SIZES = 31
+"""Sizes of a prototype for one codec: 16 pages, 8 blocks of two, 4 of four, 2 of eight, 1 of sixteen."""
+GAIN_ORDERS = 10
+GAIN_BINS = 8
+GAIN_KNOTS = 17
+SCALES = 32
+SCALE_ONE = 16
+"""Scale level that leaves sizes as they were measured; a level is a factor of 2^(1/8)."""
+SCALE_SHIFT = 12
+
+ORDINARY, ZERO_PAGE, SAME_FILLED = range(3)
+
+_FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_scale", "o_zero")
+MODEL_BYTES = 64
+MODEL = np.dtype(
+    {
+        "names": [*_FIELDS, "h"],
+        "formats": [*["u4"] * len(_FIELDS), ("u2", (4,))],
+        "offsets": [8 + 4 * i for i in range(len(_FIELDS))] + [0],
+        "itemsize": MODEL_BYTES,
+    },
+    align=True,
+)
+"""Header of a model. `h` aliases its start as uint16 and is indexed beyond its declared length, like a device's."""
+
+
+@dataclass(frozen=True)
+class ContentClasses:
+    """Measured contents, by class.
+
+    Parameters
+    ----------
+    names : tuple of str
+    sizes : uint16 array of shape (classes, 256, 3, 31)
+        Compressed bytes by prototype, codec of `CODECS` and sub-block; 65535 stands for 65535 and more.
+    same : uint8 array of shape (classes, 256, 16)
+        What a page of a prototype is: ORDINARY, ZERO_PAGE or SAME_FILLED.
+    edges : uint16 array of shape (classes, 3, 7)
+        Mean bytes of a block's pages that part the bins of `gain_q15`.
+    gain_q15 : uint16 array of shape (classes, 3, 10, 8, 17)
+        Bytes of a block over the sum of its pages', in 2^-15, by block order, bin, and quantile in steps of 1/16.
+    region_q16 : uint32 array of shape (classes,)
+        Probability, in 2^-16, that a 64 KiB block resembles the other blocks of its 2 MiB region.
+    """
+
+    names: tuple[str, ...]
+    sizes: npt.NDArray[np.uint16]
+    same: npt.NDArray[np.uint8]
+    edges: npt.NDArray[np.uint16]
+    gain_q15: npt.NDArray[np.uint16]
+    region_q16: npt.NDArray[np.uint32]
+
+
+def exact_model(memory: npt.NDArray[np.uint8]) -> Any:
+    """View of a model whose alias has the true length: a wild index raises IndexError."""
+    names, offsets = [*_FIELDS, "h"], [8 + 4 * i for i in range(len(_FIELDS))] + [0]
+    formats: list[Any] = [*["u4"] * len(_FIELDS), ("u2", (memory.nbytes // 2,))]
+    exact = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": memory.nbytes})
+    return memory.view(exact).view(np.recarray)[0]
+
+
+def scale_factors() -> npt.NDArray[np.uint16]:
+    """Factor of every scale level, in 2^-12: 2^((level - 16) / 8), rounded."""
+    levels = np.arange(SCALES) - SCALE_ONE
+    factors: npt.NDArray[np.uint16] = np.rint(2 ** (levels / 8) * (1 << SCALE_SHIFT)).astype(np.uint16)
+    return factors
+
+
+def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:
+    """Lay out a model.
+
+    Parameters
+    ----------
+    classes : ContentClasses
+        At most 31 classes.
+
+    Returns
+    -------
+    uint8 array
+        Its memory, a multiple of `MODEL_BYTES` long.
+    """
+    kinds = (classes.same.astype(np.uint16).reshape(-1, 2, 8) << (2 * np.arange(8, dtype=np.uint16))).sum(2)
+    zero_page = (classes.same == ZERO_PAGE).nonzero()
+    zero_bytes = np.zeros(len(CODECS), dtype=np.uint16)
+    if len(zero_page[0]):
+        zero_bytes = np.median(classes.sizes[zero_page[0], zero_page[1], :, zero_page[2]], axis=0).astype(np.uint16)
+    arrays = {
+        "o_sizes": classes.sizes,
+        "o_kind": kinds.astype(np.uint16),
+        "o_gain": classes.gain_q15,
+        "o_edges": classes.edges,
+        "o_region": np.minimum(classes.region_q16, 0xFFFF).astype(np.uint16),
+        "o_scale": scale_factors(),
+        "o_zero": zero_bytes,
+    }
+    at = MODEL_BYTES // 2
+    placed = {}
+    for name, array in arrays.items():
+        placed[name] = at
+        at += -(-array.size // 32) * 32
+    memory = np.zeros(-(-2 * at // MODEL_BYTES) * MODEL_BYTES, dtype=np.uint8)
+    header = memory.view(MODEL)[0]
+    header["n_classes"] = len(classes.names)
+    halves = memory.view(np.uint16)
+    for name, array in arrays.items():
+        header[name] = placed[name]
+        halves[placed[name] : placed[name] + array.size] = array.ravel()
+    return memory
+
+
+@cache
+def no_model() -> npt.NDArray[np.uint8]:
+    """A model without classes, for programs whose contents are all in a table."""
+    none = ContentClasses(
+        (),
+        np.zeros((0, PROTOTYPES, len(CODECS), PROTOTYPE_SIZES), np.uint16),
+        np.zeros((0, PROTOTYPES, BLOCK_PAGES), np.uint8),
+        np.zeros((0, len(CODECS), GAIN_BINS - 1), np.uint16),
+        np.zeros((0, len(CODECS), GAIN_ORDERS, GAIN_BINS, GAIN_KNOTS), np.uint16),
+        np.zeros(0, np.uint32),
+    )
+    memory = build_model(none)
+    memory.setflags(write=False)
+    return memory

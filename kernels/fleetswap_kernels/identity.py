@@ -1,0 +1,151 @@
+"""Content identities: which page of which measured block a page of memory is like.
+
+A content word below 2^31 is an entry of the device's content table. One above is an identity, a pure function of
+(seed, device, process, page, class, version), from which `compressed` reads the page's size and its block's:
+
+======== =====================================================================================
+bits     holds
+======== =====================================================================================
+31       1
+30       the page was rewritten on its own: its block is no longer the prototype's
+25..29   class
+17..24   prototype of the 64 KiB block around the page
+13..16   page inside the block
+8..12    scale level of the process
+0..7     version, low bits
+======== =====================================================================================
+
+A page that the model says is zero-filled is CONTENT_ZERO like any other.
+"""
+
+import numpy as np
+
+from .access import half, set_word, word
+from .bits import CONTENT_ZERO
+from .content_model import BLOCK_PAGES, PROTOTYPES, ZERO_PAGE
+from .jit import device, rare
+from .layout import PROC_SCALE, PROC_SERIAL
+from .region import proc_at
+from .rng import philox_block
+
+IDENTITY = 1 << 31
+REWRITTEN = 1 << 30
+CLASS_SHIFT = 25
+PROTOTYPE_SHIFT = 17
+MEMBER_SHIFT = 13
+MEMBER = 15 << MEMBER_SHIFT
+SCALE_SHIFT = 8
+VERSION = 0xFF
+
+STREAM_BLOCK = 1
+STREAM_REGION = 2
+STREAM_PAGE = 3
+STREAM_SCALE = 4
+"""Purposes of draws; stream 0 belongs to the generators of operations."""
+
+REGION_BLOCKS_SHIFT = 5
+"""64 KiB blocks of a 2 MiB region, as a power of two."""
+REGION_STRIDE = 159
+"""Neighbouring regions are so many prototypes apart, modulo 256: any 256 of them meet each one once. How a process
+differs from others of its class is its scale's business, not that of chance between its regions."""
+KEEPS_SIZE = 3650722202
+"""0.85 in 2^-32: how often a page that is rewritten keeps its size (measured rank correlation, mean of six processes)."""
+
+
+@device
+def word_class(content):
+    """Class of an identity."""
+    return content >> CLASS_SHIFT & 31
+
+
+@device
+def page_kind(model, content_class, prototype, member):
+    """What a page of a prototype is: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    o = model.o_kind + (content_class * PROTOTYPES + prototype) * 2 + (member >> 3)
+    return half(model, o) >> (2 * (member & 7)) & 3
+
+
+@device
+def draw_prototype(dev, model, serial, content_class, block, version):
+    """Prototype of a 64 KiB block; `block` is its number in the address space."""
+    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+    d = np.int64(dev.device_id)
+    chance, own, jitter, _ = philox_block(seed, STREAM_BLOCK, d, serial, block, version << 5 | content_class)
+    if chance >> 16 >= half(model, model.o_region + content_class):
+        return own >> 24
+    start, _, _, _ = philox_block(seed, STREAM_REGION, d, serial, 0, content_class)
+    index = ((start + (block >> REGION_BLOCKS_SHIFT) * REGION_STRIDE) & 255) + (jitter >> 27) - 16
+    if index < 0:
+        index = -1 - index
+    elif index > 255:
+        index = 511 - index
+    return index
+
+
+@device
+def draw_scale(dev, serial):
+    """Scale level of a process: 16 and a spread of 2.8 levels, as 32 tosses of a coin have; a quarter in size."""
+    if dev.scale_by_process == 0:
+        return np.int64(16)
+    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+    bits, _, _, _ = philox_block(seed, STREAM_SCALE, np.int64(dev.device_id), serial, 0, 0)
+    heads = np.int64(0)
+    for i in range(32):
+        heads += bits >> i & 1
+    return min(heads, np.int64(31))
+
+
+@device
+def new_identity(dev, o_proc):
+    """Number a new process and draw the scale of its contents; `o_proc` is the word offset of its record."""
+    serial = np.int64(dev.procs_made)
+    dev.procs_made = np.uint32(serial + 1)
+    set_word(dev, o_proc + PROC_SERIAL, serial)
+    set_word(dev, o_proc + PROC_SCALE, draw_scale(dev, serial))
+
+
+@rare
+def draw_rewritten(dev, serial, vpn, version, old):
+    """Identity of a page that is rewritten while its block stays: mostly its size stays, too."""
+    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+    chance, other, _, _ = philox_block(seed, STREAM_PAGE, np.int64(dev.device_id), serial, vpn, version)
+    content = old & ~VERSION | REWRITTEN | version & VERSION
+    if chance >= KEEPS_SIZE:
+        content = content & ~((PROTOTYPES - 1) << PROTOTYPE_SHIFT) | (other >> 24) << PROTOTYPE_SHIFT
+    return content
+
+
+@rare
+def write_identity(dev, model, p, vpn, whole_block, content_class, version, old):
+    """Content of a page after a write.
+
+    Parameters
+    ----------
+    p, vpn : int64
+        Process and virtual page.
+    whole_block : bool
+        Whether the write covers the 64 KiB block around the page, which then becomes another block.
+    content_class, version : int64
+        Class, and number of the write among those to the page's block.
+    old : int64
+        Content of the page so far.
+
+    Returns
+    -------
+    int64
+        CONTENT_ZERO or an identity.
+    """
+    o_proc = proc_at(dev, p)
+    serial = word(dev, o_proc + PROC_SERIAL)
+    member = vpn & (BLOCK_PAGES - 1)
+    if old < IDENTITY or whole_block or old >> CLASS_SHIFT & 63 != content_class:
+        prototype = draw_prototype(dev, model, serial, content_class, vpn >> 4, version)
+        content = IDENTITY | content_class << CLASS_SHIFT | prototype << PROTOTYPE_SHIFT | member << MEMBER_SHIFT
+        content |= word(dev, o_proc + PROC_SCALE) << SCALE_SHIFT | version & VERSION
+    elif old & VERSION == version & VERSION:
+        return old
+    else:
+        content = draw_rewritten(dev, serial, vpn, version, old)
+    if page_kind(model, content_class, content >> PROTOTYPE_SHIFT & 255, member) == ZERO_PAGE:
+        return np.int64(CONTENT_ZERO)
+    return content
