@@ -51,6 +51,10 @@ class DeviceArrays:
         self.block_head = self.w[layout.W_BLOCK_HEAD : layout.W_BLOCK_HEAD + bits.MAX_BLOCK_ORDER + 1]
         self.content_bytes = self._words("o_content_bytes", self.scalar("n_contents"))
         self.zhandle = self._words("o_zhandle", self.scalar("n_zhandles"))
+        first = self.scalar("o_stored_bytes")
+        self.stored_bytes: Array = view.h[first : first + len(self.zhandle)]
+        self.block = self._records("o_block", self.scalar("n_blocks"), layout.BLOCK_WORDS)
+        self.zstep = self._bytes("o_zstep", 257 if len(self.block) else 0)
         self.zspage = self._records("o_zspage", self.scalar("n_zspages"), layout.ZSPAGE_WORDS)
         self.zgroup = self._words("o_zgroup", classes * layout.ZGROUPS)
         self.zclass = self._words("o_zclass", classes)

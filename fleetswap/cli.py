@@ -19,6 +19,8 @@ COMMANDS = {
     "replay": ("fleetswap.commands.replay:replay", "Run one script and print its dumps."),
     "validate": ("fleetswap.commands.validate:validate", "Show published tables beside the simulated ones."),
     "bench": ("fleetswap.commands.bench:bench", "Measure this machine's event rates."),
+    "content": ("fleetswap.commands.content:content", "Show what the content model yields."),
+    "calibrate": ("fleetswap.commands.calibrate:calibrate", "Measure your own memory and this machine's codecs."),
     "digest": ("fleetswap.commands.digest:digest", "Print one hash of a run's content."),
     "doctor": ("fleetswap.commands.doctor:doctor", "Show what would be used here, and why."),
 }

@@ -10,7 +10,10 @@ from fleetswap_kernels.size_classes import size_classes
 
 from .patterns import PAGE_BYTES
 
-ALGORITHMS = ("lz4", "zstd")
+MEASURED_ALGORITHMS = ("lz4", "zstd")
+"""Those that can size any page here."""
+ALGORITHMS = (*MEASURED_ALGORITHMS, "lzo-rle")
+"""Those a device can have; lzo-rle sizes contents of measured classes only."""
 ZSTD_LEVEL = 3
 """zram's default (drivers/block/zram/backend_zstd.c)."""
 
@@ -22,15 +25,15 @@ def stored_bytes(pages: npt.NDArray[np.uint8], algorithm: str) -> npt.NDArray[np
     ----------
     pages : uint8 array of shape (n, 4096)
     algorithm : str
-        One of `ALGORITHMS`. lz4 is the model of the kernel's compressor, checked against its mm_stat; zstd is the
-        library itself, whose format parameters zram leaves at their defaults.
+        One of `ALGORITHMS`; lzo-rle counts as lz4 here. lz4 is the model of the kernel's compressor, checked against
+        its mm_stat; zstd is the library itself, whose format parameters zram leaves at their defaults.
 
     Returns
     -------
     uint32 array of shape (n,)
         0 for a page of equal words, 4096 for one that does not compress, else the compressed size.
     """
-    if algorithm == "lz4":
+    if algorithm != "zstd":
         return page_sizes(pages).astype(np.uint32)
     import zstandard
 

@@ -280,7 +280,7 @@ class Checker:
         self.found.none(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
         for which, counted in ((counters.NR_ANON, ~halted), (counters.NR_ANON_PARTIALLY_MAPPED, partial)):
             recount = np.bincount(self.order[counted], minlength=bits.N_ORDERS)
-            gauge = dev.counter[counters.N_SCALAR + which :: len(counters.MTHP)]
+            gauge = dev.counter[counters.N_SCALAR + which : counters.FOLIO_ALLOC : len(counters.MTHP)]
             self.found.none(
                 gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios"
             )

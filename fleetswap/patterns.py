@@ -30,16 +30,20 @@ from fleetswap_kernels.jit import entry
 PAGE_BYTES = 4096
 """Bytes of one page."""
 
-ZERO, FILL, RAND, TEXT, MIX = range(5)
-"""Kinds of pattern; a code never has kind `MIX`."""
+ZERO, FILL, RAND, TEXT, MIX, CLASS = range(6)
+"""Kinds of pattern; a code never has kind `MIX` or `CLASS`: the one resolves to others, the other has no bytes."""
 
 ZERO_CODE = 0
 """Code of the page of zeros."""
+
+MAX_VERSIONS = 1 << 24
+"""Versions that a class pattern can name."""
 
 MAX_PAGES = 1 << 24
 """Pages per region that a code can tell apart (64 GiB)."""
 
 _KINDS = {"zero": ZERO, "fill": FILL, "rand": RAND, "text": TEXT, "mix": MIX}
+_CLASS = "class"
 _FORMS = "zero, fill:BYTE, rand:SEED, text:SEED, mix:SEED (numbers as in C: 17, 0x11, 021)"
 # What strtoul(text, NULL, 0) reads to its end: where C would stop early, a typo deserves an error.
 _NUMBER = re.compile(r"([+-]?)(?:0[xX](?P<hex>[0-9a-fA-F]+)|(?P<octal>0[0-7]*)|(?P<decimal>[1-9][0-9]*))")
@@ -84,13 +88,16 @@ class Pattern(NamedTuple):
     Attributes
     ----------
     kind : int
-        `ZERO`, `FILL`, `RAND`, `TEXT` or `MIX`.
+        `ZERO`, `FILL`, `RAND`, `TEXT`, `MIX` or `CLASS`.
     argument : int
-        Byte of a fill (8 bits), seed of the others (32 bits), 0 for ``zero``.
+        Byte of a fill (8 bits), version of a class, seed of the others (32 bits), 0 for ``zero``.
+    name : str
+        Name of a class.
     """
 
     kind: int
     argument: int
+    name: str = ""
 
 
 def parse_pattern(text: str) -> Pattern:
@@ -103,6 +110,8 @@ def parse_pattern(text: str) -> Pattern:
         ``strtoul`` with base 0 (decimal, 0x.., 0..); they are cut to 32 bits, a fill's to 8. A missing number
         is 0.
 
+        An addition of the simulator is ``class:NAME[:VERSION]``, contents like those of a measured class.
+
     Returns
     -------
     Pattern
@@ -114,6 +123,8 @@ def parse_pattern(text: str) -> Pattern:
         If the text is none of these.
     """
     name, _, digits = text.partition(":")
+    if name == _CLASS:
+        return _class_pattern(text, digits)
     if name not in _KINDS:
         raise ValueError(f"pattern {text!r}: unknown kind {name!r}; allowed: {_FORMS}")
     number = c_number(digits) if digits else 0
@@ -123,6 +134,14 @@ def parse_pattern(text: str) -> Pattern:
     if kind == ZERO:
         return Pattern(ZERO, 0)
     return Pattern(kind, number & (0xFF if kind == FILL else _M32))
+
+
+def _class_pattern(text: str, arguments: str) -> Pattern:
+    name, _, digits = arguments.partition(":")
+    version = c_number(digits) if digits else 0
+    if not name or version is None or not 0 <= version < MAX_VERSIONS:
+        raise ValueError(f"pattern {text!r}: expected class:NAME or class:NAME:VERSION, versions below {MAX_VERSIONS}")
+    return Pattern(CLASS, version, name)
 
 
 def c_number(digits: str) -> int | None:
@@ -191,7 +210,7 @@ def page_codes(pattern: Pattern, first: int, count: int) -> NDArray[np.int64]:
     """
     if first < 0 or count < 0 or first + count > MAX_PAGES:
         raise ValueError(f"pages {first} to {first + count - 1}: allowed are 0 to {MAX_PAGES - 1}")
-    kind, argument = pattern
+    kind, argument, _ = pattern
     pages = np.arange(first, first + count, dtype=np.int64)
     if kind == ZERO or (kind == FILL and argument == 0):
         return np.zeros(count, np.int64)

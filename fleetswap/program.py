@@ -9,11 +9,13 @@ import numpy.typing as npt
 
 from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Blueprint
+from fleetswap_kernels.content_model import CODECS
 from fleetswap_kernels.layout import VERDICT_CHARGE, VERDICT_FOLIO, VERDICT_SWAP, Sizes
 from fleetswap_kernels.size_classes import size_classes
 
 from .codec import stored_bytes
-from .patterns import FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
+from .content_library import class_index, measured_model
+from .patterns import CLASS, FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
 from .script import PAGE_BYTES, SIZES_KB, Config, Op, Script
 
 VPN_BASE = 1 << 32
@@ -94,6 +96,14 @@ def policy(config: Config) -> dict[str, int]:
         "zeromap_check": int(not v7),
         "pin_swapin": int(config.swapcache_prepare),
         "mem_limit_pages": -(-config.mem_limit_bytes // PAGE_BYTES),
+        "codec": CODECS.index(config.algorithm),
+        "block_order": config.block_order,
+        "block_rewrite": int(config.block_rewrite),
+        "block_fallback": int(config.block_fallback),
+        "huge_bytes": size_classes().huge_threshold_bytes,
+        "huge_block_bytes": size_classes(block_order=config.block_order).huge_block_bytes,
+        "seed_lo": config.content_seed,
+        "scale_by_process": int(config.content_scaled),
     }
 
 
@@ -102,8 +112,12 @@ class _Contents:
 
     def __init__(self) -> None:
         self.used: dict[Pattern, int] = {}
+        self.modelled = False
 
     def use(self, pattern: Pattern, pages: int) -> None:
+        if pattern.kind == CLASS:
+            self.modelled = True
+            return
         constant = pattern.kind in (ZERO, FILL)
         self.used[pattern] = max(self.used.get(pattern, 0), 1 if constant else pages)
 
@@ -126,6 +140,12 @@ class _Contents:
         header = len(unique) + 1
         sizes[header] = stored_bytes(swap_header_page(slots)[None, :], algorithm)[0]
         return sizes, (inverse[1:] + 1).astype(np.uint32), header
+
+    def entry(self, pattern: Pattern) -> tuple[int, int]:
+        """Where a pattern stands in the content map, and its advance; of a class, its number and version."""
+        if pattern.kind == CLASS:
+            return class_index(pattern.name) | pattern.argument << 5, ops.MODELLED
+        return self.entries[pattern]
 
 
 class _Space:
@@ -197,8 +217,8 @@ def compile_script(script: Script) -> Compiled:
     program = np.zeros((max(1, len(rows)), ops.OP_WORDS), dtype=np.uint32)
     for i, row in enumerate(rows):
         program[i, : len(row)] = row
-    classes = size_classes()
-    compressible = bool((content_bytes > 0).any())
+    classes = size_classes(block_order=script.config.block_order)
+    compressible = bool((content_bytes > 0).any()) or contents.modelled
     sizes = Sizes(
         slots=slots,
         ptes=most["ptes"],
@@ -213,10 +233,16 @@ def compile_script(script: Script) -> Compiled:
         content_map=max(1, len(content_map)),
         zspages=slots + 2 if compressible else 0,
         zclasses=len(classes.class_bytes) if compressible else 0,
+        block_order=script.config.block_order if compressible else 0,
     )
-    words = (classes.class_objects.astype(np.int64) | classes.class_pages.astype(np.int64) << 16).astype(np.uint32)
     blueprint = Blueprint(
-        sizes, policy(script.config), content_bytes, content_map, (words, classes.class_of_bytes), header
+        sizes,
+        policy(script.config),
+        content_bytes,
+        content_map,
+        (classes.words, classes.class_of_bytes, classes.class_of_step),
+        header,
+        measured_model() if contents.modelled else None,
     )
     return Compiled(script, tuple(steps), program, blueprint)
 
@@ -281,7 +307,7 @@ def _row(op: Op, spaces: dict[str, _Space], numbers: dict[str, int], contents: _
         return (ops.TOUCH, p, v, *n, ops.READ if op.name == "read" else ops.POKE)
     if op.pattern is None:
         raise AssertionError(f"operation {op.name} is not compiled")
-    entry = contents.entries[op.pattern]
+    entry = contents.entry(op.pattern)
     if op.name == "write":
         return (ops.TOUCH, p, v, *n, ops.WRITE, *entry)
     return (ops.RANDOM, p, v, *n, int(op.name == "randdontneed"), *entry)

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from fleetswap_kernels import bits, counters, errors, layout, ops, region, swap_cache
+from fleetswap_kernels import bits, content_model, counters, errors, layout, ops, region, swap_cache
 from fleetswap_kernels.arena import Arena, Program
 
 SOURCE = Path(__file__).resolve().parents[1] / "tests" / "benchmarks" / "reference" / "allocator_test.c"
@@ -48,6 +48,7 @@ def layout_header() -> str:
         PMD_PAGES=region.PMD_PAGES,
         KIND_AND_PAYLOAD=region.KIND_AND_PAYLOAD,
         RA_HITS_INITIAL=swap_cache.RA_HITS_INITIAL,
+        SCALE_ONE=content_model.SCALE_ONE,
     )
     lines += [f"#define {name} {value}u" for name, value in sorted(defines.items())]
     return "\n".join(lines) + "\n"

@@ -59,6 +59,30 @@ def check_table(check: Check) -> Table:
     return table
 
 
+def content_table(result: dict[str, Any]) -> Table:
+    """Blocks of a content class beside the same pages one by one."""
+    name = result["class"] or "all classes, equal weights"
+    title = f"{name}: {result['codec']}, {result['blocks']:,} blocks of {4 << result['order']} KiB"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("")
+    for column in ("blocks", "their pages at 4 KiB", "blocks / pages"):
+        table.add_column(column, justify="right")
+    pages = result["same_pages_4k"]
+    for key in ("raw_bytes", "stored_bytes", "zsmalloc_bytes"):
+        a, b = result[key], pages[key]
+        table.add_row(key.replace("_", " "), f"{a:,}", f"{b:,}", f"{a / max(b, 1):.4f}")
+    original = result["original_bytes"]
+    table.add_row("ratio, raw", f"{result['ratio_raw']:.3f}", f"{pages['ratio_raw']:.3f}")
+    table.add_row(
+        "ratio, zsmalloc", f"{result['ratio_zsmalloc']:.3f}", f"{original / max(pages['zsmalloc_bytes'], 1):.3f}"
+    )
+    table.add_row("mean bytes", f"{result['mean_bytes']:,.1f}", f"{pages['mean_bytes']:,.1f}")
+    for percent in (1, 5, 25, 50, 75, 95, 99):
+        a, b = result["quantiles_bytes"][percent - 1], pages["quantiles_bytes"][percent - 1]
+        table.add_row(f"{percent} %", f"{a:,}", f"{b:,}")
+    return table
+
+
 def print_checks(console: Console, checks: list[Check], full: bool) -> None:
     """Tables of all checks, then a line each."""
     for check in checks:

@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .arguments import read_choice, read_number, read_size
-from .codec import ALGORITHMS
+from .codec import ALGORITHMS, MEASURED_ALGORITHMS
+from .content_library import class_names
 from .errors import InputError
-from .patterns import Pattern, parse_pattern
+from .patterns import CLASS, FILL, ZERO, Pattern, parse_pattern
 
 SIZES_KB = (16, 32, 64, 128, 256, 512, 1024, 2048)
 """Folio sizes of anonymous memory, KiB."""
@@ -23,6 +24,7 @@ MAX_REGIONS = 24
 MAX_PROCESSES = 62
 """Live processes: more could refer to a swap entry more often than a swap_map byte counts."""
 MAX_CPUS = 64
+MAX_BLOCK_ORDER = 9
 MIN_SLOTS = 10
 """The smallest swap area mkswap makes."""
 MAX_SLOTS = 1 << 24
@@ -38,6 +40,8 @@ _CFG = {
     "zram": "SIZE ALGORITHM [mem_limit=SIZE]",
     "kernel": "|".join(KERNELS),
     "swapcache_prepare": "on|off",
+    "blocks": "ORDER [rewrite] [fallback]",
+    "content": "seed=NUMBER|scaled ...",
 }
 _ZRAM_FORM = f"cfg zram {_CFG['zram']}"
 _NO_PROCESS = ("dump", "summary", "thp", "zswap", "verdict")
@@ -78,6 +82,11 @@ class Config:
     mem_limit_bytes: int = 0
     kernel: str = "6.12"
     swapcache_prepare: bool = True
+    block_order: int = 0
+    block_rewrite: bool = False
+    block_fallback: bool = False
+    content_seed: int = 0
+    content_scaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -244,7 +253,7 @@ class _Parser:
         if key in self.given:
             raise ValueError(f"a second `cfg {key}`; each can be given once")
         self.given.add(key)
-        least, most = {"thp": (3, MAX_WORDS), "zram": (4, 5)}.get(key, (3, 3))
+        least, most = {"thp": (3, MAX_WORDS), "zram": (4, 5), "blocks": (3, 5), "content": (3, 4)}.get(key, (3, 3))
         self._need(words, least, f"cfg {key} {_CFG[key]}", most)
         if key == "cpus":
             config.cpus = read_number(value, "number of CPUs", 1, MAX_CPUS)
@@ -258,6 +267,21 @@ class _Parser:
             config.kernel = read_choice(value, "kernel", KERNELS)
         elif key == "swapcache_prepare":
             config.swapcache_prepare = read_choice(value, "swapcache_prepare", ("on", "off")) == "on"
+        elif key == "blocks":
+            config.block_order = read_number(value, "block order", 0, MAX_BLOCK_ORDER)
+            for word in words[3:]:
+                read_choice(word, "option of blocks", ("rewrite", "fallback"))
+            config.block_rewrite = "rewrite" in words[3:]
+            config.block_fallback = "fallback" in words[3:]
+        elif key == "content":
+            for word in words[2:]:
+                name, _, number = word.partition("=")
+                if read_choice(name, "option of content", ("seed", "scaled")) == "seed":
+                    config.content_seed = read_number(number, "seed")
+                elif word == "scaled":
+                    config.content_scaled = True
+                else:
+                    raise ValueError(f"bad option {word!r}; `scaled` takes no value")
         else:
             self._cfg_zram(value, words[3:])
 
@@ -288,7 +312,16 @@ class _Parser:
 
     def _op_write(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 5, "write REGION PAGE COUNT PATTERN")
-        return Op(line, process, "write", words[1], self._range(process, words), parse_pattern(words[4]))
+        return Op(line, process, "write", words[1], self._range(process, words), self._pattern(words[4]))
+
+    def _pattern(self, text: str) -> Pattern:
+        pattern = parse_pattern(text)
+        if pattern.kind == CLASS:
+            read_choice(pattern.name, "content class", class_names())
+        elif pattern.kind not in (ZERO, FILL) and self.config.algorithm not in MEASURED_ALGORITHMS:
+            allowed = "zero, fill:BYTE, class:NAME[:VERSION]"
+            raise ValueError(f"pattern {text!r}: no compressor for {self.config.algorithm} here; allowed are {allowed}")
+        return pattern
 
     def _ranged(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 4, f"{words[0]} REGION PAGE COUNT")
@@ -341,7 +374,7 @@ class _Parser:
         pages = self._region(process, words[1])
         align = read_number(words[2], "step in pages", 1, pages)
         count = read_number(words[3], "number of steps")
-        return Op(line, process, words[0], words[1], (align, count), parse_pattern(words[4]))
+        return Op(line, process, words[0], words[1], (align, count), self._pattern(words[4]))
 
     _op_randwrite = _op_randdontneed = _random
 

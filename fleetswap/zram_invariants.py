@@ -1,41 +1,54 @@
-"""Checks of zram: what its counters and its pool must say about the slots (spec 08 §8.1-8.3)."""
+"""Checks of zram: what its counters, blocks and pool must say about the slots (spec 08 §8.1-8.5)."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from fleetswap_kernels import bits, counters, layout
+from fleetswap_kernels.content import HUGE_BYTES, IN_BLOCK
+from fleetswap_kernels.identity import IDENTITY
+from fleetswap_kernels.size_classes import HANDLE_BYTES
 
-from .arrays import DeviceArrays
+from .arrays import Array, DeviceArrays
 from .findings import Findings
 
 
 def check_zram(dev: DeviceArrays, found: Findings) -> None:
-    """mm_stat, recounted from the slots; zspages and their groups (spec 08 §8.1-8.3)."""
-    if len(dev.content_bytes) <= dev.stored.max():
-        found.say("zram stores a content that does not exist")
-        return
+    """mm_stat, recounted from the slots and blocks; zspages and their groups (spec 08 §8.1-8.5)."""
     full = dev.stored.nonzero()[0]
-    size = dev.content_bytes[dev.stored[full]]
-    objects = full[size > 0]
-    size = size[size > 0].astype(np.int64)
+    stored = dev.stored_bytes[full].astype(np.int64) if len(dev.stored_bytes) else np.zeros(len(full), dtype=np.int64)
+    in_block = full[stored == IN_BLOCK]
+    objects = full[(stored > 0) & (stored != IN_BLOCK)]
+    size = dev.stored_bytes[objects].astype(np.int64) if len(objects) else np.zeros(0, dtype=np.int64)
+    handle = dev.zhandle[objects] if len(objects) else np.zeros(0, dtype=np.uint32)
+    blocks, block_size = _check_blocks(dev, in_block, found)
     pool = int(dev.counter[counters.POOL_PAGES])
     found.same(int(dev.counter[counters.PAGES_STORED]), len(full), "pages_stored")
-    found.same(int(dev.counter[counters.SAME_PAGES]), len(full) - len(objects), "same_pages")
-    found.same(int(dev.counter[counters.HUGE_PAGES]), np.count_nonzero(size == 4096), "huge_pages")
-    found.same(int(dev.counter[counters.COMPR_DATA_SIZE]), int(size.sum()), "compr_data_size")
+    found.same(int(dev.counter[counters.SAME_PAGES]), np.count_nonzero(stored == 0), "same_pages")
+    found.same(int(dev.counter[counters.HUGE_PAGES]), np.count_nonzero(size == HUGE_BYTES), "huge_pages")
+    total = int(size.sum()) + int(block_size.sum())
+    found.same(int(dev.counter[counters.COMPR_DATA_SIZE]), total, "compr_data_size")
+    table = full[dev.stored[full] < IDENTITY]
+    if len(table) and dev.stored[table].max() >= len(dev.content_bytes):
+        found.say("zram stores a content that does not exist")
+        return
+    if len(table) and not len(dev.block):
+        content_size = dev.content_bytes[dev.stored[table]]
+        have = dev.stored_bytes[table] if len(dev.stored_bytes) else np.zeros(len(table), dtype=np.int64)
+        found.none(content_size != have, "a slot stores its page with another size than its content has")
     limit = dev.scalar("mem_limit_pages")
     if pool > int(dev.counter[counters.MAX_USED_PAGES]) or (limit and pool > limit):
         found.say(f"the pool has {pool} pages, more than its peak or its limit")
+    size = np.concatenate([size, block_size])
+    handle = np.concatenate([handle, blocks])
     if not len(dev.zspage):
         return
-    home = dev.zhandle[objects]
-    used = np.bincount(home, minlength=len(dev.zspage))
+    used = np.bincount(handle, minlength=len(dev.zspage))
     if len(used) != len(dev.zspage):
         found.say("an object lives in a zspage that does not exist")
         return
     info, after = dev.zspage[:, layout.ZSPAGE_INFO], dev.zspage[:, layout.ZSPAGE_NEXT]
-    found.none(info[home] >> 16 != dev.zraw[size], "an object lives in a zspage of another class")
+    found.none(info[handle] >> 16 != _classes(dev, size), "an object lives in a zspage of another class")
     found.none(info & 0xFFFF != used, "the objects of a zspage differ from the slots that store in it")
     pages = 0
     unused = np.ones(len(dev.zspage), dtype=bool)
@@ -56,3 +69,35 @@ def check_zram(dev: DeviceArrays, found: Findings) -> None:
     chain = np.bincount(np.append(after[rest], dev.scalar("zspage_unused")) + 1 & bits.NIL, minlength=len(unused) + 1)
     if not np.array_equal(chain[1:] > 0, unused) or chain[0] != 1:
         found.say("the chain of unused zspages does not hold each of them once")
+
+
+def _classes(dev: DeviceArrays, size: Array) -> Array:
+    """Size class of every object."""
+    if not len(dev.block):
+        return dev.zraw[size]
+    large = (size != HUGE_BYTES) & (size + HANDLE_BYTES > HUGE_BYTES)
+    step_bytes = 16 << dev.scalar("block_order")
+    steps = np.minimum(-(-(size + HANDLE_BYTES - HUGE_BYTES) // step_bytes), 256)
+    return np.where(large, dev.zstep[np.maximum(steps, 0)], dev.zraw[np.minimum(size, HUGE_BYTES)])
+
+
+def _check_blocks(dev: DeviceArrays, in_block: Array, found: Findings) -> tuple[Array, Array]:
+    """Live slots and dead bytes of every block; zspages and sizes of those that are stored."""
+    if not len(dev.block):
+        found.same(len(in_block), 0, "slots of blocks")
+        return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.int64)
+    order = dev.scalar("block_order")
+    info = dev.block[:, layout.BLOCK_INFO].astype(np.int64)
+    live = info >> layout.BLOCK_LIVE_SHIFT
+    size = info & layout.BLOCK_BYTES
+    recount = np.bincount(in_block >> order, minlength=len(info))
+    found.none(live != recount, "the live slots of a block differ from those that say they are in it")
+    found.none((live == 0) != (size == 0), "a block has bytes and no slot, or the other way round")
+    found.none(dev.map[in_block] == 0, "a block holds a slot that the swap layer has freed")
+    dead = size * ((1 << order) - live) >> order
+    found.same(int(dev.counter[counters.DEAD_BYTES]), int(dead[live > 0].sum()), "dead_bytes")
+    waiting = dev.block[:, layout.BLOCK_NEXT]
+    if dev.scalar("sparse_blocks") or waiting.any():
+        found.say("a block waits to be rewritten after the operation that made it sparse")
+    stored = live > 0
+    return dev.block[stored, layout.BLOCK_HANDLE], size[stored]

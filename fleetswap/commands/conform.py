@@ -75,13 +75,17 @@ def _outcomes(scripts: list[Path], jobs: int) -> Iterator[Outcome]:
         return
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, len(rest)), context, signal.signal, (signal.SIGINT, signal.SIG_IGN))
+    finished = False
     try:
         yield from pool.map(check, rest)
+        finished = True
     except BrokenProcessPool:
         raise InputError(
             "a process that replayed scripts was killed, perhaps for lack of memory; try --jobs 1"
         ) from None
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
-        for process in multiprocessing.active_children():
-            process.terminate()
+        if not finished:
+            for process in multiprocessing.active_children():
+                process.terminate()
+        # Waited for: a pool that still ends while the interpreter does prints a traceback of its own.
+        pool.shutdown(cancel_futures=True)

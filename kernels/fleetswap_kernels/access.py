@@ -36,6 +36,18 @@ def set_byte(dev, o, value):
 
 
 @device
+def half(dev, o):
+    """The uint16 at half-word offset `o`, of a device or of the content model."""
+    return np.int64(dev.h[np.uint32(o)])
+
+
+@device
+def set_half(dev, o, value):
+    """Store a uint16 at half-word offset `o`."""
+    dev.h[np.uint32(o)] = np.uint16(value)
+
+
+@device
 def quad(dev, o):
     """The uint64 at quad offset `o`, as int64."""
     return np.int64(dev.q[np.uint32(o)])

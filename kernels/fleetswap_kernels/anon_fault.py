@@ -8,8 +8,8 @@ from .bits import (
     PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, PTE_ZERO, VMA_ANON, VMA_UFFD, ZERO,
 )  # fmt: skip
 from .counters import (
-    ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, NR_ANON, PAGE_EVENTS, THP_FAULT_ALLOC,
-    THP_FAULT_FALLBACK,
+    ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, ANON_PAGES, COPIED_PAGES, FAULT_PAGES,
+    NR_ANON, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK,
 )  # fmt: skip
 from .folio import count_mthp, folio_mapped, folio_new, folio_unmap
 from .jit import device, rare
@@ -97,6 +97,8 @@ def anon_fault(dev, p, o_vma, page, write):
     count_words(dev, pte_at(dev, o_vma, first), n, WRITABLE | head)
     account(dev, p, n, 0)
     count(dev, PAGE_EVENTS, n)
+    count(dev, FAULT_PAGES, n)
+    count(dev, ANON_PAGES, n)
     count_mthp(dev, order, ANON_FAULT_ALLOC, 1)
     count_mthp(dev, order, NR_ANON, 1)
 
@@ -141,6 +143,8 @@ def write_protect_fault(dev, p, o_vma, page):
     set_word(dev, dev.o_content + copy, content)
     set_byte(dev, dev.o_mapcount + copy, 1)
     set_word(dev, o_pte, WRITABLE | copy)
+    count(dev, FAULT_PAGES, 1)
+    count(dev, ANON_PAGES if zero else COPIED_PAGES, 1)
     if zero:
         account(dev, p, 1, 0)
     else:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from . import counters, errors
+from .content_model import MODEL, no_model
 from .layout import HEADER, HEADER_BYTES, Q_COUNTER, Sizes, exact_view, offsets
 
 Program = npt.NDArray[np.uint32]
@@ -47,18 +48,23 @@ class Blueprint:
         Stored size of every content; 0 same-filled, 4096 incompressible.
     content_map : uint32 array of shape (sizes.content_map,)
         Content of each (pattern, page) that a program names.
-    size_classes : tuple of two arrays, optional
-        Class words (objects | pages << 16, uint32) and the class of every object size in bytes (uint8, 4097 long).
+    size_classes : tuple of three arrays, optional
+        Class words (objects | pages << 16, uint32), the class of every object size in bytes (uint8, 4097 long), and
+        of every step above a page (uint8, 257 long; `size_classes.SizeClasses.class_of_step`).
     header_content : int
         Content of the swap header page; 0 if zram is not to count it.
+    model : uint8 array, optional
+        Content model (`content_model.build_model`), the same for all devices of an arena; without one, all contents
+        are those of the tables.
     """
 
     sizes: Sizes
     policy: Mapping[str, int]
     content_bytes: npt.NDArray[np.uint32]
     content_map: npt.NDArray[np.uint32]
-    size_classes: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8]] | None = None
+    size_classes: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None
     header_content: int = 0
+    model: npt.NDArray[np.uint8] | None = None
 
 
 def device_bytes(sizes: Sizes) -> int:
@@ -84,6 +90,11 @@ class Arena:
         self.base: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.memory: npt.NDArray[np.uint8] = np.zeros(int(self.base[-1]) * HEADER_BYTES, dtype=np.uint8)
         self.records: Any = self.memory.view(HEADER)
+        models = [b.model for b, _ in blueprints if b.model is not None]
+        if any(model is not models[0] for model in models):
+            raise ValueError("all devices of an arena need the same content model")
+        self.model = models[0] if models else no_model()
+        self.models: Any = self.model.view(MODEL)
         self.blueprints = [b for b, n in blueprints for _ in range(n)]
         self.threads = threads
         for d, blueprint in enumerate(self.blueprints):
@@ -105,7 +116,10 @@ class Arena:
             ("o_content_map", view.w, blueprint.content_map),
         ]
         if blueprint.size_classes is not None:
-            tables += [("o_zclass", view.w, blueprint.size_classes[0]), ("o_zraw", view.by, blueprint.size_classes[1])]
+            words, of_bytes, of_step = blueprint.size_classes
+            tables += [("o_zclass", view.w, words), ("o_zraw", view.by, of_bytes)]
+            if blueprint.sizes.block_order:
+                tables.append(("o_zstep", view.by, of_step))
         for name, target, table in tables:
             target[placed[name] : placed[name] + len(table)] = table
 
@@ -121,7 +135,7 @@ class Arena:
         if len(header) != 1:
             raise ValueError("all devices of an arena need the same header content")
         content = header.pop()
-        self._share(lambda first, end: init_devices(self.records, self.base, first, end, content))
+        self._share(lambda first, end: init_devices(self.records, self.base, self.models, first, end, content))
         self.check()
 
     def run(
@@ -130,7 +144,7 @@ class Arena:
         """Run the operations `first` to `end` - 1 of a program on all devices."""
         from .launch_cpu import run_devices
 
-        self._share(lambda a, b: run_devices(self.records, self.base, a, b, program, first, end), progress)
+        self._share(lambda a, b: run_devices(self.records, self.base, self.models, a, b, program, first, end), progress)
         self.check()
 
     def _share(self, work: Callable[[int, int], None], progress: Callable[[int], None] = lambda devices: None) -> None:

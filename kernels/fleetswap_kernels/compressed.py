@@ -51,10 +51,17 @@ def page_bytes(dev, model, content):
 
 
 @device
-def raw_page_bytes(dev, model, content):
-    """What the codec makes of one page as a part of a block, before the scale."""
+def zero_bytes(dev, model, order):
+    """What the codec makes of a zero-filled block."""
+    beyond = max(order - 4, np.int64(0))
+    return half(model, model.o_zero + (order - beyond) * N_CODECS + np.int64(dev.codec)) << beyond
+
+
+@device
+def member_bytes(dev, model, content):
+    """What the codec makes of one page, before the scale."""
     if content == CONTENT_ZERO:
-        return half(model, model.o_zero + np.int64(dev.codec))
+        return zero_bytes(dev, model, np.int64(0))
     if content < IDENTITY:
         return word(dev, dev.o_content_bytes + content)
     return measured_bytes(dev, model, content, content >> MEMBER_SHIFT & 15)
@@ -80,7 +87,8 @@ def block_of_prototype(dev, model, o_content, n, lead):
     """
     content = word(dev, o_content + lead)
     first = (content >> MEMBER_SHIFT & 15) - lead
-    if n > 16 or content < IDENTITY or content & REWRITTEN or first & (n - 1):
+    alone = content & REWRITTEN and n > 1
+    if n > 16 or content < IDENTITY or alone or first < 0 or first & (n - 1):
         return 0
     same = 2
     for i in range(n):
@@ -103,29 +111,35 @@ def gain_q15(dev, model, content, order, mean, rank):
         if mean > half(model, edges + i):
             bin_ += 1
     o = model.o_gain + ((table * GAIN_ORDERS + order) * GAIN_BINS + bin_) * GAIN_KNOTS + (rank >> 4)
-    share = rank & 15
-    return (half(model, o) * (16 - share) + half(model, o + 1) * share) >> 4
+    # Rank 0 stands for the middle of the lowest 256th, not for its edge.
+    share = 2 * (rank & 15) + 1
+    return (half(model, o) * (32 - share) + half(model, o + 1) * share) >> 5
 
 
 @rare
-def block_bytes(dev, model, o_content, order):
+def block_bytes(dev, model, o_content, order, same_as_0):
     """Size of an aligned block of 2^order pages, whose contents stand from word `o_content` on.
+
+    Parameters
+    ----------
+    same_as_0 : int64
+        1 if a block that is filled with one word is to have size 0, as zram stores it; 0 for the codec's output.
 
     Returns
     -------
     int64
-        0 if all of it is filled with one word; else 1 to the block's own bytes.
+        At most the block's own bytes.
     """
     n = np.int64(1) << order
     most = n * PAGE_BYTES
     lead = lead_of(dev, o_content, n)
     if lead == n:
-        return np.int64(0)
+        return np.int64(0) if same_as_0 else zero_bytes(dev, model, order)
     content = word(dev, o_content + lead)
     of_prototype = block_of_prototype(dev, model, o_content, n, lead)
-    if of_prototype == 2:
+    if of_prototype == 2 and same_as_0:
         return np.int64(0)
-    if of_prototype == 1:
+    if of_prototype != 0:
         # Sub-blocks stand behind the 16 pages, then the 8 pairs, the 4 quads, the 2 halves.
         entry = np.int64(32) - (32 >> order) + ((content >> MEMBER_SHIFT & 15) >> order)
         size = measured_bytes(dev, model, content, entry)
@@ -134,7 +148,7 @@ def block_bytes(dev, model, o_content, order):
     mixed = np.int64(0)
     for i in range(n):
         one = word(dev, o_content + i)
-        total += raw_page_bytes(dev, model, one)
+        total += member_bytes(dev, model, one)
         mixed = (mixed * 31 + one) & 0xFFFFFFFF
     if content < IDENTITY:
         # Contents of a table say nothing about blocks.

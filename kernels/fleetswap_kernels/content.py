@@ -2,9 +2,20 @@
 
 import numpy as np
 
-from .access import byte, set_word, word
-from .bits import CONTENT_ZERO
-from .jit import device
+from .access import byte, count, half, set_word, word
+from .bits import CONTENT_NONE, CONTENT_ZERO
+from .compressed import content_class
+from .counters import (
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PAGES_READ, BLK_PARTIAL_READ, CODEC_FIRST, DECOMPRESSED_BLOCKS,
+    DECOMPRESSED_PAGES, HUGE_READS,
+)  # fmt: skip
+from .jit import device, rare
+from .layout import BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_WORDS
+
+IN_BLOCK = 0xFFFF
+"""Stored size of a slot that belongs to a block (`zram_block`)."""
+HUGE_BYTES = 4096
+"""Stored size of a page that did not compress below the huge threshold."""
 
 
 @device
@@ -50,3 +61,40 @@ def read_stored(dev, head, slot, n):
     o_stored = np.int64(dev.o_stored) + slot
     for i in range(n):
         set_word(dev, o_content + i, max(word(dev, o_stored + i), np.int64(CONTENT_ZERO)))
+    count_decompression(dev, slot, n)
+
+
+@device
+def count_decompression(dev, slot, n):
+    """Count what the codec does to read `n` slots; without a pool all are same-filled, and it does nothing."""
+    if dev.n_zhandles:
+        count_codec_reads(dev, slot, n)
+
+
+@rare
+def count_codec_reads(dev, slot, n):
+    """Count what the codec does to read `n` slots: pages one by one, a block whole and once (spec 08 §8.5)."""
+    order = np.int64(dev.block_order)
+    last = np.int64(-1)
+    for at in range(slot, slot + n):
+        content = word(dev, dev.o_stored + at)
+        if content == CONTENT_NONE:
+            continue
+        size = half(dev, dev.o_stored_bytes + at)
+        work = CODEC_FIRST + 4 * content_class(content)
+        if size == IN_BLOCK:
+            count(dev, BLK_PAGES_READ, 1)
+            block = at >> order
+            if block == last:
+                continue
+            last = block
+            count(dev, BLK_DECOMP, 1)
+            count(dev, BLK_DECOMP_BYTES, HUGE_BYTES << order)
+            count(dev, work + DECOMPRESSED_BLOCKS, 1)
+            live = word(dev, dev.o_block + block * BLOCK_WORDS + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
+            if block << order < slot or block + 1 << order > slot + n or live < 1 << order:
+                count(dev, BLK_PARTIAL_READ, 1)
+        elif size == HUGE_BYTES:
+            count(dev, HUGE_READS, 1)
+        elif size != 0:
+            count(dev, work + DECOMPRESSED_PAGES, 1)

@@ -30,7 +30,7 @@ SCALE_SHIFT = 12
 
 ORDINARY, ZERO_PAGE, SAME_FILLED = range(3)
 
-_FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_scale", "o_zero")
+_FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_run", "o_scale", "o_zero")
 MODEL_BYTES = 64
 MODEL = np.dtype(
     {
@@ -61,6 +61,8 @@ class ContentClasses:
         Bytes of a block over the sum of its pages', in 2^-15, by block order, bin, and quantile in steps of 1/16.
     region_q16 : uint32 array of shape (classes,)
         Probability, in 2^-16, that a 64 KiB block resembles the other blocks of its 2 MiB region.
+    run_q16 : uint32 array of shape (classes,)
+        Probability, in 2^-16, that it resembles its neighbours, the 256 KiB around it, more than that.
     """
 
     names: tuple[str, ...]
@@ -69,6 +71,29 @@ class ContentClasses:
     edges: npt.NDArray[np.uint16]
     gain_q15: npt.NDArray[np.uint16]
     region_q16: npt.NDArray[np.uint32]
+    run_q16: npt.NDArray[np.uint32]
+
+
+def resemblance_q16(inside_region: float, adjacent: float) -> tuple[int, int]:
+    """Probabilities `region_q16` and `run_q16` that give blocks measured rank correlations.
+
+    Two blocks correlate fully if both follow the same run, and else as far as both follow the region. Of adjacent
+    blocks three in four pairs lie in one run of four, of all pairs of a region 3 in 31.
+
+    Parameters
+    ----------
+    inside_region : float
+        Intraclass correlation of 64 KiB blocks inside 2 MiB regions.
+    adjacent : float
+        Correlation of adjacent 64 KiB blocks.
+    """
+    region = min(max(inside_region, 0.0), 1.0)
+    run = 0.0
+    for _ in range(50):
+        run = min(max((adjacent - region) / max(0.75 * (1 - region), 1e-9), 0.0), 1.0)
+        share = run * 3 / 31
+        region = min(max((inside_region - share) / (1 - share), 0.0), 1.0)
+    return round(region**0.5 * 65536), round(run**0.5 * 65536)
 
 
 def exact_model(memory: npt.NDArray[np.uint8]) -> Any:
@@ -86,6 +111,21 @@ def scale_factors() -> npt.NDArray[np.uint16]:
     return factors
 
 
+def zero_block_bytes(classes: ContentClasses) -> npt.NDArray[np.uint16]:
+    """Bytes of zero-filled blocks of orders 0 to 4: medians of those in the prototypes, shape (5, 3)."""
+    found = np.zeros((5, len(CODECS)), dtype=np.uint16)
+    for order in range(5):
+        n = BLOCK_PAGES >> order
+        zero = (classes.same == ZERO_PAGE).reshape(*classes.same.shape[:2], n, 1 << order).all(-1)
+        first = 2 * BLOCK_PAGES - (2 * BLOCK_PAGES >> order)
+        sizes = classes.sizes[:, :, :, first : first + n].transpose(0, 1, 3, 2)[zero]
+        if len(sizes):
+            found[order] = np.median(sizes, axis=0)
+        elif order:
+            found[order] = 2 * found[order - 1]
+    return found
+
+
 def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:
     """Lay out a model.
 
@@ -100,18 +140,15 @@ def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:
         Its memory, a multiple of `MODEL_BYTES` long.
     """
     kinds = (classes.same.astype(np.uint16).reshape(-1, 2, 8) << (2 * np.arange(8, dtype=np.uint16))).sum(2)
-    zero_page = (classes.same == ZERO_PAGE).nonzero()
-    zero_bytes = np.zeros(len(CODECS), dtype=np.uint16)
-    if len(zero_page[0]):
-        zero_bytes = np.median(classes.sizes[zero_page[0], zero_page[1], :, zero_page[2]], axis=0).astype(np.uint16)
     arrays = {
         "o_sizes": classes.sizes,
         "o_kind": kinds.astype(np.uint16),
         "o_gain": classes.gain_q15,
         "o_edges": classes.edges,
         "o_region": np.minimum(classes.region_q16, 0xFFFF).astype(np.uint16),
+        "o_run": np.minimum(classes.run_q16, 0xFFFF).astype(np.uint16),
         "o_scale": scale_factors(),
-        "o_zero": zero_bytes,
+        "o_zero": zero_block_bytes(classes),
     }
     at = MODEL_BYTES // 2
     placed = {}
@@ -137,6 +174,7 @@ def no_model() -> npt.NDArray[np.uint8]:
         np.zeros((0, PROTOTYPES, BLOCK_PAGES), np.uint8),
         np.zeros((0, len(CODECS), GAIN_BINS - 1), np.uint16),
         np.zeros((0, len(CODECS), GAIN_ORDERS, GAIN_BINS, GAIN_KNOTS), np.uint16),
+        np.zeros(0, np.uint32),
         np.zeros(0, np.uint32),
     )
     memory = build_model(none)

@@ -22,16 +22,19 @@ ZRAM = (
 
 FLEETSWAP = (
     "warn_mixed_zeromap", "silent_mixed_zeromap", "sigbus", "stale_reads", "swapin_waits", "swap_charge_refused",
-    "wrong_contents", "page_events",
+    "wrong_contents", "page_events", "fault_pages", "anon_pages", "copied_pages", "huge_reads",
+    "blk_decomp", "blk_decomp_bytes", "blk_partial_read", "blk_pages_read", "blk_rewrite", "dead_bytes",
 )  # fmt: skip
-"""What no kernel counts: the zeromap conflict (spec 07 §7.4), lost races of swap-in, and page events.
+"""What no kernel counts: the zeromap conflict (spec 07 §7.4), lost races of swap-in, page events, what faults do page
+by page (mapped, zero-filled, copied), and blocks of several pages in zram (spec 08 §8.5).
 
 A page event is one page touched by an operation, mapped by a fault, swapped out, or dropped by a zap.
 """
 (
     WARN_MIXED_ZEROMAP, SILENT_MIXED_ZEROMAP, SIGBUS, STALE_READS, SWAPIN_WAITS, SWAP_CHARGE_REFUSED,
-    WRONG_CONTENTS, PAGE_EVENTS,
-) = range(28, 36)  # fmt: skip
+    WRONG_CONTENTS, PAGE_EVENTS, FAULT_PAGES, ANON_PAGES, COPIED_PAGES, HUGE_READS,
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, BLK_PAGES_READ, BLK_REWRITE, DEAD_BYTES,
+) = range(28, 46)  # fmt: skip
 
 MTHP = (
     "anon_fault_alloc", "anon_fault_fallback", "anon_fault_fallback_charge", "swpout", "swpout_fallback",
@@ -41,12 +44,27 @@ MTHP = (
     ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, SWPOUT, SWPOUT_FALLBACK,
     SPLIT, SPLIT_FAILED, SPLIT_DEFERRED, NR_ANON, NR_ANON_PARTIALLY_MAPPED,
 ) = range(10)  # fmt: skip
-N_SCALAR = 36
+N_SCALAR = 46
 """Counters that exist once; the per-size ones follow, ten for every order."""
-N_COUNTERS = N_SCALAR + len(MTHP) * 10
+
+FOLIO_ALLOC = N_SCALAR + len(MTHP) * 10
+"""Folios allocated, by order 0..9; the kernel counts those of anonymous faults only."""
+CODEC = ("compressed_pages", "decompressed_pages", "compressed_blocks", "decompressed_blocks")
+COMPRESSED_PAGES, DECOMPRESSED_PAGES, COMPRESSED_BLOCKS, DECOMPRESSED_BLOCKS = range(4)
+N_CLASSES = 32
+"""Content classes; the last one stands for contents of a table, which belong to none."""
+CLASS_OF_TABLE = N_CLASSES - 1
+CODEC_FIRST = FOLIO_ALLOC + 10
+"""Work of the codec, by content class: four counters each."""
+N_COUNTERS = CODEC_FIRST + len(CODEC) * N_CLASSES
 
 SCALAR_NAMES = VMSTAT + ZRAM + FLEETSWAP
 GAUGES = ("nr_anon", "nr_anon_partially_mapped")
+
+
+def codec_index(name: str, content_class: int) -> int:
+    """Index of a counter of the codec's work."""
+    return CODEC_FIRST + len(CODEC) * content_class + CODEC.index(name)
 
 
 def mthp_index(name: str, order: int) -> int:

@@ -15,7 +15,9 @@ from .ops import EAGAIN, EFAULT
 from .physical import frame_order
 from .region import proc_at, pte_at
 from .swap_cache import map_cached, note_hit, readahead
-from .swapin import count_stale, pin_slots, still_mapped_there, swapin_abandon, swapin_begin, swapin_map
+from .swapin import (
+    SMALL_FOLIOS, count_stale, pin_slots, still_mapped_there, swapin_abandon, swapin_begin, swapin_map, swapin_small,
+)  # fmt: skip
 
 WHOLE = 0
 BEGIN = 1
@@ -64,7 +66,10 @@ def swap_fault(dev, p, o_vma, page, write, phase):
             if map_cached(dev, p, o_vma, page, pte, cached, write):
                 write_protect_fault(dev, p, o_vma, page)
             return result
-        head, order, mixed = swapin_begin(dev, o_vma, page, pte)
+        head, order, mixed = swapin_begin(dev, o_vma, page, pte, phase == WHOLE)
+        if head == SMALL_FOLIOS:
+            swapin_small(dev, p, o_vma, page, order, slot >> order << order, write)
+            return MAJOR
         if head < 0:
             return WAITS if head == -1 else FAILED
     n = np.int64(1) << order

@@ -7,7 +7,7 @@ from .bits import (
     FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, FRAME_PARTIAL, HAS_CACHE, MAX_ORDER, PTE_PAYLOAD,
 )  # fmt: skip
 from .counters import (
-    N_SCALAR, NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE,
+    FOLIO_ALLOC, N_SCALAR, NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE,
 )  # fmt: skip
 from .errors import NO_SWAP_CACHE
 from .jit import device, rare
@@ -27,6 +27,7 @@ def folio_new(dev, order):
     head = frames_take_always(dev, order)
     if head >= 0:
         fill_words(dev, dev.o_frame + head, np.int64(1) << order, order << FRAME_ORDER_SHIFT)
+        count(dev, FOLIO_ALLOC + order, 1)
     return head
 
 

@@ -5,6 +5,7 @@ import numpy as np
 from .access import byte, copy_words, fail, set_byte, set_word, word
 from .bits import KIND_SHIFT, MAP_COUNT, MAP_MAX, PRESENT, PTE_EXCLUSIVE, PTE_PAYLOAD, SWAP, VMA_ANON, VMA_USED
 from .errors import COUNT_OVERFLOW
+from .identity import new_identity
 from .jit import device, rare
 from .layout import (
     PROC_MAJFLT, PROC_PMD, PROC_PTE, PROC_WORDS, VMA_FLAGS, VMA_PAGES, VMA_PMD, VMA_PTE, VMA_WORDS,
@@ -45,6 +46,7 @@ def fork_process(dev, p, child):
     set_word(dev, o_child + PROC_PTE, pte_base)
     set_word(dev, o_child + PROC_PMD, pmd_base)
     set_word(dev, o_child + PROC_MAJFLT, 0)
+    new_identity(dev, o_child)
     for v in range(np.int64(dev.n_vmas)):
         o_from = vma_at(dev, p, v)
         o_to = vma_at(dev, child, v)

@@ -41,15 +41,18 @@ STREAM_BLOCK = 1
 STREAM_REGION = 2
 STREAM_PAGE = 3
 STREAM_SCALE = 4
+STREAM_RUN = 5
 """Purposes of draws; stream 0 belongs to the generators of operations."""
 
 REGION_BLOCKS_SHIFT = 5
 """64 KiB blocks of a 2 MiB region, as a power of two."""
+RUN_BLOCKS_SHIFT = 2
+"""64 KiB blocks of a run, as a power of two."""
 REGION_STRIDE = 159
 """Neighbouring regions are so many prototypes apart, modulo 256: any 256 of them meet each one once. How a process
 differs from others of its class is its scale's business, not that of chance between its regions."""
 KEEPS_SIZE = 3650722202
-"""0.85 in 2^-32: how often a page that is rewritten keeps its size (measured rank correlation, mean of six processes)."""
+"""0.85 in 2^-32: how often a page that is rewritten keeps its size (mean rank correlation of six processes)."""
 
 
 @device
@@ -67,14 +70,25 @@ def page_kind(model, content_class, prototype, member):
 
 @device
 def draw_prototype(dev, model, serial, content_class, block, version):
-    """Prototype of a 64 KiB block; `block` is its number in the address space."""
+    """Prototype of a 64 KiB block; `block` is its number in the address space.
+
+    A block is like its region, or like nothing around it; with some probability the choice, and what it is like, is
+    that of its run of four blocks.
+    """
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     d = np.int64(dev.device_id)
-    chance, own, jitter, _ = philox_block(seed, STREAM_BLOCK, d, serial, block, version << 5 | content_class)
-    if chance >> 16 >= half(model, model.o_region + content_class):
-        return own >> 24
-    start, _, _, _ = philox_block(seed, STREAM_REGION, d, serial, 0, content_class)
-    index = ((start + (block >> REGION_BLOCKS_SHIFT) * REGION_STRIDE) & 255) + (jitter >> 27) - 16
+    key = version << 5 | content_class
+    chance, own, jitter, run = philox_block(seed, STREAM_BLOCK, d, serial, block, key)
+    follows_run = run >> 16 < half(model, model.o_run + content_class)
+    if follows_run:
+        chance, own, _, _ = philox_block(seed, STREAM_RUN, d, serial, block >> RUN_BLOCKS_SHIFT, key)
+    index = own >> 24
+    if chance >> 16 < half(model, model.o_region + content_class):
+        start, _, _, _ = philox_block(seed, STREAM_REGION, d, serial, 0, content_class)
+        index = (start + (block >> REGION_BLOCKS_SHIFT) * REGION_STRIDE) & 255
+    elif not follows_run:
+        return index
+    index += (jitter >> 27) - 16
     if index < 0:
         index = -1 - index
     elif index > 255:

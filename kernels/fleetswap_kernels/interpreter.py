@@ -11,6 +11,7 @@ from .counters import PAGE_EVENTS, WRONG_CONTENTS
 from .errors import BAD_OP
 from .fault import BEGIN, END, WHOLE, handle_fault
 from .fork import fork_process
+from .identity import new_identity, write_identity
 from .jit import device
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_ANONPAGES, PROC_CPU,
@@ -19,13 +20,14 @@ from .layout import (
 )  # fmt: skip
 from .ops import (
     ADVISE, CPU, DONTNEED, EAGAIN, EXIT, FAULT_BEGIN, FAULT_END, FORK, MAP, PAGEOUT, PROC, RANDOM, READ,
-    SRAND, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
+    MODELLED, SRAND, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
 )  # fmt: skip
 from .region import proc_at, pte_at, vma_at
 from .rng import glibc_next, glibc_seed, philox_block
 from .swap_cache import RA_HITS_INITIAL
 from .swapout import madvise_pageout
 from .unmap import exit_process, release_zapped, unmap_regions, zap_pages
+from .zram import rewrite_sparse_blocks
 
 
 @device
@@ -38,6 +40,7 @@ def create_process(dev, p):
     set_word(dev, o + PROC_DRAWS, 0)
     set_word(dev, o + PROC_ANONPAGES, 0)
     set_word(dev, o + PROC_SWAPENTS, 0)
+    new_identity(dev, o)
     glibc_seed(dev.w, o + PROC_RAND, 1)
 
 
@@ -71,15 +74,17 @@ def fault_and_reclaim(dev, p, o_vma, page, write, phase):
 
 
 @device
-def touch_pages(dev, p, o_vma, page, pages, mode, entry, advance):
+def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
     """Read, write or poke whole pages, ascending, with the faults that takes."""
     o_pte = pte_at(dev, o_vma, np.int64(0))
     o_expect = np.int64(dev.o_expect) + word(dev, o_vma + VMA_PTE)
     o_content = np.int64(dev.o_content)
     o_entry = np.int64(dev.o_content_map) + entry
     verify = dev.n_expect != 0
+    start = word(dev, o_vma + VMA_START)
+    end = page + pages
     count(dev, PAGE_EVENTS, pages)
-    for at in range(page, page + pages):
+    for at in range(page, end):
         pte = word(dev, o_pte + at)
         kind = pte >> KIND_SHIFT
         if mode == READ:
@@ -101,8 +106,14 @@ def touch_pages(dev, p, o_vma, page, pages, mode, entry, advance):
         if pte & PTE_DIRTY == 0:
             set_word(dev, o_pte + at, pte | PTE_DIRTY)
         if mode == WRITE:
-            content = word(dev, o_entry + at * advance)
-            set_word(dev, o_content + (pte & PTE_PAYLOAD), content)
+            o = o_content + (pte & PTE_PAYLOAD)
+            if advance == MODELLED:
+                first = at - (start + at & 15)
+                whole = first >= page and first + 16 <= end
+                content = write_identity(dev, model, p, start + at, whole, entry & 31, entry >> 5, word(dev, o))
+            else:
+                content = word(dev, o_entry + at * advance)
+            set_word(dev, o, content)
             if verify:
                 set_word(dev, o_expect + at, content)
 
@@ -117,7 +128,7 @@ def discard_pages(dev, p, o_vma, page, pages):
 
 
 @device
-def walk_pages(dev, p, op, a, b, c, d, e, f):
+def walk_pages(dev, model, p, op, a, b, c, d, e, f):
     """TOUCH, DONTNEED and RANDOM: the operations that go over pages of a region.
 
     One loop serves them, so that the code behind a touch and behind a discard is compiled once.
@@ -155,7 +166,7 @@ def walk_pages(dev, p, op, a, b, c, d, e, f):
         if op == DONTNEED or (op == RANDOM and d != 0):
             discard_pages(dev, p, o_vma, page, pages)
         if op != DONTNEED:
-            touch_pages(dev, p, o_vma, page, pages, mode, e, f)
+            touch_pages(dev, model, p, o_vma, page, pages, mode, e, f)
     set_word(dev, o_proc + PROC_DRAWS, draw)
 
 
@@ -187,7 +198,7 @@ def halt_or_resume_fault(dev, p, op, v, page, write):
 
 
 @device
-def execute(dev, op, p, a, b, c, d, e, f):
+def execute(dev, model, op, p, a, b, c, d, e, f):
     """Execute one operation; its errno, fault counts and wrong pages are in the header afterwards."""
     dev.op_errno = np.uint32(0)
     dev.op_minflt = np.uint32(0)
@@ -197,9 +208,9 @@ def execute(dev, op, p, a, b, c, d, e, f):
     if op != PROC:
         dev.cpu = np.uint32(word(dev, proc_at(dev, p) + PROC_CPU))
     if op == TOUCH or op == DONTNEED or op == RANDOM:
-        walk_pages(dev, p, op, a, b, c, d, e, f)
+        walk_pages(dev, model, p, op, a, b, c, d, e, f)
     elif op == PAGEOUT:
-        madvise_pageout(dev, p, vma_at(dev, p, a), b, c)
+        madvise_pageout(dev, model, p, vma_at(dev, p, a), b, c)
     elif op == UNMAP:
         unmap_regions(dev, p, a, a + 1)
     elif op == EXIT:
@@ -234,17 +245,20 @@ def execute(dev, op, p, a, b, c, d, e, f):
         fail(dev, BAD_OP, op)
     if dev.reclaim_pending:
         reclaim_worker(dev)
+    if dev.sparse_blocks:
+        rewrite_sparse_blocks(dev, model)
     count(dev, WRONG_CONTENTS, np.int64(dev.op_bad))
 
 
 @device
-def run_program(dev, program, first, end):
+def run_program(dev, model, program, first, end):
     """Execute the operations `first` to `end` - 1 of a program; stops at an error."""
     for i in range(first, end):
         if dev.error != 0:
             return
         execute(
             dev,
+            model,
             np.int64(program[i, 0]),
             np.int64(program[i, 1]),
             np.int64(program[i, 2]),

@@ -21,6 +21,7 @@ from numba.core import types
 from numba.extending import overload
 from platformdirs import user_cache_path
 
+from .content_model import exact_model
 from .layout import exact_view
 from .link_only import LinkOnlyCompiler, RareCompiler, WholeProgramCompiler
 
@@ -116,6 +117,19 @@ def device_at(arena: Any, base: Any, d: int) -> Any:
 def _device_at_compiled(arena: Any, base: Any, d: int) -> Any:
     def record(arena: Any, base: Any, d: int) -> Any:
         return arena[base[d]]
+
+    return record
+
+
+def model_at(models: Any) -> Any:
+    """The one content model in an array of them; interpreted, with an alias of its exact length."""
+    return exact_model(models.view(np.uint8))
+
+
+@overload(model_at)
+def _model_at_compiled(models: Any) -> Any:
+    def record(models: Any) -> Any:
+        return models[0]
 
     return record
 

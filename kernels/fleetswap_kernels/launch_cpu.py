@@ -1,19 +1,61 @@
 """CPU entry points: loops over devices that a thread runs on its share of a fleet."""
 
+import numpy as np
+
+from .access import set_word, word
+from .bits import PTE_PAYLOAD
+from .compressed import block_bytes, page_bytes
 from .interpreter import run_program
-from .jit import device_at, entry
+from .jit import device_at, entry, model_at
 from .setup import setup_device
 
 
 @entry
-def init_devices(arena, base, first, end, header_content):
+def init_devices(arena, base, models, first, end, header_content):
     """Set up the devices `first` to `end` - 1 of an arena."""
     for d in range(first, end):
-        setup_device(device_at(arena, base, d), header_content)
+        setup_device(device_at(arena, base, d), model_at(models), header_content)
 
 
 @entry
-def run_devices(arena, base, first, end, program, op_first, op_end):
+def run_devices(arena, base, models, first, end, program, op_first, op_end):
     """Run a part of a program on the devices `first` to `end` - 1 of an arena."""
     for d in range(first, end):
-        run_program(device_at(arena, base, d), program, op_first, op_end)
+        run_program(device_at(arena, base, d), model_at(models), program, op_first, op_end)
+
+
+@entry
+def measure_blocks(arena, base, models, order, sizes, stored, members, pages):
+    """Sizes of the aligned blocks of 2^order pages in the first region of device 0, all of whose pages are present.
+
+    Parameters
+    ----------
+    sizes, stored, members : int64 arrays of shape (blocks,)
+        Filled with the codec's output, with what zram stores (0 if same-filled, the block's own bytes if it does not
+        compress), and with the sum of the pages' own sizes.
+    pages : int64 array of shape (4097,)
+        Counts pages by what zram stores for each alone.
+    """
+    dev = device_at(arena, base, 0)
+    model = model_at(models)
+    n = np.int64(1) << order
+    # The contents of a block side by side, where no other page stands: behind those of the pages.
+    scratch = np.int64(dev.o_content) + np.int64(dev.n_frames) - n
+    for block in range(len(sizes)):
+        total = np.int64(0)
+        for i in range(n):
+            frame = word(dev, np.int64(dev.o_pte) + block * n + i) & PTE_PAYLOAD
+            content = word(dev, np.int64(dev.o_content) + frame)
+            set_word(dev, scratch + i, content)
+            set_word(dev, scratch - 1, content)
+            total += block_bytes(dev, model, scratch - 1, np.int64(0), 0)
+            pages[page_bytes(dev, model, content)] += 1
+        size = block_bytes(dev, model, scratch, np.int64(order), 0)
+        members[block] = total
+        sizes[block] = size
+        if order == 0:
+            stored[block] = page_bytes(dev, model, word(dev, scratch))
+        elif block_bytes(dev, model, scratch, np.int64(order), 1) == 0:
+            stored[block] = 0
+        else:
+            stored[block] = 4096 << order if size >= np.int64(dev.huge_block_bytes) else size

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from numba import cuda
 from numba.core import config
 
+from .content_model import MODEL, exact_model, no_model
 from .jit import DEVICE_FUNCTIONS
 from .layout import HEADER, HEADER_BYTES, exact_view
 
@@ -18,8 +19,14 @@ from .interpreter import run_program  # isort: skip
 from .setup import setup_device  # isort: skip
 
 THREADS_PER_BLOCK = 128
-OUT_OF_LINE = frozenset({"range_free", "frames_give", "compact", "split_folio"})
-"""Large functions with several callers: one copy of each, called, keeps the code in the instruction cache."""
+OUT_OF_LINE = frozenset(
+    {
+        *("range_free", "frames_give", "compact", "split_folio"),
+        *("store_compressed", "count_codec_reads", "write_identity", "swapin_small"),
+    }
+)
+"""Large functions with several callers, or not needed by every program: one copy of each, called, keeps the code in
+the instruction cache and the registers of its callers few."""
 
 if config.ENABLE_CUDASIM:
 
@@ -29,6 +36,14 @@ if config.ENABLE_CUDASIM:
 
     def records_of(memory: Any) -> Any:
         """What kernels take as an arena."""
+        return memory
+
+    def model_of(models: Any) -> Any:
+        """The content model, with an alias of its exact length."""
+        return exact_model(models._ary)
+
+    def models_of(memory: Any) -> Any:
+        """What kernels take as content models."""
         return memory
 
 else:
@@ -67,24 +82,33 @@ else:
         """What kernels take as an arena: records over its bytes."""
         return memory.view(HEADER)
 
+    def models_of(memory: Any) -> Any:
+        """What kernels take as content models: records over their bytes."""
+        return memory.view(MODEL)
+
+    @cuda.jit(device=True)
+    def model_of(models: Any) -> Any:
+        """The content model."""
+        return models[0]
+
     @cuda.jit(device=True)
     def record_at(arena: Any, base: Any, d: int) -> Any:
         """The device `d` of an arena."""
         return arena[base[d]]
 
 
-def init_devices(arena: Any, base: Any, header_content: int) -> None:
+def init_devices(arena: Any, base: Any, models: Any, header_content: int) -> None:
     """Set up one device of an arena; a kernel body."""
     d = cuda.grid(1)
     if d < base.size - 1:
-        setup_device(record_at(arena, base, d), header_content)
+        setup_device(record_at(arena, base, d), model_of(models), header_content)
 
 
-def run_devices(arena: Any, base: Any, program: Any, op_first: int, op_end: int) -> None:
+def run_devices(arena: Any, base: Any, models: Any, program: Any, op_first: int, op_end: int) -> None:
     """Run a part of a program on one device of an arena; a kernel body."""
     d = cuda.grid(1)
     if d < base.size - 1:
-        run_program(record_at(arena, base, d), program, op_first, op_end)
+        run_program(record_at(arena, base, d), model_of(models), program, op_first, op_end)
 
 
 init_devices_kernel = cuda.jit(init_devices)
@@ -102,10 +126,11 @@ def signatures() -> dict[str, tuple[Any, tuple[Any, ...]]]:
 
     arena = types.Array(numpy_support.from_dtype(HEADER), 1, "C")
     base = types.Array(types.int64, 1, "C")
+    models = types.Array(numpy_support.from_dtype(MODEL), 1, "C")
     program = types.Array(types.uint32, 2, "C")
     return {
-        "init_devices": (init_devices, (arena, base, types.int64)),
-        "run_devices": (run_devices, (arena, base, program, types.int64, types.int64)),
+        "init_devices": (init_devices, (arena, base, models, types.int64)),
+        "run_devices": (run_devices, (arena, base, models, program, types.int64, types.int64)),
     }
 
 
@@ -117,9 +142,11 @@ class CudaArena:
     memory : uint8 array
         Memory of an `Arena`.
     base : int64 array of shape (devices + 1,)
+    model : uint8 array, optional
+        Content model.
     """
 
-    def __init__(self, memory: npt.NDArray[Any], base: npt.NDArray[Any]) -> None:
+    def __init__(self, memory: npt.NDArray[Any], base: npt.NDArray[Any], model: npt.NDArray[Any] | None = None) -> None:
         if memory.nbytes != int(base[-1]) * HEADER_BYTES:
             raise ValueError(f"arena of {memory.nbytes} bytes, but its devices end at {int(base[-1]) * HEADER_BYTES}")
         self.devices = len(base) - 1
@@ -127,15 +154,20 @@ class CudaArena:
         self.memory = cuda.to_device(memory)
         self.records = records_of(self.memory)
         self.base = cuda.to_device(base)
+        self.models = models_of(cuda.to_device(no_model() if model is None else model))
 
     def init(self, header_content: int) -> None:
         """Bring all devices to the state after swapon."""
-        init_devices_kernel[blocks(self.devices), THREADS_PER_BLOCK](self.records, self.base, header_content)
+        init_devices_kernel[blocks(self.devices), THREADS_PER_BLOCK](
+            self.records, self.base, self.models, header_content
+        )
 
     def run(self, program: npt.NDArray[Any], first: int, end: int) -> None:
         """Run the operations `first` to `end` - 1 of a program on all devices."""
         grid = blocks(self.devices)
-        run_devices_kernel[grid, THREADS_PER_BLOCK](self.records, self.base, cuda.to_device(program), first, end)
+        run_devices_kernel[grid, THREADS_PER_BLOCK](
+            self.records, self.base, self.models, cuda.to_device(program), first, end
+        )
 
     def copy_to(self, memory: npt.NDArray[Any]) -> None:
         """Copy the devices back into the memory of an arena."""

@@ -1,9 +1,9 @@
 """Memory layout of a device: one header record, then arrays whose offsets the header holds.
 
 An arena is one block of memory with any number of devices of any sizes. It is passed to kernels as a 1-D array of
-``HEADER`` records; device ``d`` starts at record ``base[d]``. ``w``, ``by`` and ``q`` alias the start of a device as
-uint32, uint8 and uint64 and are indexed beyond their declared length, always with ``np.uint32`` indices, which
-compiles to plain pointer arithmetic: one machine code for all sizes. Only `access` may do that.
+``HEADER`` records; device ``d`` starts at record ``base[d]``. ``w``, ``by``, ``q`` and ``h`` alias the start of a
+device as uint32, uint8, uint64 and uint16. They are indexed beyond their declared length, always with ``np.uint32``
+indices, which compiles to plain pointer arithmetic: one machine code for all sizes. Only `access` may do that.
 """
 
 from __future__ import annotations
@@ -18,29 +18,32 @@ from . import bits, counters
 
 SIZES = (
     "n_cpus", "n_procs", "n_vmas", "n_ptes", "n_pmds", "n_frames", "n_expect", "n_slots", "n_clusters",
-    "n_contents", "n_content_map", "n_cache", "n_zhandles", "n_zspages", "n_zclasses",
+    "n_contents", "n_content_map", "n_cache", "n_zhandles", "n_zspages", "n_zclasses", "n_blocks",
 )  # fmt: skip
 OFFSETS = (
     "o_cpu", "o_proc", "o_vma", "o_pmd", "o_pte", "o_expect", "o_cluster", "o_cluster_next", "o_cluster_prev",
     "o_map", "o_zeromap", "o_stored", "o_cache", "o_frame", "o_content", "o_mapcount", "o_content_bytes",
-    "o_content_map", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
+    "o_content_map", "o_zhandle", "o_stored_bytes", "o_block", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
+    "o_zstep",
 )  # fmt: skip
 SCALARS = (
     # swap device (spec 01 §1.5)
     "pages", "inuse", "nr_swap_pages", "lowest_bit", "highest_bit", "cache_enabled", "cache_active",
     "reclaim_pending", "frames_free", "zspage_unused",
-    "swap_cache_pages",
+    "swap_cache_pages", "sparse_blocks", "procs_made",
     # policy
     "thp_always", "thp_madvise", "thp_inherit", "thp_global", "page_cluster", "zswap_ever", "zap_single",
     "zeromap_check", "pin_swapin", "mem_limit_pages", "verdicts", "random_philox", "seed_lo", "seed_hi", "device_id",
+    "codec", "block_order", "block_rewrite", "block_fallback", "huge_bytes", "huge_block_bytes", "scale_by_process",
     # the operation in progress
     "error", "error_detail", "cpu", "proc", "op_errno", "op_minflt", "op_majflt", "op_bad",
 )  # fmt: skip
 
 HEADER_BYTES = 512
-_NAMES = [*SIZES, *OFFSETS, *SCALARS, "w", "by", "q"]
-_FORMATS: list[Any] = ["u4"] * (len(_NAMES) - 3) + [("u4", (2,)), ("u1", (8,)), ("u8", (1,))]
-_FIELD_OFFSETS = [8 + 4 * i for i in range(len(_NAMES) - 3)] + [0, 0, 0]
+ALIASES = ("w", "by", "q", "h")
+_NAMES = [*SIZES, *OFFSETS, *SCALARS, *ALIASES]
+_FORMATS: list[Any] = ["u4"] * (len(_NAMES) - 4) + [("u4", (2,)), ("u1", (8,)), ("u8", (1,)), ("u2", (4,))]
+_FIELD_OFFSETS = [8 + 4 * i for i in range(len(_NAMES) - 4)] + [0, 0, 0, 0]
 HEADER = np.dtype(
     {"names": _NAMES, "formats": _FORMATS, "offsets": _FIELD_OFFSETS, "itemsize": HEADER_BYTES}, align=True
 )
@@ -85,7 +88,10 @@ PROC_PMD = 4
 PROC_DRAWS = 5
 PROC_SWAPENTS = 6
 PROC_ANONPAGES = 7
-PROC_RAND = 8
+PROC_SERIAL = 8
+"""Number of the process among all that the device ever had: the key of its contents."""
+PROC_SCALE = 9
+PROC_RAND = 10
 PROC_WORDS = PROC_RAND + 32
 
 VMA_FLAGS = 0
@@ -104,6 +110,15 @@ ZSPAGE_INFO = 2
 ZSPAGE_WORDS = 3
 ZGROUPS = 12
 """Fullness groups of a size class (mm/zsmalloc.c, spec 08 §8.3)."""
+
+BLOCK_HANDLE = 0
+BLOCK_INFO = 1
+"""Compressed bytes in the low 22 bits, live slots above; 0 if nothing is stored as a block."""
+BLOCK_BYTES = 0x3FFFFF
+BLOCK_LIVE_SHIFT = 22
+BLOCK_NEXT = 2
+"""Next block that waits to be rewritten, its number plus 1; NIL for the last one, 0 for one that does not wait."""
+BLOCK_WORDS = 3
 
 VERDICT_FOLIO = 0
 VERDICT_CHARGE = 1
@@ -134,6 +149,8 @@ class Sizes:
         Zspages the pool may hold; 0 if every page stored is same-filled.
     zclasses : int
         zsmalloc size classes; 0 exactly if `zspages` is 0.
+    block_order : int
+        zram compresses aligned blocks of 2^block_order pages as one object where a folio covers them.
     swap_cache : bool
         Whether folios can stay in the swap cache after an operation (fork, readahead, write errors).
     verify : bool
@@ -151,6 +168,7 @@ class Sizes:
     content_map: int = 1
     zspages: int = 0
     zclasses: int = 0
+    block_order: int = 0
     swap_cache: bool = True
     verify: bool = True
 
@@ -173,6 +191,7 @@ class Sizes:
             "n_zhandles": self.slots if self.zspages else 0,
             "n_zspages": self.zspages,
             "n_zclasses": self.zclasses,
+            "n_blocks": -(-self.slots // (1 << self.block_order)) if self.block_order else 0,
         }
 
 
@@ -199,10 +218,13 @@ def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
         "o_content_bytes": (4, n["n_contents"]),
         "o_content_map": (4, n["n_content_map"]),
         "o_zhandle": (4, n["n_zhandles"]),
+        "o_stored_bytes": (2, -(-n["n_zhandles"] // 2) * 2),
+        "o_block": (4, n["n_blocks"] * BLOCK_WORDS),
         "o_zspage": (4, n["n_zspages"] * ZSPAGE_WORDS),
         "o_zgroup": (4, n["n_zclasses"] * ZGROUPS),
         "o_zclass": (4, n["n_zclasses"]),
         "o_zraw": (1, 4097 if n["n_zclasses"] else 0),
+        "o_zstep": (1, 257 if n["n_blocks"] else 0),
     }
 
 
@@ -231,6 +253,6 @@ def exact_view(block: npt.NDArray[np.uint8]) -> Any:
     Interpreted runs and the tests use it; compiled code reads the same memory through `HEADER`.
     """
     n = block.nbytes
-    formats = [*_FORMATS[:-3], ("u4", (n // 4,)), ("u1", (n,)), ("u8", (n // 8,))]
+    formats = [*_FORMATS[:-4], ("u4", (n // 4,)), ("u1", (n,)), ("u8", (n // 8,)), ("u2", (n // 2,))]
     exact = np.dtype({"names": _NAMES, "formats": formats, "offsets": _FIELD_OFFSETS, "itemsize": n})
     return block.view(exact).view(np.recarray)[0]

@@ -10,7 +10,10 @@ PROC = 1
 MAP = 2
 """Region, pages, first virtual page, flags, first PTE and first 2 MiB range within the process."""
 TOUCH = 3
-"""Region, first page, pages, mode, content map entry, 1 if the entry advances with the page else 0."""
+"""Region, first page, pages, mode, content map entry, 1 if the entry advances with the page else 0.
+
+With MODELLED in place of the advance, the entry is a content class plus 32 times the version of the write.
+"""
 PAGEOUT = 4
 """Region, first page, pages."""
 DONTNEED = 5
@@ -38,6 +41,9 @@ ZSWAP = 16
 """zswap is enabled once: large swap-in is off for good."""
 VERDICT = 17
 """Which request times 10 plus order, number of answers, answers as bits (low half, high half)."""
+
+MODELLED = 2
+"""Advance of an entry that names a content class."""
 
 READ = 0
 WRITE = 1

@@ -14,7 +14,7 @@ from .zsmalloc import pool_setup
 
 
 @device
-def setup_device(dev, header_content):
+def setup_device(dev, model, header_content):
     """Bring a zeroed device, whose sizes and policy stand in its header, to the state after swapon.
 
     Parameters
@@ -28,7 +28,7 @@ def setup_device(dev, header_content):
     # The first frame lends its content word; frames_setup comes after.
     if header_content != 0:
         set_word(dev, dev.o_content, header_content)
-        zram_write(dev, np.int64(0), np.int64(dev.o_content), np.int64(1))
+        zram_write(dev, model, np.int64(0), np.int64(dev.o_content), np.int64(1))
     frames_setup(dev)
     set_byte(dev, dev.o_map, MAP_BAD)
     dev.pages = np.uint32(slots - 1)

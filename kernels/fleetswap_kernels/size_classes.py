@@ -1,4 +1,4 @@
-"""Size classes of zsmalloc, computed from the kernel's rule for any chain size (spec 08 §8.2)."""
+"""Size classes of zsmalloc, computed from the kernel's rule for any chain and block size (spec 08 §8.2, §8.5)."""
 
 from __future__ import annotations
 
@@ -27,54 +27,100 @@ MAX_CHAIN_PAGES = 16
 """Largest chain size that the kernel can be built with, pages per zspage."""
 
 
+MAX_BLOCK_ORDER = 9
+"""Largest block that zram may compress as one object: 2 MiB."""
+
+
 @dataclass(frozen=True, eq=False)
 class SizeClasses:
-    """Distinct zsmalloc classes of one chain size, in ascending order of their object size.
+    """Distinct zsmalloc classes, in ascending order of their object size.
 
     Attributes
     ----------
     chain_pages : int
-        Largest number of pages of a zspage.
+        Largest number of pages of a zspage; of one with objects above a page, largest number of blocks.
+    block_order : int
+        Objects have up to 2^block_order pages.
     class_of_bytes : uint8[4097]
         Index of the class that serves a request of c = 0 .. 4096 bytes (handle not included).
-    class_pages : uint8[k]
+    class_of_step : uint8[257]
+        The same for larger ones, by ceil((c + 8 - 4096) / (16 << block_order)); all 0 without blocks.
+    class_pages : uint16[k]
         Pages per zspage.
     class_objects : uint16[k]
         Objects per zspage.
-    class_bytes : uint16[k]
+    class_bytes : uint32[k]
         Bytes per object, handle included.
     huge_threshold_bytes : int
         Compressed size in bytes from which zram stores a page raw.
+    huge_block_bytes : int
+        The same for a block; without blocks that of a page.
     """
 
     chain_pages: int
+    block_order: int
     class_of_bytes: NDArray[np.uint8]
-    class_pages: NDArray[np.uint8]
+    class_of_step: NDArray[np.uint8]
+    class_pages: NDArray[np.uint16]
     class_objects: NDArray[np.uint16]
-    class_bytes: NDArray[np.uint16]
+    class_bytes: NDArray[np.uint32]
     huge_threshold_bytes: int
+    huge_block_bytes: int
+
+    @property
+    def words(self) -> NDArray[np.uint32]:
+        """Class words of a device: objects per zspage, pages above."""
+        return self.class_objects.astype(np.uint32) | self.class_pages.astype(np.uint32) << np.uint32(16)
 
 
-def _zspage_pages(object_bytes: int, chain_pages: int) -> int:
-    """Pages per zspage of a raw class: least waste at the end, the shortest chain on ties (spec 08 §8.2)."""
-    if object_bytes & (object_bytes - 1) == 0:
-        return 1
-    return min(range(1, chain_pages + 1), key=lambda pages: pages * PAGE_BYTES % object_bytes)
+def _zspage_elements(object_bytes: int, element_bytes: int, chain: int) -> int:
+    """Elements (pages or blocks) per zspage of a raw class: least waste at the end, the shortest chain on ties."""
+    return min(range(1, chain + 1), key=lambda elements: elements * element_bytes % object_bytes)
 
 
-def _frozen(array: NDArray[np.generic]) -> None:
-    """Make a shared table read-only: the same object is handed to every caller."""
-    array.setflags(write=False)
+def _distinct(
+    raw_bytes: list[int], element_bytes: int, chain: int
+) -> tuple[list[tuple[int, int, int]], list[int], int]:
+    """Merge raw classes of ascending size, which draw on elements of one size.
+
+    Returns
+    -------
+    list of (int, int, int)
+        Object bytes, elements and objects per zspage of the classes that remain, ascending.
+    list of int
+        Which of them serves each raw class.
+    int
+        Compressed size from which an object is stored raw.
+    """
+    kept: list[tuple[int, int, int]] = []
+    index_from_top = [0] * len(raw_bytes)
+    threshold = 0
+    # From the largest down: a class merges with the last larger one created and then takes its size.
+    for raw in range(len(raw_bytes) - 1, -1, -1):
+        object_bytes = raw_bytes[raw]
+        elements = _zspage_elements(object_bytes, element_bytes, chain)
+        objects = elements * element_bytes // object_bytes
+        if threshold == 0 and elements != 1 and objects != 1:
+            # An object of this class holds threshold - 1 bytes plus the handle: one byte more is huge.
+            threshold = object_bytes - (HANDLE_BYTES - 1)
+        if not kept or kept[-1][1:] != (elements, objects):
+            kept.append((object_bytes, elements, objects))
+        index_from_top[raw] = len(kept) - 1
+    kept.reverse()
+    return kept, [len(kept) - 1 - i for i in index_from_top], threshold
 
 
 @cache
-def size_classes(chain_pages: int = 8) -> SizeClasses:
+def size_classes(chain_pages: int = 8, block_order: int = 0) -> SizeClasses:
     """Compute the size classes of a kernel built with the given chain size (spec 08 §8.2).
 
     Parameters
     ----------
     chain_pages : int
         ``CONFIG_ZSMALLOC_CHAIN_SIZE``, 4 .. 16; the kernel's default is 8.
+    block_order : int
+        Objects of up to 2^block_order pages (spec 08 §8.5): those above a page have classes of their own, 1/256 of a
+        block apart, on chains of whole blocks.
 
     Returns
     -------
@@ -84,43 +130,48 @@ def size_classes(chain_pages: int = 8) -> SizeClasses:
     Raises
     ------
     ValueError
-        If the kernel cannot be built with this chain size.
+        If the kernel cannot be built with this chain size, or there are no such blocks.
     """
     if not MIN_CHAIN_PAGES <= chain_pages <= MAX_CHAIN_PAGES:
         raise ValueError(
             f"chain_pages: {chain_pages!r} is not allowed; allowed: {MIN_CHAIN_PAGES} to {MAX_CHAIN_PAGES}"
         )
+    if not 0 <= block_order <= MAX_BLOCK_ORDER:
+        raise ValueError(f"block_order: {block_order!r} is not allowed; allowed: 0 to {MAX_BLOCK_ORDER}")
     raw_bytes = list(range(MIN_OBJECT_BYTES, PAGE_BYTES + 1, CLASS_STEP_BYTES))
-    kept: list[tuple[int, int, int]] = []
-    index_from_top = [0] * len(raw_bytes)
-    huge_threshold = 0
-    # From the largest down: a class merges with the last larger one created and then takes its size.
-    for raw in range(len(raw_bytes) - 1, -1, -1):
-        object_bytes = raw_bytes[raw]
-        pages = _zspage_pages(object_bytes, chain_pages)
-        objects = pages * PAGE_BYTES // object_bytes
-        if huge_threshold == 0 and pages != 1 and objects != 1:
-            # An object of this class holds huge_threshold - 1 bytes plus the handle: one byte more is huge.
-            huge_threshold = object_bytes - (HANDLE_BYTES - 1)
-        if not kept or kept[-1][1:] != (pages, objects):
-            kept.append((object_bytes, pages, objects))
-        index_from_top[raw] = len(kept) - 1
-
+    kept, index, threshold = _distinct(raw_bytes, PAGE_BYTES, chain_pages)
     class_of_bytes = np.empty(PAGE_BYTES + 1, np.uint8)
     for request in range(PAGE_BYTES + 1):
         beyond = max(0, request + HANDLE_BYTES - MIN_OBJECT_BYTES)
         # The largest class keeps its handle in the page: a request of a whole page fits although 4104 > 4096.
-        raw = min(len(raw_bytes) - 1, -(-beyond // CLASS_STEP_BYTES))
-        class_of_bytes[request] = len(kept) - 1 - index_from_top[raw]
-    kept.reverse()
+        class_of_bytes[request] = index[min(len(raw_bytes) - 1, -(-beyond // CLASS_STEP_BYTES))]
+    class_pages = [pages for _, pages, _ in kept]
+    block_threshold = threshold
+    class_of_step = np.zeros(257, np.uint8)
+    if block_order:
+        block_bytes = PAGE_BYTES << block_order
+        step_bytes = CLASS_STEP_BYTES << block_order
+        steps = -(-(block_bytes - PAGE_BYTES) // step_bytes)
+        large_bytes = [min(PAGE_BYTES + j * step_bytes, block_bytes) for j in range(1, steps + 1)]
+        large, index, block_threshold = _distinct(large_bytes, block_bytes, chain_pages)
+        # A request of step 0 has its handle beyond a page, but no byte of its own: the first class above serves it.
+        for step in range(257):
+            class_of_step[step] = len(kept) + index[min(max(step, 1), steps) - 1]
+        kept = kept + large
+        class_pages += [elements << block_order for _, elements, _ in large]
     classes = SizeClasses(
         chain_pages=chain_pages,
+        block_order=block_order,
         class_of_bytes=class_of_bytes,
-        class_pages=np.array([c[1] for c in kept], np.uint8),
+        class_of_step=class_of_step,
+        class_pages=np.array(class_pages, np.uint16),
         class_objects=np.array([c[2] for c in kept], np.uint16),
-        class_bytes=np.array([c[0] for c in kept], np.uint16),
-        huge_threshold_bytes=huge_threshold,
+        class_bytes=np.array([c[0] for c in kept], np.uint32),
+        huge_threshold_bytes=threshold,
+        huge_block_bytes=block_threshold,
     )
-    for array in (classes.class_of_bytes, classes.class_pages, classes.class_objects, classes.class_bytes):
-        _frozen(array)
+    for array in (
+        classes.class_of_bytes, classes.class_of_step, classes.class_pages, classes.class_objects, classes.class_bytes,
+    ):  # fmt: skip
+        array.setflags(write=False)
     return classes

@@ -4,11 +4,11 @@ import numpy as np
 
 from .access import byte, count, set_byte, set_word, word, words_differ
 from .bits import (
-    FRAME_CACHED, FRAME_READAHEAD, HAS_CACHE, KIND_SHIFT, PTE_DIRTY, PTE_EXCLUSIVE,
+    CONTENT_ZERO, FRAME_CACHED, FRAME_READAHEAD, HAS_CACHE, KIND_SHIFT, PTE_DIRTY, PTE_EXCLUSIVE,
     PTE_PAYLOAD, PTE_PRESENT, SWAP,
 )  # fmt: skip
-from .content import slot_content, zeromap_bit
-from .counters import PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
+from .content import read_stored, zeromap_bit
+from .counters import FAULT_PAGES, PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
 from .folio import cache_enter, cache_lookup, folio_mapped, folio_new
 from .jit import device, rare
 from .layout import VMA_PAGES, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START
@@ -85,8 +85,12 @@ def read_into_cache(dev, slot):
         return -2
     set_byte(dev, o_map, byte(dev, o_map) | HAS_CACHE)
     cache_enter(dev, head, slot, 1)
-    set_word(dev, dev.o_content + head, slot_content(dev, slot))
-    count(dev, SWPIN_ZERO if zeromap_bit(dev, slot) else PSWPIN, 1)
+    if zeromap_bit(dev, slot):
+        set_word(dev, dev.o_content + head, CONTENT_ZERO)
+        count(dev, SWPIN_ZERO, 1)
+    else:
+        read_stored(dev, head, slot, np.int64(1))
+        count(dev, PSWPIN, 1)
     return 1
 
 
@@ -158,4 +162,5 @@ def map_cached(dev, p, o_vma, page, pte, head, write):
         set_byte(dev, dev.o_mapcount + frame, byte(dev, dev.o_mapcount + frame) + 1)
     account(dev, p, pages, -pages)
     count(dev, PAGE_EVENTS, pages)
+    count(dev, FAULT_PAGES, pages)
     return 1 if write and flags & PTE_EXCLUSIVE == 0 else 0

@@ -2,13 +2,14 @@
 
 import numpy as np
 
-from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, word, words_any, words_differ
+from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any, words_differ
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from .content import read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
+from .content import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
 from .counters import (
-    NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
+    FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
+    WARN_MIXED_ZEROMAP,
 )  # fmt: skip
 from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
 from .jit import device, rare
@@ -19,11 +20,21 @@ from .release import drop_pins, free_swap_slot, range_free
 from .slot_cache import verdict
 
 
+SMALL_FOLIOS = -3
+
+
 @device
 def swapin_order(dev, o_vma, page, pte):
-    """Order of the folio a fault on a swap entry with count 1 brings in (alloc_swap_folio, spec 05 §5.3)."""
+    """Order of the folio a fault on a swap entry with count 1 brings in (alloc_swap_folio, spec 05 §5.3).
+
+    Returns
+    -------
+    int64, int64
+        The order, and 1 if as many small folios are to be mapped, because no folio as large as a compressed block
+        could be had (option `block_fallback`, spec 08 §8.5).
+    """
     if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
-        return np.int64(0)
+        return np.int64(0), np.int64(0)
     orders = allowed_orders(dev, o_vma) & FAULT_ORDERS
     slot = pte & PTE_PAYLOAD
     differing = (word(dev, o_vma + VMA_START) + page) ^ slot
@@ -35,11 +46,15 @@ def swapin_order(dev, o_vma, page, pte):
                 break
         order -= 1
     # From the winner downwards: allocate and charge; a refusal is not counted anywhere (6.14 counts it).
-    while order >= 2:
+    block = np.int64(dev.block_order)
+    small = dev.block_fallback != 0 and block >= 2 and order >= block
+    while order >= 2 and not (small and order < block):
         if orders >> order & 1 and verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
-            return order
+            return order, np.int64(0)
         order -= 1
-    return np.int64(0)
+    if small:
+        return block, np.int64(1)
+    return np.int64(0), np.int64(0)
 
 
 @device
@@ -73,25 +88,62 @@ def swapin_read(dev, head, slot, order):
 
 
 @device
-def swapin_begin(dev, o_vma, page, pte):
+def swapin_begin(dev, o_vma, page, pte, whole):
     """First half of a direct swap-in: allocate, pin the slots, read.
+
+    Parameters
+    ----------
+    whole : bool
+        Whether the fault runs to its end; only then can it be served with several folios.
 
     Returns
     -------
     int64, int64, int64
         Head frame, order, 1 if the folio is not up to date. A head of -1 means that another fault holds the slots
-        (swapcache_prepare failed); -2 that the device is out of frames (error word set).
+        (swapcache_prepare failed); -2 that the device is out of frames (error word set); SMALL_FOLIOS that nothing
+        is read yet and `swapin_small` has to serve the fault.
     """
-    order = swapin_order(dev, o_vma, page, pte)
+    order, small = swapin_order(dev, o_vma, page, pte)
     slot = (pte & PTE_PAYLOAD) >> order << order
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0
+    if small:
+        if whole:
+            return np.int64(SMALL_FOLIOS), order, 0
+        order = np.int64(0)
+        slot = pte & PTE_PAYLOAD
     head = folio_new(dev, order)
     if head < 0:
         return np.int64(-2), order, 0
     mixed = swapin_read(dev, head, slot, order)
     count(dev, PGMAJFAULT, 1)
     return head, order, mixed
+
+
+@rare
+def swapin_small(dev, p, o_vma, page, order, slot, write):
+    """Map a compressed block by small folios, read with one decompression (spec 08 §8.5, "fallback of OPPO's kind")."""
+    n = np.int64(1) << order
+    first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
+    flags = PTE_PRESENT | PTE_EXCLUSIVE
+    if write:
+        flags |= PTE_DIRTY
+    zero = zeromap_bit(dev, slot)
+    for i in range(n):
+        frame = folio_new(dev, np.int64(0))
+        if frame < 0:
+            return
+        set_word(dev, dev.o_content + frame, CONTENT_ZERO if zero else stored_content(dev, slot + i))
+        set_byte(dev, dev.o_mapcount + frame, 1)
+        set_word(dev, pte_at(dev, o_vma, first + i), flags | frame)
+    if not zero:
+        count_decompression(dev, slot, n)
+    count(dev, SWPIN_ZERO if zero else PSWPIN, n)
+    count(dev, PGMAJFAULT, 1)
+    count(dev, PAGE_EVENTS, n)
+    count(dev, FAULT_PAGES, n)
+    account(dev, p, n, -n)
+    release_read_slots(dev, slot, n, np.int64(0))
 
 
 @device
@@ -140,6 +192,7 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
     account(dev, p, n, -n)
     count_mthp(dev, order, NR_ANON, 1)
     count(dev, PAGE_EVENTS, n)
+    count(dev, FAULT_PAGES, n)
     release_read_slots(dev, slot, n, kept)
 
 

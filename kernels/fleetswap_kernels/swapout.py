@@ -42,7 +42,7 @@ def zeromap_set(dev, slot, n):
 
 
 @device
-def write_out(dev, head, order, slot):
+def write_out(dev, model, head, order, slot):
     """Write a folio to its slots (swap_writepage, spec 03 §3.8); 0 if zram refused a page."""
     n = np.int64(1) << order
     count(dev, NR_VMSCAN_WRITE, n)
@@ -54,7 +54,7 @@ def write_out(dev, head, order, slot):
         count(dev, THP_SWPOUT, 1)
     count_mthp(dev, order, SWPOUT, 1)
     count(dev, PSWPOUT, n)
-    return zram_write(dev, slot, dev.o_content + head, n)
+    return zram_write(dev, model, slot, np.int64(dev.o_content) + head, n)
 
 
 @device
@@ -71,7 +71,7 @@ def unmap_to_swap(dev, p, o_pte, slot, n):
 
 
 @device
-def swap_out(dev, p, o_pte, head, order):
+def swap_out(dev, model, p, o_pte, head, order):
     """Give a folio slots, unmap it, write it and free it (spec 03 §3.5, steps 3-6).
 
     Parameters
@@ -109,7 +109,7 @@ def swap_out(dev, p, o_pte, head, order):
         if dirty or info & FRAME_DIRTY:
             # Bits of a slot that was free are clear already.
             zeromap_clear(dev, slot, n)
-            written = write_out(dev, head, order, slot)
+            written = write_out(dev, model, head, order, slot)
             if not written:
                 mark_dirty(dev, head)
         if written:
@@ -117,7 +117,7 @@ def swap_out(dev, p, o_pte, head, order):
             drop_pins(dev, slot, n)
             folio_free(dev, head, order)
         return 1
-    if write_out(dev, head, order, slot):
+    if write_out(dev, model, head, order, slot):
         fill_bytes(dev, dev.o_map + slot, n, 1)
         folio_free(dev, head, order)
     else:
@@ -128,7 +128,7 @@ def swap_out(dev, p, o_pte, head, order):
 
 
 @device
-def reclaim_folio(dev, p, o_vma, page, head, order):
+def reclaim_folio(dev, model, p, o_vma, page, head, order):
     """Swap out a folio that a process maps completely from `page` on; without slots it is split first."""
     n = np.int64(1) << order
     o_pte = pte_at(dev, o_vma, page)
@@ -138,7 +138,7 @@ def reclaim_folio(dev, p, o_vma, page, head, order):
         o = o_pte + done
         if word(dev, o) & ~(PTE_EXCLUSIVE | PTE_DIRTY) != (PRESENT << KIND_SHIFT) | (head + done):
             o = np.int64(-1)
-        if swap_out(dev, p, o, head + done, piece):
+        if swap_out(dev, model, p, o, head + done, piece):
             if piece == MAX_ORDER:
                 pmd_split(dev, o_vma, page)
             done += np.int64(1) << piece
@@ -190,7 +190,7 @@ def split_partial(dev, o_vma, page, end):
 
 
 @device
-def reclaim_range(dev, p, o_vma, page, end):
+def reclaim_range(dev, model, p, o_vma, page, end):
     """Reclaim the folios of a range that only this process maps, each page once, in ascending order."""
     o_first = pte_at(dev, o_vma, np.int64(0))
     while page < end:
@@ -208,12 +208,12 @@ def reclaim_range(dev, p, o_vma, page, end):
                 if frame_order(dev, frame) != order or word(dev, o_first + page) != pte:
                     run = np.int64(0)
             elif folio_mapped(dev, head, order) == n:
-                reclaim_folio(dev, p, o_vma, page, head, order)
+                reclaim_folio(dev, model, p, o_vma, page, head, order)
         page += run
 
 
 @device
-def madvise_pageout(dev, p, o_vma, page, pages):
+def madvise_pageout(dev, model, p, o_vma, page, pages):
     """MADV_PAGEOUT of a range of a region (madvise_cold_or_pageout_pte_range, spec 03 §3.4).
 
     The kernel walks every 2 MiB range to its end, splitting folios, before it reclaims what it found. That order can
@@ -224,5 +224,5 @@ def madvise_pageout(dev, p, o_vma, page, pages):
         stop = pmd_end(dev, o_vma, page, end)
         if dev.swap_cache_pages != 0:
             split_partial(dev, o_vma, page, stop)
-        reclaim_range(dev, p, o_vma, page, stop)
+        reclaim_range(dev, model, p, o_vma, page, stop)
         page = stop

@@ -1,40 +1,86 @@
-"""zram: what a swap slot stores and the columns of mm_stat and io_stat (spec 08 §8.1; drivers/block/zram)."""
+"""zram: what a swap slot stores and the columns of mm_stat and io_stat (spec 08 §8.1, §8.5; drivers/block/zram)."""
 
 import numpy as np
 
-from .access import count, counter_value, set_word, word
-from .bits import CONTENT_NONE
+from .access import count, counter_value, half, set_half, set_word, word
+from .bits import CONTENT_NONE, NIL
+from .compressed import block_bytes, content_class, lead_of, page_bytes
+from .content import HUGE_BYTES, IN_BLOCK
 from .counters import (
-    COMPR_DATA_SIZE, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS, COMPRESSED_PAGES,
+    DEAD_BYTES, DECOMPRESSED_BLOCKS, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED,
+    POOL_PAGES, SAME_PAGES,
 )  # fmt: skip
 from .jit import device, rare
+from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
 from .zsmalloc import note_pool_peak, zs_free, zs_malloc
 
-HUGE_BYTES = 4096
-"""Stored size of a page that did not compress below the huge threshold."""
+
+@device
+def block_at(dev, slot):
+    """Word offset of the record of the block around a slot."""
+    return np.int64(dev.o_block) + (slot >> np.int64(dev.block_order)) * BLOCK_WORDS
+
+
+@device
+def dead_bytes(dev, info):
+    """Share of a block's compressed bytes that belongs to slots freed since."""
+    pages = np.int64(1) << dev.block_order
+    live = info >> BLOCK_LIVE_SHIFT
+    return (info & BLOCK_BYTES) * (pages - live) >> dev.block_order if live > 0 else np.int64(0)
+
+
+@rare
+def leave_block(dev, slot):
+    """Take a slot out of its block, which stays as long as another slot lives in it (spec 08 §8.5)."""
+    o = block_at(dev, slot)
+    info = word(dev, o + BLOCK_INFO)
+    left = info - (1 << BLOCK_LIVE_SHIFT)
+    if left >> BLOCK_LIVE_SHIFT == 0:
+        zs_free(dev, word(dev, o + BLOCK_HANDLE))
+        count(dev, COMPR_DATA_SIZE, -(info & BLOCK_BYTES))
+        left = np.int64(0)
+    elif dev.block_rewrite and left >> BLOCK_LIVE_SHIFT <= 1 << dev.block_order >> 1:
+        if word(dev, o + BLOCK_NEXT) == 0:
+            first = np.int64(dev.sparse_blocks)
+            set_word(dev, o + BLOCK_NEXT, NIL if first == 0 else first)
+            dev.sparse_blocks = np.uint32((slot >> dev.block_order) + 1)
+    set_word(dev, o + BLOCK_INFO, left)
+    count(dev, DEAD_BYTES, dead_bytes(dev, left) - dead_bytes(dev, info))
 
 
 @rare
 def drop_object(dev, slot, size):
     """Free the compressed object of a slot."""
+    if size == IN_BLOCK:
+        leave_block(dev, slot)
+        return
     if size == HUGE_BYTES:
         count(dev, HUGE_PAGES, -1)
     count(dev, COMPR_DATA_SIZE, -size)
     zs_free(dev, word(dev, dev.o_zhandle + slot))
 
 
-@rare
-def store_object(dev, slot, size):
-    """Store a compressed object in a slot in place of what is there; 1 on success, 0 if the pool limit refuses it.
+@device
+def new_object(dev, size):
+    """Object of the pool for some bytes; NIL if the pool's limit refuses it.
 
-    The new object exists before the old one is freed, which the peak of the pool and the limit both see.
+    It exists before what it replaces is freed, which the peak of the pool and the limit both see.
     """
     z = zs_malloc(dev, size)
     note_pool_peak(dev)
     limit = np.int64(dev.mem_limit_pages)
     if limit != 0 and counter_value(dev, POOL_PAGES) > limit:
         zs_free(dev, z)
-        count(dev, FAILED_WRITES, 1)
+        z = np.int64(NIL)
+    return z
+
+
+@rare
+def store_page(dev, slot, size):
+    """Store a compressed page in a slot in place of what is there; 1 on success, 0 if the pool is full."""
+    z = new_object(dev, size)
+    if z == NIL:
         return 0
     zram_free(dev, slot, np.int64(1))
     if size == HUGE_BYTES:
@@ -42,24 +88,62 @@ def store_object(dev, slot, size):
         count(dev, HUGE_PAGES_SINCE, 1)
     count(dev, COMPR_DATA_SIZE, size)
     set_word(dev, dev.o_zhandle + slot, z)
+    set_half(dev, dev.o_stored_bytes + slot, size)
     return 1
+
+
+@rare
+def store_block(dev, model, slot, o_content):
+    """Store an aligned block of pages as one object in place of what its slots hold.
+
+    Returns
+    -------
+    int64
+        Pages stored as the block's; 0 if the pool is full, or if the block does not compress and is left to be stored
+        page by page: -1.
+    """
+    order = np.int64(dev.block_order)
+    pages = np.int64(1) << order
+    size = block_bytes(dev, model, o_content, order, 1)
+    z = np.int64(NIL)
+    if size != 0:
+        lead = word(dev, o_content + lead_of(dev, o_content, pages))
+        count(dev, CODEC_FIRST + 4 * content_class(lead) + COMPRESSED_BLOCKS, 1)
+        if size >= np.int64(dev.huge_block_bytes):
+            return np.int64(-1)
+        z = new_object(dev, size)
+        if z == NIL:
+            return np.int64(0)
+    zram_free(dev, slot, pages)
+    for i in range(pages):
+        set_word(dev, dev.o_stored + slot + i, word(dev, o_content + i))
+        set_half(dev, dev.o_stored_bytes + slot + i, IN_BLOCK if size != 0 else 0)
+    if size == 0:
+        count(dev, SAME_PAGES, pages)
+        return pages
+    o = block_at(dev, slot)
+    set_word(dev, o + BLOCK_HANDLE, z)
+    set_word(dev, o + BLOCK_INFO, size | pages << BLOCK_LIVE_SHIFT)
+    count(dev, COMPR_DATA_SIZE, size)
+    return pages
 
 
 @device
 def zram_free(dev, slot, n):
     """Drop what `n` slots store; an empty slot stores nothing (zram_free_page)."""
-    # Offsets are read once: a store to the device might change them, as far as a compiler knows.
+    # The offset is read once: a store to the device might change it, as far as a compiler knows.
     o_stored = np.int64(dev.o_stored)
-    o_bytes = np.int64(dev.o_content_bytes)
+    objects = dev.n_zhandles != 0
     stored = np.int64(0)
     same = np.int64(0)
     for i in range(slot, slot + n):
-        content = word(dev, o_stored + i)
-        if content == CONTENT_NONE:
+        if word(dev, o_stored + i) == CONTENT_NONE:
             continue
         set_word(dev, o_stored + i, CONTENT_NONE)
         stored += 1
-        size = word(dev, o_bytes + content)
+        size = np.int64(0)
+        if objects:
+            size = half(dev, dev.o_stored_bytes + i)
         if size == 0:
             same += 1
         else:
@@ -68,30 +152,62 @@ def zram_free(dev, slot, n):
     count(dev, SAME_PAGES, -same)
 
 
+@rare
+def store_compressed(dev, model, slot, o_content, n):
+    """Store pages of which some need an object of the pool; the number that was stored (zram_write_page)."""
+    pages = np.int64(1) << dev.block_order
+    single = np.int64(0)
+    done = np.int64(0)
+    while done < n:
+        at = slot + done
+        if pages > 1 and n - done >= pages and done >= single:
+            stored = store_block(dev, model, at, o_content + done)
+            if stored == 0:
+                break
+            if stored < 0:
+                # It takes as much memory as its pages do: stored page by page, each of them raw.
+                single = done + pages
+            else:
+                count(dev, PAGES_STORED, pages)
+                done += pages
+            continue
+        content = word(dev, o_content + done)
+        size = page_bytes(dev, model, content)
+        if done < single:
+            size = np.int64(HUGE_BYTES)
+        elif size != 0:
+            count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
+        if size == 0:
+            zram_free(dev, at, np.int64(1))
+            set_half(dev, dev.o_stored_bytes + at, 0)
+            count(dev, SAME_PAGES, 1)
+        elif not store_page(dev, at, size):
+            break
+        set_word(dev, dev.o_stored + at, content)
+        count(dev, PAGES_STORED, 1)
+        done += 1
+    if done < n:
+        count(dev, FAILED_WRITES, 1)
+    return done
+
+
 @device
-def zram_write(dev, slot, o_content, n):
+def zram_write(dev, model, slot, o_content, n):
     """Store `n` pages, whose contents stand from word `o_content` on; 0 if one is refused (zram_write_page).
 
     The pages before a refused one stay stored, those after it are not tried.
     """
+    if dev.n_zhandles:
+        return 1 if store_compressed(dev, model, slot, o_content, n) == n else 0
+    # Without a pool every content is same-filled.
     o_stored = np.int64(dev.o_stored) + slot
-    o_bytes = np.int64(dev.o_content_bytes)
-    stored = np.int64(0)
-    same = np.int64(0)
-    while stored < n:
-        content = word(dev, o_content + stored)
-        size = word(dev, o_bytes + content)
-        if size == 0:
-            if word(dev, o_stored + stored) != CONTENT_NONE:
-                zram_free(dev, slot + stored, np.int64(1))
-            same += 1
-        elif not store_object(dev, slot + stored, size):
-            break
-        set_word(dev, o_stored + stored, content)
-        stored += 1
-    count(dev, PAGES_STORED, stored)
-    count(dev, SAME_PAGES, same)
-    return 1 if stored == n else 0
+    for i in range(n):
+        if word(dev, o_stored + i) != CONTENT_NONE:
+            zram_free(dev, slot + i, np.int64(1))
+        set_word(dev, o_stored + i, word(dev, o_content + i))
+    count(dev, PAGES_STORED, n)
+    count(dev, SAME_PAGES, n)
+    return 1
 
 
 @device
@@ -99,3 +215,54 @@ def zram_notify_free(dev, slot, n):
     """The swap layer frees `n` slots: counted whether or not zram stores them."""
     count(dev, NOTIFY_FREE, n)
     zram_free(dev, slot, n)
+
+
+@rare
+def rewrite_block(dev, model, block):
+    """Store the pages that live in a sparse block one by one and free the block; stops when the pool is full."""
+    pages = np.int64(1) << dev.block_order
+    slot = block * pages
+    o = block_at(dev, slot)
+    lead = np.int64(NIL)
+    for at in range(slot, min(slot + pages, np.int64(dev.n_slots))):
+        if word(dev, o + BLOCK_INFO) == 0:
+            break
+        content = word(dev, dev.o_stored + at)
+        if content == CONTENT_NONE or half(dev, dev.o_stored_bytes + at) != IN_BLOCK:
+            continue
+        work = CODEC_FIRST + 4 * content_class(content)
+        if lead == NIL:
+            lead = content
+            count(dev, BLK_REWRITE, 1)
+            count(dev, BLK_DECOMP, 1)
+            count(dev, BLK_DECOMP_BYTES, pages * HUGE_BYTES)
+            count(dev, work + DECOMPRESSED_BLOCKS, 1)
+        size = page_bytes(dev, model, content)
+        if size == 0:
+            leave_block(dev, at)
+            set_half(dev, dev.o_stored_bytes + at, 0)
+            count(dev, SAME_PAGES, 1)
+            continue
+        count(dev, work + COMPRESSED_PAGES, 1)
+        if not store_page(dev, at, size):
+            break
+        # The page was stored before and is again.
+        set_word(dev, dev.o_stored + at, content)
+        count(dev, PAGES_STORED, 1)
+
+
+@rare
+def rewrite_sparse_blocks(dev, model):
+    """The worker that rewrites blocks of which at most half still lives (spec 08 §8.5, option "rewrite")."""
+    for _ in range(np.int64(dev.n_blocks) + 1):
+        block = np.int64(dev.sparse_blocks) - 1
+        if block < 0:
+            break
+        o = np.int64(dev.o_block) + block * BLOCK_WORDS
+        after = word(dev, o + BLOCK_NEXT)
+        dev.sparse_blocks = np.uint32(0 if after == NIL else after)
+        live = word(dev, o + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
+        if 0 < live <= 1 << dev.block_order >> 1:
+            rewrite_block(dev, model, block)
+        # Only now: what it freed itself must not queue it again.
+        set_word(dev, o + BLOCK_NEXT, 0)

@@ -12,6 +12,7 @@ from .counters import MAX_USED_PAGES, POOL_PAGES
 from .errors import NO_ZSPAGES
 from .jit import device
 from .layout import Q_COUNTER, ZGROUPS, ZSPAGE_INFO, ZSPAGE_NEXT, ZSPAGE_PREV, ZSPAGE_WORDS
+from .size_classes import HANDLE_BYTES, PAGE_BYTES
 
 # Class word: objects per zspage in the low 16 bits, pages above. Zspage word: objects in use, class above.
 
@@ -71,7 +72,12 @@ def zs_malloc(dev, size_bytes):
     int64
         The zspage it went to, NIL if the device has no zspage record left (error word set).
     """
-    z_class = byte(dev, dev.o_zraw + size_bytes)
+    if size_bytes == PAGE_BYTES or size_bytes + HANDLE_BYTES <= PAGE_BYTES:
+        z_class = byte(dev, dev.o_zraw + size_bytes)
+    else:
+        # Classes above a page are 1/256 of a block apart (spec 08 §8.5).
+        steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)
+        z_class = byte(dev, dev.o_zstep + min(steps, np.int64(256)))
     info = word(dev, dev.o_zclass + z_class)
     objects = info & 0xFFFF
     base = dev.o_zgroup + z_class * ZGROUPS

@@ -78,7 +78,7 @@ def test_layout_header_is_the_numba_header():
     text = layout_header()
     names = re.findall(r"^\tuint32_t (\w+);", text, re.MULTILINE)
     assert [layout.HEADER.fields[name][1] for name in names] == [8 + 4 * i for i in range(len(names))]
-    assert set(names) | {"w", "by", "q"} == set(layout.HEADER.names)
+    assert set(names) | set(layout.ALIASES) == set(layout.HEADER.names)
     assert f"#define HEADER_BYTES {layout.HEADER_BYTES}u" in text
 
 

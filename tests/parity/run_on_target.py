@@ -36,7 +36,7 @@ def on_simulator(compiled: Compiled, copies: int) -> Arena:
     from fleetswap_kernels.launch_cuda import CudaArena
 
     arena = Arena([(compiled.blueprint, copies)])
-    device = CudaArena(arena.memory, arena.base)
+    device = CudaArena(arena.memory, arena.base, arena.model)
     device.init(compiled.blueprint.header_content)
     device.run(compiled.program, 0, len(compiled.program))
     device.copy_to(arena.memory)

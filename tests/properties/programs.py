@@ -14,8 +14,9 @@ _NAMES = tuple(str(i) for i in range(_MAX_PROCESSES))
 _WEIGHTS = {
     "pageout": 22, "write": 20, "read": 13, "dontneed": 9, "poke": 6, "map": 3, "fork": 4, "exit": 2, "unmap": 2,
     "advise": 3, "cpu": 4, "thp": 3, "randwrite": 2, "randdontneed": 3, "srand": 1, "fault_begin": 5, "fault_end": 5,
-    "zswap": 1, "verdict": 3, "race": 2, "churn": 2, "regrow": 2, "hole": 3,
+    "zswap": 1, "verdict": 3, "race": 2, "churn": 2, "regrow": 2, "hole": 5,
 }  # fmt: skip
+_CLASSES = ("java_app", "game_native", "gpu_raster", "media")
 _DRAW = tuple(name for name, weight in _WEIGHTS.items() for _ in range(weight))
 
 
@@ -38,7 +39,13 @@ class _Writer:
         self.cpus = random.choice((1, 1, 1, 2, 3, 4))
         if self.cpus > 1:
             self.lines.append(f"cfg cpus {self.cpus}")
-        self.lines.append(f"cfg thp {self.thp(random.randrange(1, 8))}")
+        # Blocks that zram compresses as one: then with folios that cover them, and room for clusters of their order.
+        self.block_order = random.choice((1, 2, 2, 3, 4, 4, 5, 6, 9)) if self.one_in(3) else 0
+        covering = f" {4 << max(2, self.block_order)}=always" if self.block_order else ""
+        sizes = self.thp(random.randrange(1, 8))
+        if covering and covering[1:].split("=", maxsplit=1)[0] + "=" not in sizes:
+            sizes += covering
+        self.lines.append(f"cfg thp {sizes}")
         if not self.one_in(3):
             self.lines.append(f"cfg page_cluster {random.randrange(6)}")
         if self.one_in(7):
@@ -49,7 +56,14 @@ class _Writer:
             self.lines.append("cfg swapcache_prepare off")
         tiny, small, below_two, most_orders = (10, 63), (64, 330), (320, 1023), (2048, 4500)
         least, most = random.choice((tiny, small, below_two, (1024, 1600), most_orders, most_orders, most_orders))
+        if self.block_order and not self.one_in(4):
+            least, most = most_orders
         self.slots = random.randrange(least, most + 1)
+        if self.block_order:
+            options = "".join(f" {word}" for word in ("rewrite", "fallback") if self.one_in(2))
+            self.lines.append(f"cfg blocks {self.block_order}{options}")
+        if self.one_in(3):
+            self.lines.append(f"cfg content seed={random.randrange(100)}{random.choice((' scaled', ''))}")
         limit = f" mem_limit={4 * random.randrange(1, random.choice((8, 40, 120)))}K" if self.one_in(4) else ""
         self.lines.append(f"cfg zram {4 * self.slots}K lz4{limit}")
 
@@ -60,7 +74,9 @@ class _Writer:
 
     def pattern(self) -> str:
         random = self.random
-        kind = random.choice(("zero", "zero", "fill", "rand", "text", "mix", "mix"))
+        kind = random.choice(("zero", "zero", "fill", "rand", "text", "mix", "mix", "class", "class"))
+        if kind == "class":
+            return f"class:{random.choice(_CLASSES)}:{random.randrange(4)}"
         return kind if kind == "zero" else f"{kind}:{random.randrange(1, 4)}"
 
     def span(self, pages: int) -> str:
@@ -80,7 +96,7 @@ class _Writer:
         random = self.random
         if self.one_in(9):
             return random.randrange(512, 1100)
-        most = random.choice((8, 24, 96, 96, 300))
+        most = max(random.choice((8, 24, 96, 96, 300)), 2 << self.block_order)
         # Often more than fits into swap, so that devices fill up; never so much that a script gets slow.
         return random.randrange(1, min(most, 2 * self.slots) + 1)
 
@@ -207,17 +223,20 @@ class _Writer:
         """A block swapped out together that then loses a page and is touched on both sides of it."""
         random = self.random
         pages = self.processes[p][r]
-        block = random.choice((4, 16, 64))
+        block = 1 << self.block_order if self.block_order > 1 else random.choice((4, 16, 64))
         first = random.randrange(-(-pages // block)) * block
         n = min(pages - first, block)
         if not self.one_in(3):
-            self.add(p, f"write {r} 0 {pages} {random.choice(('rand:1', 'text:1', 'mix:1', 'zero'))}")
+            self.add(
+                p, f"write {r} 0 {pages} {random.choice(('rand:1', 'text:1', 'mix:1', 'zero', 'class:game_native'))}"
+            )
             self.add(p, f"pageout {r} 0 {pages}")
         if self.one_in(3):
             self.act(p, "fork")
         for name in random.sample(("dontneed", "poke", "read", "pageout", "dontneed"), random.randrange(2, 5)):
             q = random.choice([one for one in self.processes if self.processes[one].get(r) == pages])
-            self.add(q, f"{name} {r} {first + random.choice((0, n - 1, random.randrange(n)))} 1")
+            at = random.choice((0, n - 1, random.randrange(n)))
+            self.add(q, f"{name} {r} {first + at} {random.choice((1, random.randrange(1, n - at + 1)))}")
         return True
 
     def churn(self, p: str, r: str) -> bool:
@@ -260,7 +279,8 @@ def random_script(random: Random, operations: int) -> str:
     writer.config()
     heading = len(writer.lines)
     writer.act("0", "map")
-    for name in random.choice((("write", "pageout"), ("write", "pageout"), ("regrow",), ())):
+    start = (("write", "pageout"), ("write", "pageout"), ("regrow",), ())
+    for name in random.choice(start + (("hole", "hole"),) * (4 if writer.block_order else 0)):
         writer.act("0", name)
     attempts = 0
     while len(writer.lines) < heading + operations and attempts < 8 * operations:

@@ -150,10 +150,12 @@ static u32 folio_new(device *d, u32 order)
 {
 	u32 head = frames_take(d, order);
 
-	if (head == FRAME_NIL)
+	if (head == FRAME_NIL) {
 		fail(d, d->frames_free >= 1u << order ? NOT_IN_REFERENCE : NO_FRAMES, order);
-	else
-		fill(frames(d) + head, 1u << order, order << FRAME_ORDER_SHIFT);
+		return head;
+	}
+	fill(frames(d) + head, 1u << order, order << FRAME_ORDER_SHIFT);
+	count(d, FOLIO_ALLOC + order, 1);
 	return head;
 }
 
@@ -269,45 +271,31 @@ static void cluster_give(device *d, u32 c, u32 n)
 static void zram_free(device *d, u32 slot, u32 n)
 {
 	u32 *stored_at = words(d) + d->o_stored;
-	const u32 *content_bytes = words(d) + d->o_content_bytes;
-	u32 stored = 0, same = 0;
+	u32 stored = 0;
 
 	for (u32 i = slot; i < slot + n; i++) {
-		u32 content = stored_at[i];
-
-		if (content == CONTENT_NONE)
+		if (stored_at[i] == CONTENT_NONE)
 			continue;
 		stored_at[i] = CONTENT_NONE;
 		stored++;
-		if (content_bytes[content] == 0)
-			same++;
 	}
 	count(d, PAGES_STORED, -(u64)stored);
-	count(d, SAME_PAGES, -(u64)same);
+	count(d, SAME_PAGES, -(u64)stored);
 }
 
 static void zram_write(device *d, u32 slot, const u32 *content_of, u32 n)
 {
 	u32 *stored_at = words(d) + d->o_stored;
-	const u32 *content_bytes = words(d) + d->o_content_bytes;
-	u32 stored = 0, same = 0;
 
-	while (stored < n) {
-		u32 content = content_of[stored];
-		u32 at = slot + stored;
-
-		if (content_bytes[content] != 0) {
-			fail(d, NOT_IN_REFERENCE, content);
-			break;
-		}
-		if (stored_at[at] != CONTENT_NONE)
-			zram_free(d, at, 1);
-		same++;
-		stored_at[at] = content;
-		stored++;
+	if (d->n_zhandles)
+		fail(d, NOT_IN_REFERENCE, slot);
+	for (u32 i = 0; i < n; i++) {
+		if (stored_at[slot + i] != CONTENT_NONE)
+			zram_free(d, slot + i, 1);
+		stored_at[slot + i] = content_of[i];
 	}
-	count(d, PAGES_STORED, stored);
-	count(d, SAME_PAGES, same);
+	count(d, PAGES_STORED, n);
+	count(d, SAME_PAGES, n);
 }
 
 /* ---- release of slots ---- */
@@ -888,6 +876,8 @@ static bool anon_fault(device *d, u32 p, u32 *vma, u32 page)
 	fill_ascending(region_ptes(d, vma) + first, n, PTE_PRESENT | PTE_EXCLUSIVE | PTE_DIRTY | head);
 	account(d, p, n, 0);
 	count(d, PAGE_EVENTS, n);
+	count(d, FAULT_PAGES, n);
+	count(d, ANON_PAGES, n);
 	count_mthp(d, order, ANON_FAULT_ALLOC, 1);
 	count_mthp(d, order, NR_ANON, 1);
 	return true;
@@ -998,6 +988,7 @@ static bool swap_fault(device *d, u32 p, const u32 *vma, u32 page)
 	account(d, p, n, -n);
 	count_mthp(d, order, NR_ANON, 1);
 	count(d, PAGE_EVENTS, n);
+	count(d, FAULT_PAGES, n);
 	release_read_slots(d, slot, n);
 	return true;
 }
@@ -1124,6 +1115,8 @@ static void create_process(device *d, u32 p)
 	proc[PROC_DRAWS] = 0;
 	proc[PROC_ANONPAGES] = 0;
 	proc[PROC_SWAPENTS] = 0;
+	proc[PROC_SERIAL] = d->procs_made++;
+	proc[PROC_SCALE] = SCALE_ONE;
 	glibc_seed(proc + PROC_RAND, 1);
 }
 

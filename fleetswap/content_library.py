@@ -1,0 +1,101 @@
+"""Content libraries: files of measured page contents by class (data/content/README.md)."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from fleetswap_kernels.content_model import ContentClasses
+
+MEASURED = "measured.npz"
+"""The library that comes with the package."""
+MAX_CLASSES = 31
+_SHAPES: dict[str, tuple[int, ...]] = {
+    "sizes": (256, 3, 31),
+    "same": (256, 16),
+    "edges": (3, 7),
+    "gain_q15": (3, 10, 8, 17),
+    "region_q16": (),
+    "run_q16": (),
+}
+
+
+def measured_path() -> Path:
+    """Where the built-in library is."""
+    return Path(str(resources.files("fleetswap") / "data" / "content" / MEASURED))
+
+
+@cache
+def class_names() -> tuple[str, ...]:
+    """Classes of the built-in library."""
+    names: tuple[str, ...] = tuple(json.loads((measured_path().parent / "classes.json").read_text())["class_order"])
+    return names
+
+
+@cache
+def load_library(path: Path | None = None) -> ContentClasses:
+    """Read a content library.
+
+    Parameters
+    ----------
+    path : Path, optional
+        A file as `fleetswap calibrate` writes it; the built-in library by default.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read or is no content library.
+    """
+    import numpy as np
+
+    from fleetswap_kernels.content_model import CODECS, ContentClasses
+
+    path = path or measured_path()
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in (*_SHAPES, "classes", "algos")}
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path}: is no content library: {error}") from None
+    names = tuple(str(name) for name in arrays["classes"])
+    if tuple(str(name) for name in arrays["algos"]) != CODECS:
+        raise InputError(f"{path}: algos is {arrays['algos'].tolist()}; expected {list(CODECS)}")
+    if not 1 <= len(names) <= MAX_CLASSES:
+        raise InputError(f"{path}: has {len(names)} classes; allowed are 1 to {MAX_CLASSES}")
+    for name, shape in _SHAPES.items():
+        if arrays[name].shape != (len(names), *shape):
+            raise InputError(f"{path}: {name} has shape {arrays[name].shape}; expected {(len(names), *shape)}")
+    return ContentClasses(names, *(arrays[name] for name in _SHAPES))
+
+
+@cache
+def measured_model() -> npt.NDArray[np.uint8]:
+    """The built-in library as kernels read it."""
+    from fleetswap_kernels.content_model import build_model
+
+    return build_model(load_library())
+
+
+def class_index(name: str) -> int:
+    """Number of a class of the built-in library."""
+    return class_names().index(name)
+
+
+def summary(path: Path) -> dict[str, Any]:
+    """What a library says of itself."""
+    import numpy as np
+
+    with np.load(path, allow_pickle=False) as file:
+        told: dict[str, Any] = json.loads(str(file["provenance"])) if "provenance" in file else {}
+    return told
