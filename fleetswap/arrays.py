@@ -52,12 +52,12 @@ class DeviceArrays:
         self.content_bytes = self._words("o_content_bytes", self.scalar("n_contents"))
         self.zhandle = self._words("o_zhandle", self.scalar("n_zhandles"))
         first = self.scalar("o_stored_bytes")
-        self.stored_bytes: Array = view.h[first : first + len(self.zhandle)]
+        self.stored_bytes: Array = view.h[first : first + (self.slots if classes else 0)]
         self.block = self._records("o_block", self.scalar("n_blocks"), layout.BLOCK_WORDS)
         self.zstep = self._bytes("o_zstep", 257 if len(self.block) else 0)
         self.zspage = self._records("o_zspage", self.scalar("n_zspages"), layout.ZSPAGE_WORDS)
         self.zgroup = self._words("o_zgroup", classes * layout.ZGROUPS)
-        self.zclass = self._words("o_zclass", classes)
+        self.zclass = self._records("o_zclass", classes, layout.ZCLASS_WORDS)[:, layout.ZCLASS_INFO]
         self.zraw = self._bytes("o_zraw", 4097 if classes else 0)
         self.proc = self._records("o_proc", self.procs, layout.PROC_WORDS)
         self.vma = self._records("o_vma", self.procs * self.scalar("n_vmas"), layout.VMA_WORDS)

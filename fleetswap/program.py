@@ -231,7 +231,7 @@ def compile_script(script: Script) -> Compiled:
         cpus=script.config.cpus,
         contents=len(content_bytes),
         content_map=max(1, len(content_map)),
-        zspages=slots + 2 if compressible else 0,
+        zspages=slots + 2 if compressible and not script.config.pool_packed else 0,
         zclasses=len(classes.class_bytes) if compressible else 0,
         block_order=script.config.block_order if compressible else 0,
     )

@@ -42,6 +42,7 @@ _CFG = {
     "swapcache_prepare": "on|off",
     "blocks": "ORDER [rewrite] [fallback]",
     "content": "seed=NUMBER|scaled ...",
+    "pool": "exact|packed",
 }
 _ZRAM_FORM = f"cfg zram {_CFG['zram']}"
 _NO_PROCESS = ("dump", "summary", "thp", "zswap", "verdict")
@@ -85,6 +86,7 @@ class Config:
     block_order: int = 0
     block_rewrite: bool = False
     block_fallback: bool = False
+    pool_packed: bool = False
     content_seed: int = 0
     content_scaled: bool = False
 
@@ -273,6 +275,8 @@ class _Parser:
                 read_choice(word, "option of blocks", ("rewrite", "fallback"))
             config.block_rewrite = "rewrite" in words[3:]
             config.block_fallback = "fallback" in words[3:]
+        elif key == "pool":
+            config.pool_packed = read_choice(value, "pool", ("exact", "packed")) == "packed"
         elif key == "content":
             for word in words[2:]:
                 name, _, number = word.partition("=")

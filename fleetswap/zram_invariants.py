@@ -20,7 +20,7 @@ def check_zram(dev: DeviceArrays, found: Findings) -> None:
     in_block = full[stored == IN_BLOCK]
     objects = full[(stored > 0) & (stored != IN_BLOCK)]
     size = dev.stored_bytes[objects].astype(np.int64) if len(objects) else np.zeros(0, dtype=np.int64)
-    handle = dev.zhandle[objects] if len(objects) else np.zeros(0, dtype=np.uint32)
+    handle = dev.zhandle[objects] if len(dev.zhandle) else np.zeros(len(objects), dtype=np.uint32)
     blocks, block_size = _check_blocks(dev, in_block, found)
     pool = int(dev.counter[counters.POOL_PAGES])
     found.same(int(dev.counter[counters.PAGES_STORED]), len(full), "pages_stored")
@@ -42,6 +42,7 @@ def check_zram(dev: DeviceArrays, found: Findings) -> None:
     size = np.concatenate([size, block_size])
     handle = np.concatenate([handle, blocks])
     if not len(dev.zspage):
+        _check_packed(dev, _classes(dev, size), pool, found)
         return
     used = np.bincount(handle, minlength=len(dev.zspage))
     if len(used) != len(dev.zspage):
@@ -101,3 +102,16 @@ def _check_blocks(dev: DeviceArrays, in_block: Array, found: Findings) -> tuple[
         found.say("a block waits to be rewritten after the operation that made it sparse")
     stored = live > 0
     return dev.block[stored, layout.BLOCK_HANDLE], size[stored]
+
+
+def _check_packed(dev: DeviceArrays, classes: Array, pool: int, found: Findings) -> None:
+    """A pool without zspage records has as many as its objects need."""
+    if not len(dev.zclass):
+        found.same(len(classes) + pool, 0, "objects and pages of a pool that is not there")
+        return
+    objects, pages = dev.zclass & 0xFFFF, dev.zclass >> 16
+    used = np.bincount(classes, minlength=len(objects))
+    zspages = -(-used // objects)
+    room = dev.zgroup.reshape(-1, layout.ZGROUPS)[:, layout.ZROOM]
+    found.none(room != zspages * objects - used, "the room in the last zspage of a class is not what its objects leave")
+    found.same(pool, int((zspages * pages).sum()), "pool_pages")

@@ -49,8 +49,8 @@ class Blueprint:
     content_map : uint32 array of shape (sizes.content_map,)
         Content of each (pattern, page) that a program names.
     size_classes : tuple of three arrays, optional
-        Class words (objects | pages << 16, uint32), the class of every object size in bytes (uint8, 4097 long), and
-        of every step above a page (uint8, 257 long; `size_classes.SizeClasses.class_of_step`).
+        Records of the classes (`size_classes.SizeClasses.words`, uint32), the class of every object size in bytes
+        (uint8, 4097 long), and of every step above a page (uint8, 257 long; `SizeClasses.class_of_step`).
     header_content : int
         Content of the swap header page; 0 if zram is not to count it.
     model : uint8 array, optional

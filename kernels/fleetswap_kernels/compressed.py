@@ -5,10 +5,10 @@ import numpy as np
 from .access import half, word
 from .bits import CONTENT_ZERO
 from .content_model import (
-    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_SHIFT, ZERO_PAGE,
+    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_SHIFT, ZERO_PAGE,
 )  # fmt: skip
 from .counters import CLASS_OF_TABLE
-from .identity import IDENTITY, MEMBER, MEMBER_SHIFT, PROTOTYPE_SHIFT, REWRITTEN, page_kind, word_class
+from .identity import IDENTITY, MEMBER, MEMBER_SHIFT, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
 from .identity import SCALE_SHIFT as LEVEL_SHIFT
 from .jit import device, rare
 
@@ -44,7 +44,7 @@ def page_bytes(dev, model, content):
     if content < IDENTITY:
         return word(dev, dev.o_content_bytes + content)
     member = content >> MEMBER_SHIFT & 15
-    if page_kind(model, word_class(content), content >> PROTOTYPE_SHIFT & 255, member) != 0:
+    if page_kind(model, content) != ORDINARY:
         return np.int64(0)
     size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
     return np.int64(PAGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
@@ -91,8 +91,10 @@ def block_of_prototype(dev, model, o_content, n, lead):
     if n > 16 or content < IDENTITY or alone or first < 0 or first & (n - 1):
         return 0
     same = 2
+    kinds = page_kinds(model, content) >> 2 * first
     for i in range(n):
-        kind = page_kind(model, word_class(content), content >> PROTOTYPE_SHIFT & 255, first + i)
+        kind = kinds & 3
+        kinds >>= 2
         want = np.int64(CONTENT_ZERO) if kind == ZERO_PAGE else content & ~MEMBER | (first + i) << MEMBER_SHIFT
         if word(dev, o_content + i) != want:
             return 0

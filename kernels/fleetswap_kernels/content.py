@@ -6,7 +6,7 @@ from .access import byte, count, half, set_word, word
 from .bits import CONTENT_NONE, CONTENT_ZERO
 from .compressed import content_class
 from .counters import (
-    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PAGES_READ, BLK_PARTIAL_READ, CODEC_FIRST, DECOMPRESSED_BLOCKS,
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PAGES_READ, BLK_PARTIAL_READ, CLASS_OF_TABLE, CODEC_FIRST, DECOMPRESSED_BLOCKS,
     DECOMPRESSED_PAGES, HUGE_READS,
 )  # fmt: skip
 from .jit import device, rare
@@ -67,7 +67,7 @@ def read_stored(dev, head, slot, n):
 @device
 def count_decompression(dev, slot, n):
     """Count what the codec does to read `n` slots; without a pool all are same-filled, and it does nothing."""
-    if dev.n_zhandles:
+    if dev.n_zclasses:
         count_codec_reads(dev, slot, n)
 
 
@@ -76,25 +76,42 @@ def count_codec_reads(dev, slot, n):
     """Count what the codec does to read `n` slots: pages one by one, a block whole and once (spec 08 §8.5)."""
     order = np.int64(dev.block_order)
     last = np.int64(-1)
+    from_blocks = np.int64(0)
+    huge = np.int64(0)
+    counted = np.int64(CLASS_OF_TABLE)
+    work = np.int64(0)
     for at in range(slot, slot + n):
         content = word(dev, dev.o_stored + at)
-        if content == CONTENT_NONE:
-            continue
-        size = half(dev, dev.o_stored_bytes + at)
-        work = CODEC_FIRST + 4 * content_class(content)
+        size = np.int64(0)
+        if content != CONTENT_NONE:
+            size = half(dev, dev.o_stored_bytes + at)
         if size == IN_BLOCK:
-            count(dev, BLK_PAGES_READ, 1)
-            block = at >> order
-            if block == last:
-                continue
-            last = block
-            count(dev, BLK_DECOMP, 1)
-            count(dev, BLK_DECOMP_BYTES, HUGE_BYTES << order)
-            count(dev, work + DECOMPRESSED_BLOCKS, 1)
-            live = word(dev, dev.o_block + block * BLOCK_WORDS + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
-            if block << order < slot or block + 1 << order > slot + n or live < 1 << order:
-                count(dev, BLK_PARTIAL_READ, 1)
+            from_blocks += 1
+            if at >> order != last:
+                last = at >> order
+                count_block_read(
+                    dev, last, content_class(content), last << order >= slot and last + 1 << order <= slot + n
+                )
         elif size == HUGE_BYTES:
-            count(dev, HUGE_READS, 1)
+            huge += 1
         elif size != 0:
-            count(dev, work + DECOMPRESSED_PAGES, 1)
+            if content_class(content) != counted:
+                count(dev, CODEC_FIRST + 4 * counted + DECOMPRESSED_PAGES, work)
+                counted = content_class(content)
+                work = np.int64(0)
+            work += 1
+    count(dev, CODEC_FIRST + 4 * counted + DECOMPRESSED_PAGES, work)
+    count(dev, BLK_PAGES_READ, from_blocks)
+    count(dev, HUGE_READS, huge)
+
+
+@device
+def count_block_read(dev, block, of_class, wanted_whole):
+    """Count one block that is decompressed, whatever part of it is wanted."""
+    order = np.int64(dev.block_order)
+    count(dev, BLK_DECOMP, 1)
+    count(dev, BLK_DECOMP_BYTES, HUGE_BYTES << order)
+    count(dev, CODEC_FIRST + 4 * of_class + DECOMPRESSED_BLOCKS, 1)
+    live = word(dev, dev.o_block + block * BLOCK_WORDS + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
+    if not wanted_whole or live < 1 << order:
+        count(dev, BLK_PARTIAL_READ, 1)

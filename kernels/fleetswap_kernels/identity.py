@@ -22,7 +22,7 @@ import numpy as np
 
 from .access import half, set_word, word
 from .bits import CONTENT_ZERO
-from .content_model import BLOCK_PAGES, PROTOTYPES, ZERO_PAGE
+from .content_model import PROTOTYPES, ZERO_PAGE
 from .jit import device, rare
 from .layout import PROC_SCALE, PROC_SERIAL
 from .region import proc_at
@@ -62,9 +62,17 @@ def word_class(content):
 
 
 @device
-def page_kind(model, content_class, prototype, member):
-    """What a page of a prototype is: ORDINARY, ZERO_PAGE or SAME_FILLED."""
-    o = model.o_kind + (content_class * PROTOTYPES + prototype) * 2 + (member >> 3)
+def page_kinds(model, content):
+    """What the 16 pages of an identity's prototype are, two bits each: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2
+    return half(model, o) | half(model, o + 1) << 16
+
+
+@device
+def page_kind(model, content):
+    """What an identity's page is: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    member = content >> MEMBER_SHIFT & 15
+    o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2 + (member >> 3)
     return half(model, o) >> (2 * (member & 7)) & 3
 
 
@@ -130,36 +138,41 @@ def draw_rewritten(dev, serial, vpn, version, old):
 
 
 @rare
-def write_identity(dev, model, p, vpn, whole_block, content_class, version, old):
-    """Content of a page after a write.
+def block_identity(dev, model, p, block, content_class, version):
+    """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time."""
+    o_proc = proc_at(dev, p)
+    prototype = draw_prototype(dev, model, word(dev, o_proc + PROC_SERIAL), content_class, block, version)
+    content = IDENTITY | content_class << CLASS_SHIFT | prototype << PROTOTYPE_SHIFT
+    return content | word(dev, o_proc + PROC_SCALE) << SCALE_SHIFT | version & VERSION
+
+
+@device
+def is_new(content_class, whole_block, old):
+    """Whether a write makes a page part of a new block; else it rewrites the page alone.
 
     Parameters
     ----------
-    p, vpn : int64
-        Process and virtual page.
+    content_class : int64
+        Class of what is written.
     whole_block : bool
-        Whether the write covers the 64 KiB block around the page, which then becomes another block.
-    content_class, version : int64
-        Class, and number of the write among those to the page's block.
+        Whether the write covers the 64 KiB block around the page.
     old : int64
         Content of the page so far.
-
-    Returns
-    -------
-    int64
-        CONTENT_ZERO or an identity.
     """
-    o_proc = proc_at(dev, p)
-    serial = word(dev, o_proc + PROC_SERIAL)
-    member = vpn & (BLOCK_PAGES - 1)
-    if old < IDENTITY or whole_block or old >> CLASS_SHIFT & 63 != content_class:
-        prototype = draw_prototype(dev, model, serial, content_class, vpn >> 4, version)
-        content = IDENTITY | content_class << CLASS_SHIFT | prototype << PROTOTYPE_SHIFT | member << MEMBER_SHIFT
-        content |= word(dev, o_proc + PROC_SCALE) << SCALE_SHIFT | version & VERSION
-    elif old & VERSION == version & VERSION:
+    return old < IDENTITY or whole_block or word_class(old) != content_class
+
+
+@device
+def page_of_block(model, block, member):
+    """Content of a page of a new block: CONTENT_ZERO or an identity."""
+    content = block | member << MEMBER_SHIFT
+    return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content
+
+
+@device
+def rewritten_page(dev, model, p, vpn, version, old):
+    """Content of a page after a write to it alone: CONTENT_ZERO or an identity."""
+    if old & VERSION == version & VERSION:
         return old
-    else:
-        content = draw_rewritten(dev, serial, vpn, version, old)
-    if page_kind(model, content_class, content >> PROTOTYPE_SHIFT & 255, member) == ZERO_PAGE:
-        return np.int64(CONTENT_ZERO)
-    return content
+    content = draw_rewritten(dev, word(dev, proc_at(dev, p) + PROC_SERIAL), vpn, version, old)
+    return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content

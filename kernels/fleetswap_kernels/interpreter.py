@@ -11,7 +11,7 @@ from .counters import PAGE_EVENTS, WRONG_CONTENTS
 from .errors import BAD_OP
 from .fault import BEGIN, END, WHOLE, handle_fault
 from .fork import fork_process
-from .identity import new_identity, write_identity
+from .identity import block_identity, is_new, new_identity, page_of_block, rewritten_page
 from .jit import device
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_ANONPAGES, PROC_CPU,
@@ -83,6 +83,8 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
     verify = dev.n_expect != 0
     start = word(dev, o_vma + VMA_START)
     end = page + pages
+    block_start = np.int64(-1)
+    block = np.int64(0)
     count(dev, PAGE_EVENTS, pages)
     for at in range(page, end):
         pte = word(dev, o_pte + at)
@@ -108,9 +110,15 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
         if mode == WRITE:
             o = o_content + (pte & PTE_PAYLOAD)
             if advance == MODELLED:
-                first = at - (start + at & 15)
-                whole = first >= page and first + 16 <= end
-                content = write_identity(dev, model, p, start + at, whole, entry & 31, entry >> 5, word(dev, o))
+                member = start + at & 15
+                old = word(dev, o)
+                if is_new(entry & 31, at - member >= page and at - member + 16 <= end, old):
+                    if start + at - member != block_start:
+                        block_start = start + at - member
+                        block = block_identity(dev, model, p, block_start >> 4, entry & 31, entry >> 5)
+                    content = page_of_block(model, block, member)
+                else:
+                    content = rewritten_page(dev, model, p, start + at, entry >> 5, old)
             else:
                 content = word(dev, o_entry + at * advance)
             set_word(dev, o, content)

@@ -22,7 +22,7 @@ THREADS_PER_BLOCK = 128
 OUT_OF_LINE = frozenset(
     {
         *("range_free", "frames_give", "compact", "split_folio"),
-        *("store_compressed", "count_codec_reads", "write_identity", "swapin_small"),
+        *("store_compressed", "count_codec_reads", "block_identity", "draw_rewritten", "swapin_small"),
     }
 )
 """Large functions with several callers, or not needed by every program: one copy of each, called, keeps the code in

@@ -110,6 +110,13 @@ ZSPAGE_INFO = 2
 ZSPAGE_WORDS = 3
 ZGROUPS = 12
 """Fullness groups of a size class (mm/zsmalloc.c, spec 08 §8.3)."""
+ZROOM = 0
+"""In place of the groups of a pool that is packed: places left in the last zspage of the class."""
+ZCLASS_INFO = 0
+"""Objects per zspage in the low 16 bits, pages above."""
+ZCLASS_RECIPROCAL = 1
+"""2^32 over the objects, rounded up: a division costs more than all else in a store."""
+ZCLASS_WORDS = 2
 
 BLOCK_HANDLE = 0
 BLOCK_INFO = 1
@@ -146,9 +153,10 @@ class Sizes:
     contents, content_map : int
         Entries of the content table and of the (pattern, page) to content map.
     zspages : int
-        Zspages the pool may hold; 0 if every page stored is same-filled.
+        Zspages the pool may hold. 0 packs objects perfectly: then only their number by class is kept, and the pool
+        has no more pages than they need.
     zclasses : int
-        zsmalloc size classes; 0 exactly if `zspages` is 0.
+        zsmalloc size classes; 0 if every page stored is same-filled, so that there is no pool.
     block_order : int
         zram compresses aligned blocks of 2^block_order pages as one object where a folio covers them.
     swap_cache : bool
@@ -218,11 +226,11 @@ def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
         "o_content_bytes": (4, n["n_contents"]),
         "o_content_map": (4, n["n_content_map"]),
         "o_zhandle": (4, n["n_zhandles"]),
-        "o_stored_bytes": (2, -(-n["n_zhandles"] // 2) * 2),
+        "o_stored_bytes": (2, -(-n["n_slots"] // 2) * 2 if n["n_zclasses"] else 0),
         "o_block": (4, n["n_blocks"] * BLOCK_WORDS),
         "o_zspage": (4, n["n_zspages"] * ZSPAGE_WORDS),
         "o_zgroup": (4, n["n_zclasses"] * ZGROUPS),
-        "o_zclass": (4, n["n_zclasses"]),
+        "o_zclass": (4, n["n_zclasses"] * ZCLASS_WORDS),
         "o_zraw": (1, 4097 if n["n_zclasses"] else 0),
         "o_zstep": (1, 257 if n["n_blocks"] else 0),
     }

@@ -69,8 +69,11 @@ class SizeClasses:
 
     @property
     def words(self) -> NDArray[np.uint32]:
-        """Class words of a device: objects per zspage, pages above."""
-        return self.class_objects.astype(np.uint32) | self.class_pages.astype(np.uint32) << np.uint32(16)
+        """Records of the classes in a device, shape (2 k,): `layout.ZCLASS_INFO` and `layout.ZCLASS_RECIPROCAL`."""
+        objects = self.class_objects.astype(np.uint32)
+        reciprocal = np.minimum(-(-(1 << 32) // self.class_objects.astype(np.int64)), 0xFFFFFFFF).astype(np.uint32)
+        records = np.stack([objects | self.class_pages.astype(np.uint32) << np.uint32(16), reciprocal], axis=1)
+        return records.ravel()
 
 
 def _zspage_elements(object_bytes: int, element_bytes: int, chain: int) -> int:

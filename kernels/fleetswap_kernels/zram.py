@@ -7,13 +7,14 @@ from .bits import CONTENT_NONE, NIL
 from .compressed import block_bytes, content_class, lead_of, page_bytes
 from .content import HUGE_BYTES, IN_BLOCK
 from .counters import (
+    CLASS_OF_TABLE,
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS, COMPRESSED_PAGES,
     DEAD_BYTES, DECOMPRESSED_BLOCKS, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED,
     POOL_PAGES, SAME_PAGES,
 )  # fmt: skip
 from .jit import device, rare
 from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
-from .zsmalloc import note_pool_peak, zs_free, zs_malloc
+from .zsmalloc import zs_free, zs_malloc
 
 
 @device
@@ -31,13 +32,13 @@ def dead_bytes(dev, info):
 
 
 @rare
-def leave_block(dev, slot):
-    """Take a slot out of its block, which stays as long as another slot lives in it (spec 08 §8.5)."""
+def leave_block(dev, slot, n):
+    """Take `n` slots out of their block, which stays as long as another slot lives in it (spec 08 §8.5)."""
     o = block_at(dev, slot)
     info = word(dev, o + BLOCK_INFO)
-    left = info - (1 << BLOCK_LIVE_SHIFT)
+    left = info - (n << BLOCK_LIVE_SHIFT)
     if left >> BLOCK_LIVE_SHIFT == 0:
-        zs_free(dev, word(dev, o + BLOCK_HANDLE))
+        zs_free(dev, word(dev, o + BLOCK_HANDLE), info & BLOCK_BYTES)
         count(dev, COMPR_DATA_SIZE, -(info & BLOCK_BYTES))
         left = np.int64(0)
     elif dev.block_rewrite and left >> BLOCK_LIVE_SHIFT <= 1 << dev.block_order >> 1:
@@ -49,18 +50,6 @@ def leave_block(dev, slot):
     count(dev, DEAD_BYTES, dead_bytes(dev, left) - dead_bytes(dev, info))
 
 
-@rare
-def drop_object(dev, slot, size):
-    """Free the compressed object of a slot."""
-    if size == IN_BLOCK:
-        leave_block(dev, slot)
-        return
-    if size == HUGE_BYTES:
-        count(dev, HUGE_PAGES, -1)
-    count(dev, COMPR_DATA_SIZE, -size)
-    zs_free(dev, word(dev, dev.o_zhandle + slot))
-
-
 @device
 def new_object(dev, size):
     """Object of the pool for some bytes; NIL if the pool's limit refuses it.
@@ -68,26 +57,27 @@ def new_object(dev, size):
     It exists before what it replaces is freed, which the peak of the pool and the limit both see.
     """
     z = zs_malloc(dev, size)
-    note_pool_peak(dev)
     limit = np.int64(dev.mem_limit_pages)
     if limit != 0 and counter_value(dev, POOL_PAGES) > limit:
-        zs_free(dev, z)
+        zs_free(dev, z, size)
         z = np.int64(NIL)
     return z
 
 
-@rare
+@device
 def store_page(dev, slot, size):
     """Store a compressed page in a slot in place of what is there; 1 on success, 0 if the pool is full."""
     z = new_object(dev, size)
     if z == NIL:
         return 0
-    zram_free(dev, slot, np.int64(1))
+    if word(dev, dev.o_stored + slot) != CONTENT_NONE:
+        zram_free(dev, slot, np.int64(1))
     if size == HUGE_BYTES:
         count(dev, HUGE_PAGES, 1)
         count(dev, HUGE_PAGES_SINCE, 1)
     count(dev, COMPR_DATA_SIZE, size)
-    set_word(dev, dev.o_zhandle + slot, z)
+    if dev.n_zspages:
+        set_word(dev, dev.o_zhandle + slot, z)
     set_half(dev, dev.o_stored_bytes + slot, size)
     return 1
 
@@ -133,9 +123,12 @@ def zram_free(dev, slot, n):
     """Drop what `n` slots store; an empty slot stores nothing (zram_free_page)."""
     # The offset is read once: a store to the device might change it, as far as a compiler knows.
     o_stored = np.int64(dev.o_stored)
-    objects = dev.n_zhandles != 0
+    objects = dev.n_zclasses != 0
     stored = np.int64(0)
     same = np.int64(0)
+    huge = np.int64(0)
+    compressed = np.int64(0)
+    leaving = np.int64(0)
     for i in range(slot, slot + n):
         if word(dev, o_stored + i) == CONTENT_NONE:
             continue
@@ -146,10 +139,23 @@ def zram_free(dev, slot, n):
             size = half(dev, dev.o_stored_bytes + i)
         if size == 0:
             same += 1
+        elif size == IN_BLOCK:
+            # Of neighbours that leave the same block the last one takes all of them out.
+            leaving += 1
+            beside = i + 1 < slot + n and i + 1 & (1 << dev.block_order) - 1 != 0
+            if not beside or half(dev, dev.o_stored_bytes + i + 1) != IN_BLOCK or word(dev, o_stored + i + 1) == 0:
+                leave_block(dev, i, leaving)
+                leaving = np.int64(0)
         else:
-            drop_object(dev, i, size)
+            compressed += size
+            if size == HUGE_BYTES:
+                huge += 1
+            zs_free(dev, word(dev, dev.o_zhandle + i) if dev.n_zspages else np.int64(0), size)
     count(dev, PAGES_STORED, -stored)
     count(dev, SAME_PAGES, -same)
+    if compressed > 0:
+        count(dev, COMPR_DATA_SIZE, -compressed)
+        count(dev, HUGE_PAGES, -huge)
 
 
 @rare
@@ -158,6 +164,10 @@ def store_compressed(dev, model, slot, o_content, n):
     pages = np.int64(1) << dev.block_order
     single = np.int64(0)
     done = np.int64(0)
+    same = np.int64(0)
+    singles = np.int64(0)
+    codec_work = np.int64(0)
+    counted = CLASS_OF_TABLE
     while done < n:
         at = slot + done
         if pages > 1 and n - done >= pages and done >= single:
@@ -176,16 +186,25 @@ def store_compressed(dev, model, slot, o_content, n):
         if done < single:
             size = np.int64(HUGE_BYTES)
         elif size != 0:
-            count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
+            of_class = content_class(content)
+            if of_class != counted:
+                count(dev, CODEC_FIRST + 4 * counted + COMPRESSED_PAGES, codec_work)
+                counted = of_class
+                codec_work = np.int64(0)
+            codec_work += 1
         if size == 0:
-            zram_free(dev, at, np.int64(1))
+            if word(dev, dev.o_stored + at) != CONTENT_NONE:
+                zram_free(dev, at, np.int64(1))
             set_half(dev, dev.o_stored_bytes + at, 0)
-            count(dev, SAME_PAGES, 1)
+            same += 1
         elif not store_page(dev, at, size):
             break
         set_word(dev, dev.o_stored + at, content)
-        count(dev, PAGES_STORED, 1)
+        singles += 1
         done += 1
+    count(dev, CODEC_FIRST + 4 * counted + COMPRESSED_PAGES, codec_work)
+    count(dev, SAME_PAGES, same)
+    count(dev, PAGES_STORED, singles)
     if done < n:
         count(dev, FAILED_WRITES, 1)
     return done
@@ -197,7 +216,7 @@ def zram_write(dev, model, slot, o_content, n):
 
     The pages before a refused one stay stored, those after it are not tried.
     """
-    if dev.n_zhandles:
+    if dev.n_zclasses:
         return 1 if store_compressed(dev, model, slot, o_content, n) == n else 0
     # Without a pool every content is same-filled.
     o_stored = np.int64(dev.o_stored) + slot
@@ -239,7 +258,7 @@ def rewrite_block(dev, model, block):
             count(dev, work + DECOMPRESSED_BLOCKS, 1)
         size = page_bytes(dev, model, content)
         if size == 0:
-            leave_block(dev, at)
+            leave_block(dev, at, np.int64(1))
             set_half(dev, dev.o_stored_bytes + at, 0)
             count(dev, SAME_PAGES, 1)
             continue

@@ -1,30 +1,54 @@
 """zsmalloc: size classes, zspages and fullness groups (spec 08 §8.2-8.3; mm/zsmalloc.c).
 
 Only what decides the number of pool pages is kept: which zspage an object lives in and how full the zspage is. The
-place of an object inside its zspage matters to nothing before a compaction.
+place of an object inside its zspage matters to nothing before a compaction. A device without zspage records keeps less:
+the number of objects of each class, as if the pool were compacted at all times.
 """
 
 import numpy as np
 
-from .access import byte, counter_value, fail, set_word, word
+from .access import byte, fail, set_word, word
 from .bits import NIL
 from .counters import MAX_USED_PAGES, POOL_PAGES
 from .errors import NO_ZSPAGES
 from .jit import device
-from .layout import Q_COUNTER, ZGROUPS, ZSPAGE_INFO, ZSPAGE_NEXT, ZSPAGE_PREV, ZSPAGE_WORDS
+from .layout import (
+    Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZROOM, ZSPAGE_INFO, ZSPAGE_NEXT, ZSPAGE_PREV,
+    ZSPAGE_WORDS,
+)  # fmt: skip
 from .size_classes import HANDLE_BYTES, PAGE_BYTES
 
-# Class word: objects per zspage in the low 16 bits, pages above. Zspage word: objects in use, class above.
+# Zspage word: objects in use, class above.
 
 
 @device
-def fullness(used, objects):
+def fullness(used, objects, reciprocal):
     """Fullness group of a zspage: 0 empty, 1..10 partly used, 11 full."""
     if used == 0:
         return 0
     if used == objects:
         return 11
-    return 100 * used // objects // 10 + 1
+    return (10 * used * reciprocal >> 32) + 1
+
+
+@device
+def pool_grow(dev, pages):
+    """Account pages that the pool takes, and its peak (zram's mem_used_max); negative ones it gives back."""
+    o = np.uint32(Q_COUNTER + POOL_PAGES)
+    pool = np.int64(dev.q[o]) + pages
+    dev.q[o] = np.uint64(pool)
+    o = np.uint32(Q_COUNTER + MAX_USED_PAGES)
+    dev.q[o] = np.uint64(max(np.int64(dev.q[o]), pool))
+
+
+@device
+def class_for(dev, size_bytes):
+    """Size class of an object."""
+    if size_bytes == PAGE_BYTES or size_bytes + HANDLE_BYTES <= PAGE_BYTES:
+        return byte(dev, dev.o_zraw + size_bytes)
+    # Classes above a page are 1/256 of a block apart (spec 08 §8.5).
+    steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)
+    return byte(dev, dev.o_zstep + min(steps, np.int64(256)))
 
 
 @device
@@ -54,9 +78,9 @@ def zspage_link(dev, group, z, o):
 @device
 def pool_setup(dev):
     """Empty pool: unused zspage records form a chain that starts in the record of number 0."""
-    for i in range(np.int64(dev.n_zclasses) * ZGROUPS):
-        set_word(dev, dev.o_zgroup + i, NIL)
     n = np.int64(dev.n_zspages)
+    for i in range(np.int64(dev.n_zclasses) * ZGROUPS):
+        set_word(dev, dev.o_zgroup + i, NIL if n > 0 else 0)
     for z in range(n):
         set_word(dev, dev.o_zspage + z * ZSPAGE_WORDS + ZSPAGE_NEXT, z + 1 if z + 1 < n else NIL)
         set_word(dev, dev.o_zspage + z * ZSPAGE_WORDS + ZSPAGE_INFO, 0)
@@ -70,17 +94,21 @@ def zs_malloc(dev, size_bytes):
     Returns
     -------
     int64
-        The zspage it went to, NIL if the device has no zspage record left (error word set).
+        The zspage it went to, 0 if the pool is packed; NIL if the device has no zspage record left (error word set).
     """
-    if size_bytes == PAGE_BYTES or size_bytes + HANDLE_BYTES <= PAGE_BYTES:
-        z_class = byte(dev, dev.o_zraw + size_bytes)
-    else:
-        # Classes above a page are 1/256 of a block apart (spec 08 §8.5).
-        steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)
-        z_class = byte(dev, dev.o_zstep + min(steps, np.int64(256)))
-    info = word(dev, dev.o_zclass + z_class)
+    z_class = class_for(dev, size_bytes)
+    o_class = dev.o_zclass + z_class * ZCLASS_WORDS
+    info = word(dev, o_class + ZCLASS_INFO)
     objects = info & 0xFFFF
     base = dev.o_zgroup + z_class * ZGROUPS
+    if dev.n_zspages == 0:
+        room = word(dev, base + ZROOM)
+        if room == 0:
+            pool_grow(dev, info >> 16)
+            room = objects
+        set_word(dev, base + ZROOM, room - 1)
+        return np.int64(0)
+    reciprocal = word(dev, o_class + ZCLASS_RECIPROCAL)
     z = np.int64(NIL)
     group = 10
     while group >= 0 and z == NIL:
@@ -94,33 +122,40 @@ def zs_malloc(dev, size_bytes):
             return z
         o = dev.o_zspage + z * ZSPAGE_WORDS
         dev.zspage_unused = np.uint32(word(dev, o + ZSPAGE_NEXT))
-        pool = counter_value(dev, POOL_PAGES) + (info >> 16)
-        dev.q[np.uint32(Q_COUNTER + POOL_PAGES)] = np.uint64(pool)
-        zspage_link(dev, base + fullness(1, objects), z, o)
+        pool_grow(dev, info >> 16)
+        zspage_link(dev, base + fullness(1, objects, reciprocal), z, o)
     else:
         o = dev.o_zspage + z * ZSPAGE_WORDS
         used = word(dev, o + ZSPAGE_INFO) & 0xFFFF
-        old = fullness(used, objects)
-        new = fullness(used + 1, objects)
-        if old != new:
-            zspage_unlink(dev, base + old, o)
+        new = fullness(used + 1, objects, reciprocal)
+        if group + 1 != new:
+            zspage_unlink(dev, base + group + 1, o)
             zspage_link(dev, base + new, z, o)
     set_word(dev, o + ZSPAGE_INFO, (used + 1) | (z_class << 16))
     return z
 
 
 @device
-def zs_free(dev, z):
-    """Free one object of zspage `z`; an empty zspage gives its pages back at once."""
-    o = dev.o_zspage + z * ZSPAGE_WORDS
-    packed = word(dev, o + ZSPAGE_INFO)
-    z_class = packed >> 16
-    used = packed & 0xFFFF
-    info = word(dev, dev.o_zclass + z_class)
+def zs_free(dev, z, size_bytes):
+    """Free an object of zspage `z`, which gives its pages back once it is empty."""
+    z_class = class_for(dev, size_bytes)
+    o_class = dev.o_zclass + z_class * ZCLASS_WORDS
+    info = word(dev, o_class + ZCLASS_INFO)
     objects = info & 0xFFFF
     base = dev.o_zgroup + z_class * ZGROUPS
-    old = fullness(used, objects)
-    new = fullness(used - 1, objects)
+    if dev.n_zspages == 0:
+        room = word(dev, base + ZROOM) + 1
+        if room == objects:
+            pool_grow(dev, -(info >> 16))
+            room = np.int64(0)
+        set_word(dev, base + ZROOM, room)
+        return
+    reciprocal = word(dev, o_class + ZCLASS_RECIPROCAL)
+    o = dev.o_zspage + z * ZSPAGE_WORDS
+    packed = word(dev, o + ZSPAGE_INFO)
+    used = packed & 0xFFFF
+    old = fullness(used, objects, reciprocal)
+    new = fullness(used - 1, objects, reciprocal)
     set_word(dev, o + ZSPAGE_INFO, packed - 1)
     if old == new:
         return
@@ -128,15 +163,6 @@ def zs_free(dev, z):
     if new == 0:
         set_word(dev, o + ZSPAGE_NEXT, np.int64(dev.zspage_unused))
         dev.zspage_unused = np.uint32(z)
-        pool = counter_value(dev, POOL_PAGES) - (info >> 16)
-        dev.q[np.uint32(Q_COUNTER + POOL_PAGES)] = np.uint64(pool)
+        pool_grow(dev, -(info >> 16))
     else:
         zspage_link(dev, base + new, z, o)
-
-
-@device
-def note_pool_peak(dev):
-    """Keep the largest number of pool pages seen (zram's mem_used_max)."""
-    pool = dev.q[np.uint32(Q_COUNTER + POOL_PAGES)]
-    o = np.uint32(Q_COUNTER + MAX_USED_PAGES)
-    dev.q[o] = max(dev.q[o], pool)

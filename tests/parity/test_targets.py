@@ -30,7 +30,36 @@ GROUPS = {
     "fork and readahead": ["p01_fork_after_out", "p02_fork_before_out", "p03_fork_dontneed", "p06_readahead"],
     "write errors": ["z01_mem_limit"],
 }
+BLOCKS = """
+        cfg cpus 1
+        cfg thp 16=always 64=always 128=always
+        cfg page_cluster 1
+        cfg blocks 4 rewrite fallback
+        cfg pool {pool}
+        cfg content seed=7 scaled
+        cfg zram 12M {codec}
+        map A 96 9 hugepage
+        write A 0 96 class:game_native
+        write A 8 3 class:game_native:1
+        write A 32 16 class:media:2
+        pageout A 0 96
+        dontneed A 1 9
+        read A 0 1
+        verdict folio 64 0
+        read A 40 1
+        fork child
+        @child write A 64 4 class:gpu_raster:3
+        @child read A 70 1
+        pageout A 0 96
+        @child exit
+        thp 128=never
+        write A 60 20 class:java_app:4
+        pageout A 0 96
+        read A 0 96
+    """
 NAMED = {
+    "blocks, packed": BLOCKS.format(pool="packed", codec="zstd"),
+    "blocks, exact": BLOCKS.format(pool="exact", codec="lzo-rle"),
     # What the corpus has no script for: verdicts, both halves of a fault, userfaultfd, the v7 rules.
     "additions": """
         cfg cpus 2

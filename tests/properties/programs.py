@@ -62,6 +62,8 @@ class _Writer:
         if self.block_order:
             options = "".join(f" {word}" for word in ("rewrite", "fallback") if self.one_in(2))
             self.lines.append(f"cfg blocks {self.block_order}{options}")
+        if self.one_in(4):
+            self.lines.append("cfg pool packed")
         if self.one_in(3):
             self.lines.append(f"cfg content seed={random.randrange(100)}{random.choice((' scaled', ''))}")
         limit = f" mem_limit={4 * random.randrange(1, random.choice((8, 40, 120)))}K" if self.one_in(4) else ""

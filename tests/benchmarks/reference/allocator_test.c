@@ -287,7 +287,7 @@ static void zram_write(device *d, u32 slot, const u32 *content_of, u32 n)
 {
 	u32 *stored_at = words(d) + d->o_stored;
 
-	if (d->n_zhandles)
+	if (d->n_zclasses)
 		fail(d, NOT_IN_REFERENCE, slot);
 	for (u32 i = 0; i < n; i++) {
 		if (stored_at[slot + i] != CONTENT_NONE)
