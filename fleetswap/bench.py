@@ -32,6 +32,9 @@ DEFINITIONS = {
     "workload": "iterations of the allocator test after its warm-up, on a few devices, one after the other",
     "events_per_s": "on one thread, in its CPU time; large swap-in on or off",
     "njit_over_c": "time of the kernels over time of the C reference, one thread, every byte of memory the same",
+    "content_over_none": "time with measured contents and zram's accounting of 4 KiB pages (lz4, packed pool) over "
+    "that of pages that are all the same, one thread",
+    "content_blocks_over_none": "the same with blocks of 64 KiB",
     "two_threads_over_one": "rate of two threads over that of one, in wall time, large swap-in on",
     "bytes_per_swapped_page": "PTE, swap slot; and the share of what belongs to no page",
     "bytes_per_resident_page": "PTE, page frame; and the share of what belongs to no page",
@@ -49,6 +52,10 @@ DEFINITIONS = {
 _OF_PTES = ("o_pte", "o_expect")
 _OF_SLOTS = ("o_cluster", "o_cluster_next", "o_cluster_prev", "o_zeromap", "o_map", "o_stored", "o_cache", "o_zhandle")
 _OF_FRAMES = ("o_frame", "o_content", "o_mapcount")
+
+
+CONTENT = "java_app"
+"""Class of the contents that are measured."""
 
 
 @dataclass(frozen=True)
@@ -154,6 +161,9 @@ def measure(effort: Effort, progress: Callable[[str], None]) -> Result:
     for policy in ("on", "off"):
         progress(f"one thread, large swap-in {policy}")
         _one_thread(result, effort, policy, reference)
+    for policy in ("on", "off"):
+        progress(f"contents, large swap-in {policy}")
+        _contents(result, effort, policy)
     progress("two threads")
     _two_threads(result, effort)
     progress("memory")
@@ -194,6 +204,20 @@ def _one_thread(result: Result, effort: Effort, policy: str, reference: Referenc
         seconds = [a for a, _ in pairs]
         result.values[f"njit_over_c_{policy}"] = statistics.median(a / b for a, b in pairs)
     result.values[f"events_per_s_{policy}"] = fleet.events / statistics.median(seconds)
+
+
+def _contents(result: Result, effort: Effort, policy: str) -> None:
+    """What contents and zram's accounting add to a page event."""
+    plain = replace(effort.test, large_swapin=policy == "on")
+    without = _Fleet(plain, effort.devices)
+    for name, block_kib in (("content_over_none", 4), ("content_blocks_over_none", 64)):
+        fleet = _Fleet(replace(plain, content=CONTENT, block_kib=block_kib), effort.devices)
+        pairs = _pairs(
+            effort.pairs // 2 + 1,
+            lambda one=fleet: one.seconds(one.run, time.thread_time) / one.events,  # type: ignore[misc]
+            lambda: without.seconds(without.run, time.thread_time) / without.events,
+        )
+        result.values[f"{name}_{policy}"] = statistics.median(a / b for a, b in pairs)
 
 
 def _two_threads(result: Result, effort: Effort) -> None:

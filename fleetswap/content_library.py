@@ -7,7 +7,7 @@ import zipfile
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .errors import InputError
 
@@ -80,22 +80,8 @@ def load_library(path: Path | None = None) -> ContentClasses:
 
 
 @cache
-def measured_model() -> npt.NDArray[np.uint8]:
-    """The built-in library as kernels read it."""
+def library_model(path: Path | None = None) -> npt.NDArray[np.uint8]:
+    """A content library as kernels read it; the built-in one by default."""
     from fleetswap_kernels.content_model import build_model
 
-    return build_model(load_library())
-
-
-def class_index(name: str) -> int:
-    """Number of a class of the built-in library."""
-    return class_names().index(name)
-
-
-def summary(path: Path) -> dict[str, Any]:
-    """What a library says of itself."""
-    import numpy as np
-
-    with np.load(path, allow_pickle=False) as file:
-        told: dict[str, Any] = json.loads(str(file["provenance"])) if "provenance" in file else {}
-    return told
+    return build_model(load_library(path))

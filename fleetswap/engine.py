@@ -62,8 +62,13 @@ def plan_shards(scenario: Scenario, shards: int = 0) -> list[Shard]:
     n = scenario.devices
     if shards == 0:
         shards = -(-n * device_bytes(plan(scenario.test).blueprint.sizes) // SHARD_BYTES)
-    shards = min(shards, n)
-    edges = [n * i // shards for i in range(shards + 1)]
+    return cut(n, shards)
+
+
+def cut(devices: int, shards: int) -> list[Shard]:
+    """Cut a number of devices into at most so many ranges, as equal as can be."""
+    shards = min(shards, devices)
+    edges = [devices * i // shards for i in range(shards + 1)]
     return [Shard(i, a, b) for i, (a, b) in enumerate(pairwise(edges))]
 
 

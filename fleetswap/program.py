@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from fleetswap_kernels.layout import VERDICT_CHARGE, VERDICT_FOLIO, VERDICT_SWAP
 from fleetswap_kernels.size_classes import size_classes
 
 from .codec import stored_bytes
-from .content_library import class_index, measured_model
+from .content_library import library_model, load_library
 from .patterns import CLASS, FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
 from .script import PAGE_BYTES, SIZES_KB, Config, Op, Script
 
@@ -110,7 +111,8 @@ def policy(config: Config) -> dict[str, int]:
 class _Contents:
     """The content table of a program: every page pattern it writes, as (pattern, page) to content and size."""
 
-    def __init__(self) -> None:
+    def __init__(self, library: Path | None) -> None:
+        self.library = library
         self.used: dict[Pattern, int] = {}
         self.modelled = False
 
@@ -144,7 +146,7 @@ class _Contents:
     def entry(self, pattern: Pattern) -> tuple[int, int]:
         """Where a pattern stands in the content map, and its advance; of a class, its number and version."""
         if pattern.kind == CLASS:
-            return class_index(pattern.name) | pattern.argument << 5, ops.MODELLED
+            return load_library(self.library).names.index(pattern.name) | pattern.argument << 5, ops.MODELLED
         return self.entries[pattern]
 
 
@@ -181,9 +183,16 @@ def _gap(taken: list[tuple[int, int]], length: int) -> int:
     return at
 
 
-def compile_script(script: Script) -> Compiled:
-    """Compile a script and lay out its device."""
-    contents = _Contents()
+def compile_script(script: Script, library: Path | None = None) -> Compiled:
+    """Compile a script and lay out its device.
+
+    Parameters
+    ----------
+    script : Script
+    library : Path, optional
+        Content library of the classes it names; the built-in one by default.
+    """
+    contents = _Contents(library)
     regions: dict[tuple[str, str], int] = {}
     for op in script.ops:
         _note_contents(op, regions, contents)
@@ -202,6 +211,8 @@ def compile_script(script: Script) -> Compiled:
             numbers[op.process] = _free_number(numbers)
             spaces[op.process] = _Space()
             rows.append((ops.PROC, numbers[op.process]))
+            # Here as well: a process may end with its first operation.
+            most["procs"] = max(most["procs"], numbers[op.process] + 1)
         orders |= {order_of_kb(size) for size, setting in op.thp.items() if setting != "never"}
         if op.name not in ("dump", "summary"):
             rows.append(_row(op, spaces, numbers, contents))
@@ -242,7 +253,7 @@ def compile_script(script: Script) -> Compiled:
         content_map,
         (classes.words, classes.class_of_bytes, classes.class_of_step),
         header,
-        measured_model() if contents.modelled else None,
+        library_model(library) if contents.modelled else None,
     )
     return Compiled(script, tuple(steps), program, blueprint)
 

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 
 from .published import PATCH_OFF, PATCH_ON
+from .swap_costs import INPUTS, PREDICTED, Row
 from .validate import Check
 
 MIN_WIDTH = 106
@@ -59,6 +60,35 @@ def check_table(check: Check) -> Table:
     return table
 
 
+def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
+    """Per codec: stall time and bytes over the success of large-folio allocation; then where they cross."""
+    tables = []
+    pages = summary["pages"]
+    for codec in dict.fromkeys(row["codec"] for row in summary["points"]):
+        rows = [row for row in summary["points"] if row["codec"] == codec]
+        variants = list(dict.fromkeys((row["block_kib"], row["fallback"]) for row in rows))
+        title = f"{codec}, by block size: a page's stall in us, its bytes in the pool; * small folios mapped together"
+        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table.add_column("success", justify="right")
+        for kib, fallback in variants:
+            table.add_column(f"{kib}K{'*' if fallback else ''}", justify="right", no_wrap=True)
+        for percent in sorted({row["success_percent"] for row in rows}):
+            cells = [
+                f"{row['stall_ns'] / pages / 1000:.1f} us {row['pool_bytes'] / pages:,.0f} B"
+                for row in rows
+                if row["success_percent"] == percent
+            ]
+            table.add_row(f"{percent} %", *cells)
+        tables.append(table)
+    table = Table(title="Blocks take less than single pages", title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("codec", "blocks", "of", "at a success of large-folio allocation of"):
+        table.add_column(name)
+    for row in summary["crossings"]:
+        pays = ", ".join(f"{a:.1f} to {b:.1f} %" for a, b in row["pays"]) or "never"
+        table.add_row(row["codec"], row["variant"], row["metric"], pays)
+    return [*tables, table]
+
+
 def content_table(result: dict[str, Any]) -> Table:
     """Blocks of a content class beside the same pages one by one."""
     name = result["class"] or "all classes, equal weights"
@@ -81,6 +111,25 @@ def content_table(result: dict[str, Any]) -> Table:
         a, b = result["quantiles_bytes"][percent - 1], pages["quantiles_bytes"][percent - 1]
         table.add_row(f"{percent} %", f"{a:,}", f"{b:,}")
     return table
+
+
+def print_rows(console: Console, rows: list[Row]) -> None:
+    """Published times, sizes and rates beside the simulated ones."""
+    title = "The patch's times, sizes and rates, simulated and priced"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    for name in ("experiment", "row"):
+        table.add_column(name)
+    for name in ("published", "simulated", "unit", "deviation", "kind", ""):
+        table.add_column(name, justify="right")
+    for row in rows:
+        mark = "[green]pass" if row.passed else "[bold red]FAIL"
+        if row.kind == PREDICTED:
+            mark = "shown"
+        deviation = f"{row.deviation_permille / 10:+.1f} %"
+        cells = (f"{row.published:,}", f"{row.simulated:,}", row.unit, deviation, row.kind, mark)
+        table.add_row(row.table, row.label, *cells)
+    console.print(table)
+    console.print(INPUTS)
 
 
 def print_checks(console: Console, checks: list[Check], full: bool) -> None:

@@ -110,7 +110,27 @@ def versions() -> dict[str, str]:
 def write_run(
     folder: Path, scenario: Scenario, results: list[ShardResult], order: int, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write a run directory; returns its summary.
+    """Write the run directory of an allocator test; returns its summary (`write_directory`)."""
+    series = Series()
+    series.merge(result.series for result in results)
+    summary = summarise(scenario, series)
+    manifest = {
+        "scenario": scenario.resolved(),
+        "scenario_hash": scenario.digest(),
+        **facts,
+        "shards": [
+            {"number": r.shard.number, "first": r.shard.first, "end": r.shard.end, "sha256": shard_checksum(r)}
+            for r in results
+        ],
+    }
+    write_directory(folder, manifest, devices_table(results, order), series_table(series), summary)
+    return summary
+
+
+def write_directory(
+    folder: Path, manifest: Mapping[str, Any], devices: pa.Table, series: pa.Table, summary: Mapping[str, Any]
+) -> None:
+    """Write the files of a run directory.
 
     Everything goes to a folder of another name beside it, is flushed to the disk, and is renamed at the end.
 
@@ -121,43 +141,24 @@ def write_run(
     """
     import pyarrow.parquet as pq
 
-    series = Series()
-    series.merge(result.series for result in results)
-    summary = summarise(scenario, series)
     partial = folder.with_name(folder.name + ".partial")
     try:
         if folder.exists():
             raise InputError(f"{folder}: exists already; name another folder with --out")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        pq.write_table(devices_table(results, order), partial / "devices.parquet")
-        pq.write_table(series_table(series), partial / "series.parquet")
+        pq.write_table(devices, partial / "devices.parquet")
+        pq.write_table(series, partial / "series.parquet")
         _write_json(partial / "summary.json", summary)
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "versions": versions(),
-            "scenario": scenario.resolved(),
-            "scenario_hash": scenario.digest(),
-            **facts,
-            "shards": [
-                {
-                    "number": r.shard.number,
-                    "first": r.shard.first,
-                    "end": r.shard.end,
-                    "sha256": shard_checksum(r),
-                }
-                for r in results
-            ],
-            "files": {path.name: _sha256(path) for path in sorted(partial.iterdir())},
-        }
-        _write_json(partial / "manifest.json", manifest)
+        files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+        facts = {"schema_version": SCHEMA_VERSION, "versions": versions(), **manifest, "files": files}
+        _write_json(partial / "manifest.json", facts)
         for path in [*partial.iterdir(), partial]:
             _flush(path)
         partial.rename(folder)
         _flush(folder.parent)
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
-    return summary
 
 
 def shard_checksum(result: ShardResult) -> str:

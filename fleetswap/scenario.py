@@ -8,13 +8,17 @@ import json
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
+from .codec import ALGORITHMS
+from .content_library import class_names
 from .errors import InputError
 from .script import KERNELS, MAX_CPUS, PAGE_BYTES, SIZES_KB
 
 MIB_PAGES = (1 << 20) // PAGE_BYTES
-BUILT_IN = ("allocator-test",)
+BUILT_IN = ("allocator-test", "breakeven")
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
+DEVICES = 1000
+"""Devices of an allocator test whose number is not given."""
 
 
 class ScenarioError(InputError):
@@ -53,6 +57,12 @@ class AllocatorTest:
         Preset of rules, "6.12" or "v7" (spec 07).
     large_swapin : bool
         Whether large folios are swapped in as a whole.
+    content : str
+        What pages hold: "fill", the 0x11 of the test program, or a class of the built-in content library.
+    codec : str
+        Compression algorithm of zram; it matters to contents of a class only.
+    block_kib : int
+        zram compresses blocks of this size, 4 to 1024, where folios cover them.
     random : str
         "philox": every device has its own numbers, from the seed. "glibc": all draw like an unseeded C program.
     seed : int
@@ -72,8 +82,56 @@ class AllocatorTest:
     cpus: int = 1
     kernel: str = "6.12"
     large_swapin: bool = True
+    content: str = "fill"
+    codec: str = "lz4"
+    block_kib: int = 4
     random: str = "philox"
     seed: int = 0
+
+
+@dataclass(frozen=True)
+class Breakeven:
+    """Parameters of the question when large compression blocks pay; a resolved scenario by itself.
+
+    Parameters
+    ----------
+    devices : int
+        Devices of the fleet, each with its own contents and luck.
+    memory_mib : int
+        Anonymous memory of a device.
+    rounds : int
+        How often it is written, swapped out, and read again.
+    step_percent : int
+        Distance of the simulated success rates of large-folio allocation, from 0 to 100 %.
+    cost : str
+        Cost profile: a built-in name or a file.
+    content : str
+        What memory holds: "patch-mix", a class of the built-in library, or a library file, whose classes have equal
+        shares.
+    seed : int
+        Seed of the fleet.
+    """
+
+    devices: int = 4
+    memory_mib: int = 256
+    rounds: int = 2
+    step_percent: int = 10
+    cost: str = "patch-phone"
+    content: str = "patch-mix"
+    seed: int = 0
+
+    def resolved(self) -> dict[str, Any]:
+        """Every parameter, defaults included."""
+        return {"scenario": "breakeven", **asdict(self)}
+
+    def digest(self) -> str:
+        """Hash of the resolved scenario."""
+        return digest_of(self.resolved())
+
+
+def digest_of(resolved: dict[str, Any]) -> str:
+    """Hash of a resolved scenario."""
+    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -105,11 +163,11 @@ class Scenario:
 
     def digest(self) -> str:
         """Hash of the resolved scenario."""
-        return hashlib.sha256(json.dumps(self.resolved(), sort_keys=True).encode()).hexdigest()
+        return digest_of(self.resolved())
 
 
-def load_scenario(name: str, devices: int, seed: int, settings: tuple[str, ...]) -> Scenario:
-    """Resolve a built-in scenario with ``KEY=VALUE`` settings.
+def load_scenario(name: str, devices: int | None, seed: int, settings: tuple[str, ...]) -> Scenario | Breakeven:
+    """Resolve a built-in scenario with ``KEY=VALUE`` settings; without a number of devices the scenario's own.
 
     Raises
     ------
@@ -118,28 +176,36 @@ def load_scenario(name: str, devices: int, seed: int, settings: tuple[str, ...])
     """
     if name not in BUILT_IN:
         raise ScenarioError(f"unknown scenario {name!r}; built in are {', '.join(BUILT_IN)}")
+    if devices is None:
+        devices = Breakeven.devices if name == "breakeven" else DEVICES
     if devices < 1:
         raise ScenarioError(f"devices: {devices} is not possible; allowed are 1 and more")
     if not 0 <= seed < 1 << 63:
         raise ScenarioError(f"seed: {seed} is out of range; allowed are 0 to {(1 << 63) - 1}")
-    problems = []
+    problems: list[str] = []
+    parameters: type[AllocatorTest | Breakeven] = Breakeven if name == "breakeven" else AllocatorTest
+    known = {f.name: f.type for f in fields(parameters) if f.name not in ("seed", "large_swapin", "devices")}
     values: dict[str, Any] = {"seed": seed}
     for setting in settings:
         try:
-            key, value = _setting(setting)
+            key, value = _setting(setting, known)
             values[key] = value
         except ValueError as error:
             problems.append(str(error))
-    test = replace(AllocatorTest(), **values)
-    problems += _problems(test)
+    resolved: Scenario | Breakeven
+    if name == "breakeven":
+        resolved = Breakeven(devices=devices, **values)
+        problems += _breakeven_problems(resolved)
+    else:
+        resolved = Scenario(name, AllocatorTest(**values), devices)
+        problems += _problems(resolved.test)
     if problems:
         raise ScenarioError(f"{name}: " + "; ".join(problems))
-    return Scenario(name, test, devices)
+    return resolved
 
 
-def _setting(text: str) -> tuple[str, Any]:
+def _setting(text: str, known: dict[str, Any]) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
-    known = {f.name: f.type for f in fields(AllocatorTest) if f.name not in ("seed", "large_swapin")}
     if not equals:
         raise ValueError(f"bad setting {text!r}; expected KEY=VALUE")
     if key not in known:
@@ -155,6 +221,20 @@ def _setting(text: str) -> tuple[str, Any]:
             raise ValueError(f"{key}: bad value {value!r}; expected a number")
         return key, int(value)
     return key, value
+
+
+def _breakeven_problems(test: Breakeven) -> list[str]:
+    """What is wrong with the parameters of the question."""
+    found = []
+    for key, least, most in (("memory_mib", 1, 1024), ("rounds", 1, 1000), ("step_percent", 1, 100)):
+        value = getattr(test, key)
+        if not least <= value <= most:
+            found.append(f"{key}: {value!r} is not possible; allowed are {least} to {most}")
+    if 100 % max(1, test.step_percent):
+        found.append(
+            f"step_percent: {test.step_percent} does not divide 100; allowed are 1, 2, 4, 5, 10, 20, 25, 50, 100"
+        )
+    return found
 
 
 def _problems(test: AllocatorTest) -> list[str]:
@@ -175,6 +255,9 @@ def _problems(test: AllocatorTest) -> list[str]:
     check("iterations", 1 <= test.iterations <= 10_000, "1 to 10000")
     check("cpus", 1 <= test.cpus <= MAX_CPUS, f"1 to {MAX_CPUS}")
     check("kernel", test.kernel in KERNELS, ", ".join(KERNELS))
+    check("content", test.content == "fill" or test.content in class_names(), f"fill, {', '.join(class_names())}")
+    check("codec", test.codec in ALGORITHMS, ", ".join(ALGORITHMS))
+    check("block_kib", test.block_kib in (4, *SIZES_KB[:-1]), f"4, {', '.join(map(str, SIZES_KB[:-1]))}")
     check("random", test.random in ("philox", "glibc"), "philox, glibc")
     if test.region_mib >= 1 and test.folio_kib in SIZES_KB:
         check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")

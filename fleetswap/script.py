@@ -154,14 +154,20 @@ def load_script(path: str | Path) -> Script:
     return parse_script(text, str(path))
 
 
-def parse_script(text: str, path: str = "script") -> Script:
+def parse_script(text: str, path: str = "script", classes: tuple[str, ...] = ()) -> Script:
     """Parse the text of a script.
+
+    Parameters
+    ----------
+    text, path : str
+    classes : tuple of str
+        Content classes it may name; those of the built-in library by default.
 
     Raises
     ------
     ScriptError
     """
-    parser = _Parser()
+    parser = _Parser(classes or class_names())
     # Lines and words end where the replayer's do: splitlines() and split() know many more separators.
     lines = text.removesuffix("\n").split("\n")
     for at, line in enumerate(lines, 1):
@@ -188,7 +194,8 @@ def _thp(words: list[str]) -> dict[int, str]:
 
 
 class _Parser:
-    def __init__(self) -> None:
+    def __init__(self, classes: tuple[str, ...]) -> None:
+        self.classes = classes
         self.config = Config()
         self.given: set[str] = set()
         self.ops: list[Op] = []
@@ -321,7 +328,7 @@ class _Parser:
     def _pattern(self, text: str) -> Pattern:
         pattern = parse_pattern(text)
         if pattern.kind == CLASS:
-            read_choice(pattern.name, "content class", class_names())
+            read_choice(pattern.name, "content class", self.classes)
         elif pattern.kind not in (ZERO, FILL) and self.config.algorithm not in MEASURED_ALGORITHMS:
             allowed = "zero, fill:BYTE, class:NAME[:VERSION]"
             raise ValueError(f"pattern {text!r}: no compressor for {self.config.algorithm} here; allowed are {allowed}")

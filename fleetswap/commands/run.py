@@ -1,4 +1,4 @@
-"""`fleetswap run`: simulate a fleet under both policies and write its run directory."""
+"""`fleetswap run`: simulate a fleet and write its run directory."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..scenario import Breakeven, Scenario
 
 
 @click.command()
 @click.argument("scenario", default="allocator-test")
-@click.option("--devices", type=int, default=1000, show_default=True, help="Devices of the fleet.")
+@click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--backend", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
@@ -24,7 +29,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def run(
     scenario: str,
-    devices: int,
+    devices: int | None,
     seed: int,
     backend: str,
     threads: int | None,
@@ -33,21 +38,17 @@ def run(
     out: Path | None,
     as_json: bool,
 ) -> None:
-    """Simulate a fleet with large swap-in off and on, with the same random numbers.
+    """Simulate a fleet and write its run directory.
 
-    SCENARIO is a built-in name; the default is allocator-test, the test program of the patch. Its parameters are
-    changed with --set, for instance --set folio_kib=32 --set aligned=true.
+    SCENARIO is a built-in name. allocator-test, the default, is the test program of the patch, with large swap-in off
+    and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for instance
+    --set folio_kib=32 --set aligned=true.
     """
     from rich.console import Console
 
-    from fleetswap_kernels.arena import device_bytes
-
-    from ..engine import plan_shards, run_shards, steps_of, warm_up
     from ..errors import InputError
-    from ..report import MIN_WIDTH, run_tables
-    from ..results import write_run
-    from ..scenario import load_scenario
-    from ..workload.allocator_test import plan
+    from ..report import MIN_WIDTH
+    from ..scenario import Breakeven, load_scenario
 
     if backend == "cuda":
         raise InputError("--backend cuda: not available in this version; allowed are auto, cpu")
@@ -57,45 +58,95 @@ def run(
     if folder.exists():
         raise InputError(f"--out {folder}: exists already; name a folder that does not")
     workers = threads or os.cpu_count() or 1
-    workload = plan(resolved.test)
-    pieces = plan_shards(resolved, shards or 0)
-    each = device_bytes(workload.blueprint.sizes)
-
+    facts: dict[str, Any] = {"seed": seed, "backend": "cpu", "threads": workers, "started": started.isoformat()}
     err = Console(stderr=True)
-    err.print(
-        f"{scenario}: {devices:,} devices, {each:,} bytes each ({each / workload.pages:.1f} per page of its regions), "
-        f"{len(pieces)} shard(s), {workers} thread(s), backend cpu, seed {seed}"
-    )
-    err.print("preparing kernels (compiled once, then kept) ...")
-    compile_ns = warm_up()
-    err.print(f"kernels ready after {compile_ns / 1e9:.1f} s")
-    with _progress(err) as progress:
-        task = progress.add_task("simulating", total=devices * steps_of(resolved))
-        results = list(run_shards(resolved, pieces, workers, lambda steps: progress.advance(task, steps)))
-    writing = time.perf_counter_ns()
-    facts: dict[str, Any] = {
-        "seed": seed,
-        "backend": "cpu",
-        "threads": workers,
-        "device_bytes": each,
-        "started": started.isoformat(),
-    }
-    step_ns = sum(r.step_ns for r in results)
-    facts["timings_s"] = {"compile": compile_ns / 1e9, "step": step_ns / 1e9}
-    summary = write_run(folder, resolved, results, workload.folio_order, facts)
-    written = (time.perf_counter_ns() - writing) / 1e9
-
+    if isinstance(resolved, Breakeven):
+        summary, tables = _run_breakeven(resolved, shards or 1, workers, folder, facts, err)
+    else:
+        summary, tables = _run_allocator_test(resolved, shards or 0, workers, folder, facts, err)
     if as_json:
         click.echo(json.dumps({"run_directory": str(folder), **summary}))
     else:
         console = Console()
         console.width = max(console.width, MIN_WIDTH)
-        for table in run_tables(summary):
+        for table in tables:
             console.print(table)
     err.print(
-        f"simulated in {step_ns / 1e9:.1f} s, written in {written:.1f} s to {folder} "
+        f"simulated in {facts['timings_s']['step']:.1f} s; written to {folder} "
         f"(manifest.json, devices.parquet, series.parquet, summary.json)"
     )
+
+
+def _run_allocator_test(
+    scenario: Scenario, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+) -> tuple[dict[str, Any], list[Any]]:
+    """The patch's test: its summary and its tables."""
+    from fleetswap_kernels.arena import device_bytes
+
+    from ..engine import plan_shards, run_shards, steps_of
+    from ..report import run_tables
+    from ..results import write_run
+    from ..workload.allocator_test import plan
+
+    workload = plan(scenario.test)
+    pieces = plan_shards(scenario, shards)
+    each = device_bytes(workload.blueprint.sizes)
+    err.print(
+        f"{scenario.name}: {scenario.devices:,} devices, {each:,} bytes each "
+        f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), {workers} thread(s), "
+        f"backend cpu, seed {scenario.test.seed}"
+    )
+    compile_s = _prepare(err)
+    with _progress(err) as progress:
+        task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
+        results = list(run_shards(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
+    facts["device_bytes"] = each
+    facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
+    summary = write_run(folder, scenario, results, workload.folio_order, facts)
+    return summary, run_tables(summary)
+
+
+def _run_breakeven(
+    scenario: Breakeven, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+) -> tuple[dict[str, Any], list[Any]]:
+    """When large blocks pay: the summary and its tables."""
+    from ..breakeven import devices_table, points_of, run_points, series_table, summarise
+    from ..cost import load_profile
+    from ..engine import cut
+    from ..report import breakeven_tables
+    from ..results import write_directory
+    from ..workload.breakeven import contents_of
+
+    # Bad input is reported before anything runs.
+    load_profile(scenario.cost)
+    contents_of(scenario.content)
+    points = points_of(scenario)
+    err.print(
+        f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "
+        f"{workers} thread(s), backend cpu, seed {scenario.seed}, cost profile {scenario.cost}"
+    )
+    compile_s = _prepare(err)
+    started = time.perf_counter()
+    pieces = cut(scenario.devices, shards)
+    with _progress(err) as progress:
+        task = progress.add_task("simulating", total=points * scenario.devices)
+        found = list(run_points(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
+    facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}
+    facts["shards"] = [{"number": s.number, "first": s.first, "end": s.end} for s in pieces]
+    summary = summarise(scenario, found)
+    manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}
+    write_directory(folder, manifest, devices_table(found), series_table(found), summary)
+    return summary, breakeven_tables(summary)
+
+
+def _prepare(err: Console) -> float:
+    """Compile the kernels or load them; seconds it took."""
+    from ..engine import warm_up
+
+    err.print("preparing kernels (compiled once, then kept) ...")
+    compile_s = warm_up() / 1e9
+    err.print(f"kernels ready after {compile_s:.1f} s")
+    return compile_s
 
 
 def _progress(console: Any) -> Any:

@@ -47,43 +47,50 @@ def script_text(test: AllocatorTest) -> str:
     step = folio_pages if test.aligned else 1
     # Like the measured runs, 64 KiB; larger folios need more, or no block that is discarded would be one folio.
     align = max(4, folio_pages.bit_length() - 1)
+    pattern = "fill:0x11" if test.content == "fill" else f"class:{test.content}"
+    block_order = (test.block_kib // 4).bit_length() - 1
     lines = [
         f"cfg cpus {test.cpus}",
         f"cfg thp {test.folio_kib}=always",
         "cfg page_cluster 0",
         f"cfg swapin {'large' if test.large_swapin else 'small'}",
         f"cfg kernel {test.kernel}",
-        f"cfg zram {test.zram_mib}M lz4",
+        f"cfg blocks {block_order}",
+        "cfg pool packed",
+        f"cfg zram {test.zram_mib}M {test.codec}",
         f"map A {test.region_mib * MIB_PAGES} {align} hugepage",
     ]
     out = [f"pageout A 0 {test.region_mib * MIB_PAGES}"]
     if test.small_folios:
         lines.append(f"map B {test.small_region_mib * MIB_PAGES} 4 nohugepage")
         out.append(f"pageout B 0 {test.small_region_mib * MIB_PAGES}")
-    lines += [f"write A 0 {test.region_mib * MIB_PAGES} fill:0x11", out[0]]
+    lines += [f"write A 0 {test.region_mib * MIB_PAGES} {pattern}", out[0]]
     if test.small_folios:
-        lines += [f"write B 0 {test.small_region_mib * MIB_PAGES} fill:0x11", out[1]]
+        lines += [f"write B 0 {test.small_region_mib * MIB_PAGES} {pattern}", out[1]]
     lines.append("dump warmup")
     for i in range(test.iterations):
-        lines.append(f"randwrite A {step} {test.swapin_mib * MIB_PAGES // step} fill:0x11")
-        lines.append(f"randdontneed A {folio_pages} {test.dontneed_mib * MIB_PAGES // folio_pages} fill:0x11")
+        lines.append(f"randwrite A {step} {test.swapin_mib * MIB_PAGES // step} {pattern}")
+        lines.append(f"randdontneed A {folio_pages} {test.dontneed_mib * MIB_PAGES // folio_pages} {pattern}")
         if test.small_folios:
-            lines.append(f"randwrite B 1 {test.small_swapin_mib * MIB_PAGES} fill:0x11")
+            lines.append(f"randwrite B 1 {test.small_swapin_mib * MIB_PAGES} {pattern}")
         lines += [*out, f"dump iter{i + 1}"]
     return "\n".join(lines) + "\n"
 
 
 def plan(test: AllocatorTest) -> Plan:
-    """Lay out the test for a fleet: no page is compressible and nothing stays in the swap cache."""
+    """Lay out the test for a fleet: nothing stays in the swap cache, and the pool is packed if there is one."""
     compiled = compile_script(parse_script(script_text(test), "allocator-test"))
+    modelled = compiled.blueprint.model is not None
     pages = test.region_mib * MIB_PAGES + test.small_folios * test.small_region_mib * MIB_PAGES
     sizes = replace(
         compiled.blueprint.sizes,
         # Blocks are discarded whole, so a folio is never partially mapped and no frame is held in vain.
         frames=-(-pages // 1024) * 1024,
         contents=3,
+        # Of the test's own pages none needs an object of the pool.
+        zclasses=compiled.blueprint.sizes.zclasses if modelled else 0,
         zspages=0,
-        zclasses=0,
+        block_order=compiled.blueprint.sizes.block_order if modelled else 0,
         swap_cache=False,
         verify=False,
     )
@@ -91,7 +98,14 @@ def plan(test: AllocatorTest) -> Plan:
     policy["random_philox"] = int(test.random == "philox")
     policy["seed_lo"] = test.seed & 0xFFFFFFFF
     policy["seed_hi"] = test.seed >> 32
-    blueprint = Blueprint(sizes, policy, np.zeros(3, np.uint32), compiled.blueprint.content_map)
+    blueprint = Blueprint(
+        sizes,
+        policy,
+        np.zeros(3, np.uint32),
+        compiled.blueprint.content_map,
+        compiled.blueprint.size_classes if modelled else None,
+        model=compiled.blueprint.model,
+    )
     dumps = [step.first for step in compiled.steps if step.op.name == "dump"]
     order = (test.folio_kib * 1024 // PAGE_BYTES).bit_length() - 1
     return Plan(blueprint, compiled.program, (0, *dumps), order, pages)

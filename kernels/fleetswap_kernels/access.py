@@ -94,6 +94,15 @@ def fill_bytes(dev, o, n, value):
 
 
 @device
+def fill_halves(dev, o, n, value):
+    """Store `value` in `n` half-words from `o`, at least one."""
+    v = np.uint16(value)
+    dev.h[np.uint32(o)] = v
+    for i in range(1, n):
+        dev.h[np.uint64(o + i)] = v
+
+
+@device
 def count_words(dev, o, n, first):
     """Store first, first + 1, ... in `n` words from `o`, at least one."""
     dev.w[np.uint32(o)] = np.uint32(first)

@@ -2,13 +2,13 @@
 
 import numpy as np
 
-from .access import half, word
+from .access import half, word, words_differ
 from .bits import CONTENT_ZERO
 from .content_model import (
     GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_SHIFT, ZERO_PAGE,
 )  # fmt: skip
 from .counters import CLASS_OF_TABLE
-from .identity import IDENTITY, MEMBER, MEMBER_SHIFT, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
+from .identity import IDENTITY, MEMBER, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
 from .identity import SCALE_SHIFT as LEVEL_SHIFT
 from .jit import device, rare
 
@@ -43,7 +43,7 @@ def page_bytes(dev, model, content):
     """What zram stores for one page: 0 if same-filled, 4096 if it does not compress (spec 08 §8.1)."""
     if content < IDENTITY:
         return word(dev, dev.o_content_bytes + content)
-    member = content >> MEMBER_SHIFT & 15
+    member = content & MEMBER
     if page_kind(model, content) != ORDINARY:
         return np.int64(0)
     size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
@@ -64,7 +64,7 @@ def member_bytes(dev, model, content):
         return zero_bytes(dev, model, np.int64(0))
     if content < IDENTITY:
         return word(dev, dev.o_content_bytes + content)
-    return measured_bytes(dev, model, content, content >> MEMBER_SHIFT & 15)
+    return measured_bytes(dev, model, content, content & MEMBER)
 
 
 @device
@@ -86,16 +86,19 @@ def block_of_prototype(dev, model, o_content, n, lead):
         0 if not; 1 if it is; 2 if every page of it is same-filled besides.
     """
     content = word(dev, o_content + lead)
-    first = (content >> MEMBER_SHIFT & 15) - lead
+    first = (content & MEMBER) - lead
     alone = content & REWRITTEN and n > 1
     if n > 16 or content < IDENTITY or alone or first < 0 or first & (n - 1):
         return 0
+    kinds = page_kinds(model, content) >> 2 * first & (1 << 2 * n) - 1
+    if kinds == 0:
+        # Mostly every page is an ordinary one, and one comparison without a branch inside does.
+        return 0 if words_differ(dev, o_content, n, content - lead) else 1
     same = 2
-    kinds = page_kinds(model, content) >> 2 * first
     for i in range(n):
         kind = kinds & 3
         kinds >>= 2
-        want = np.int64(CONTENT_ZERO) if kind == ZERO_PAGE else content & ~MEMBER | (first + i) << MEMBER_SHIFT
+        want = np.int64(CONTENT_ZERO) if kind == ZERO_PAGE else content & ~MEMBER | first + i
         if word(dev, o_content + i) != want:
             return 0
         if kind != SAME_FILLED:
@@ -143,7 +146,7 @@ def block_bytes(dev, model, o_content, order, same_as_0):
         return np.int64(0)
     if of_prototype != 0:
         # Sub-blocks stand behind the 16 pages, then the 8 pairs, the 4 quads, the 2 halves.
-        entry = np.int64(32) - (32 >> order) + ((content >> MEMBER_SHIFT & 15) >> order)
+        entry = np.int64(32) - (32 >> order) + ((content & MEMBER) >> order)
         size = measured_bytes(dev, model, content, entry)
         return scaled(model, most if size == 0xFFFF else size, content, most)
     total = np.int64(0)

@@ -65,9 +65,26 @@ def read_stored(dev, head, slot, n):
 
 
 @device
+def is_whole_block(dev, slot):
+    """Whether the block of pages around a slot is stored as one object, all of its slots alive."""
+    if dev.n_blocks == 0:
+        return False
+    info = word(dev, dev.o_block + (slot >> dev.block_order) * BLOCK_WORDS + BLOCK_INFO)
+    return info >> BLOCK_LIVE_SHIFT == 1 << dev.block_order
+
+
+@device
 def count_decompression(dev, slot, n):
     """Count what the codec does to read `n` slots; without a pool all are same-filled, and it does nothing."""
     if dev.n_zclasses:
+        size = half(dev, dev.o_stored_bytes + slot)
+        if n == 1 and size != IN_BLOCK:
+            content = word(dev, dev.o_stored + slot)
+            if content != CONTENT_NONE and size == HUGE_BYTES:
+                count(dev, HUGE_READS, 1)
+            elif content != CONTENT_NONE and size != 0:
+                count(dev, CODEC_FIRST + 4 * content_class(content) + DECOMPRESSED_PAGES, 1)
+            return
         count_codec_reads(dev, slot, n)
 
 
@@ -80,8 +97,15 @@ def count_codec_reads(dev, slot, n):
     huge = np.int64(0)
     counted = np.int64(CLASS_OF_TABLE)
     work = np.int64(0)
-    for at in range(slot, slot + n):
+    block_pages = np.int64(1) << order
+    at = slot
+    while at < slot + n:
         content = word(dev, dev.o_stored + at)
+        if order > 0 and at & block_pages - 1 == 0 and at + block_pages <= slot + n and is_whole_block(dev, at):
+            from_blocks += block_pages
+            count_block_read(dev, at >> order, content_class(content), True)
+            at += block_pages
+            continue
         size = np.int64(0)
         if content != CONTENT_NONE:
             size = half(dev, dev.o_stored_bytes + at)
@@ -100,6 +124,7 @@ def count_codec_reads(dev, slot, n):
                 counted = content_class(content)
                 work = np.int64(0)
             work += 1
+        at += 1
     count(dev, CODEC_FIRST + 4 * counted + DECOMPRESSED_PAGES, work)
     count(dev, BLK_PAGES_READ, from_blocks)
     count(dev, HUGE_READS, huge)

@@ -9,10 +9,10 @@ bits     holds
 31       1
 30       the page was rewritten on its own: its block is no longer the prototype's
 25..29   class
-17..24   prototype of the 64 KiB block around the page
-13..16   page inside the block
-8..12    scale level of the process
-0..7     version, low bits
+17..24   version, low bits
+12..16   scale level of the process
+4..11    prototype of the 64 KiB block around the page
+0..3     page inside the block: the pages of a block are consecutive numbers
 ======== =====================================================================================
 
 A page that the model says is zero-filled is CONTENT_ZERO like any other.
@@ -31,18 +31,18 @@ from .rng import philox_block
 IDENTITY = 1 << 31
 REWRITTEN = 1 << 30
 CLASS_SHIFT = 25
-PROTOTYPE_SHIFT = 17
-MEMBER_SHIFT = 13
-MEMBER = 15 << MEMBER_SHIFT
-SCALE_SHIFT = 8
-VERSION = 0xFF
+VERSION_SHIFT = 17
+VERSION = 0xFF << VERSION_SHIFT
+SCALE_SHIFT = 12
+PROTOTYPE_SHIFT = 4
+MEMBER = 15
 
 STREAM_BLOCK = 1
 STREAM_REGION = 2
 STREAM_PAGE = 3
 STREAM_SCALE = 4
 STREAM_RUN = 5
-"""Purposes of draws; stream 0 belongs to the generators of operations."""
+"""Purposes of draws; stream 0 belongs to the generators of operations, 6 to `slot_cache`."""
 
 REGION_BLOCKS_SHIFT = 5
 """64 KiB blocks of a 2 MiB region, as a power of two."""
@@ -71,7 +71,7 @@ def page_kinds(model, content):
 @device
 def page_kind(model, content):
     """What an identity's page is: ORDINARY, ZERO_PAGE or SAME_FILLED."""
-    member = content >> MEMBER_SHIFT & 15
+    member = content & MEMBER
     o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2 + (member >> 3)
     return half(model, o) >> (2 * (member & 7)) & 3
 
@@ -131,7 +131,7 @@ def draw_rewritten(dev, serial, vpn, version, old):
     """Identity of a page that is rewritten while its block stays: mostly its size stays, too."""
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     chance, other, _, _ = philox_block(seed, STREAM_PAGE, np.int64(dev.device_id), serial, vpn, version)
-    content = old & ~VERSION | REWRITTEN | version & VERSION
+    content = old & ~VERSION | REWRITTEN | (version << VERSION_SHIFT & VERSION)
     if chance >= KEEPS_SIZE:
         content = content & ~((PROTOTYPES - 1) << PROTOTYPE_SHIFT) | (other >> 24) << PROTOTYPE_SHIFT
     return content
@@ -143,7 +143,7 @@ def block_identity(dev, model, p, block, content_class, version):
     o_proc = proc_at(dev, p)
     prototype = draw_prototype(dev, model, word(dev, o_proc + PROC_SERIAL), content_class, block, version)
     content = IDENTITY | content_class << CLASS_SHIFT | prototype << PROTOTYPE_SHIFT
-    return content | word(dev, o_proc + PROC_SCALE) << SCALE_SHIFT | version & VERSION
+    return content | word(dev, o_proc + PROC_SCALE) << SCALE_SHIFT | (version << VERSION_SHIFT & VERSION)
 
 
 @device
@@ -165,14 +165,14 @@ def is_new(content_class, whole_block, old):
 @device
 def page_of_block(model, block, member):
     """Content of a page of a new block: CONTENT_ZERO or an identity."""
-    content = block | member << MEMBER_SHIFT
+    content = block | member
     return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content
 
 
 @device
 def rewritten_page(dev, model, p, vpn, version, old):
     """Content of a page after a write to it alone: CONTENT_ZERO or an identity."""
-    if old & VERSION == version & VERSION:
+    if old & VERSION == version << VERSION_SHIFT & VERSION:
         return old
     content = draw_rewritten(dev, word(dev, proc_at(dev, p) + PROC_SERIAL), vpn, version, old)
     return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content

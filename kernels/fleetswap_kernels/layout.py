@@ -34,7 +34,8 @@ SCALARS = (
     # policy
     "thp_always", "thp_madvise", "thp_inherit", "thp_global", "page_cluster", "zswap_ever", "zap_single",
     "zeromap_check", "pin_swapin", "mem_limit_pages", "verdicts", "random_philox", "seed_lo", "seed_hi", "device_id",
-    "codec", "block_order", "block_rewrite", "block_fallback", "huge_bytes", "huge_block_bytes", "scale_by_process",
+    "folio_chance", "folio_chance_q16", "folio_requests", "codec", "block_order", "block_rewrite", "block_fallback",
+    "huge_bytes", "huge_block_bytes", "scale_by_process",
     # the operation in progress
     "error", "error_detail", "cpu", "proc", "op_errno", "op_minflt", "op_majflt", "op_bad",
 )  # fmt: skip

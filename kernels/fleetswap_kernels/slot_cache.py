@@ -9,20 +9,37 @@ from .counters import SWAP_CHARGE_REFUSED
 from .jit import device, rare
 from .layout import (
     CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
-    W_VERDICT_LEFT,
+    VERDICT_FOLIO, W_VERDICT_LEFT,
 )  # fmt: skip
 from .release import put_swap_folio, range_free, return_cache_flush
+from .rng import philox_draw
+
+
+STREAM_FOLIO = 6
+
+
+@rare
+def folio_by_chance(dev):
+    """Whether a large folio can be had this time, for a device whose memory is fragmented to a given degree."""
+    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+    n = np.int64(dev.folio_requests)
+    dev.folio_requests = np.uint32(n + 1)
+    return philox_draw(seed, STREAM_FOLIO, np.int64(dev.device_id), 0, 0, n) >> 16 < np.int64(dev.folio_chance_q16)
 
 
 @device
 def verdict(dev, which, order):
-    """Next scripted verdict on a request of this order: 1 granted, 0 refused; granted once the list is used up."""
+    """Verdict on a request of this order: 1 granted, 0 refused.
+
+    The scripted ones come first; then large folios have their chance (`folio_chance_q16`, if `folio_chance` is set),
+    and all else is granted.
+    """
     if dev.verdicts == 0:
         return True
     i = which * 10 + order
     left = word(dev, W_VERDICT_LEFT + i)
     if left == 0:
-        return True
+        return which != VERDICT_FOLIO or dev.folio_chance == 0 or folio_by_chance(dev)
     answers = quad(dev, Q_VERDICT + i)
     set_word(dev, W_VERDICT_LEFT + i, left - 1)
     set_quad(dev, Q_VERDICT + i, answers >> 1 & 0x7FFFFFFFFFFFFFFF)

@@ -6,7 +6,15 @@ from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, 
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from .content import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
+from .content import (
+    count_decompression,
+    is_whole_block,
+    read_stored,
+    slot_content,
+    stored_content,
+    zeromap_bit,
+    zeromap_mixed,
+)
 from .counters import (
     FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
     WARN_MIXED_ZEROMAP,
@@ -47,7 +55,7 @@ def swapin_order(dev, o_vma, page, pte):
         order -= 1
     # From the winner downwards: allocate and charge; a refusal is not counted anywhere (6.14 counts it).
     block = np.int64(dev.block_order)
-    small = dev.block_fallback != 0 and block >= 2 and order >= block
+    small = dev.block_fallback != 0 and block >= 2 and order >= block and is_whole_block(dev, slot)
     while order >= 2 and not (small and order < block):
         if orders >> order & 1 and verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
             return order, np.int64(0)

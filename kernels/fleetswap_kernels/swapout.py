@@ -9,7 +9,7 @@ from .bits import (
     PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_SWAP,
 )  # fmt: skip
 from .counters import (
-    NR_VMSCAN_WRITE, PAGE_EVENTS, PGACTIVATE, PSWPOUT, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO, THP_SWPOUT,
+    NR_VMSCAN_WRITE, PAGE_EVENTS, PGACTIVATE, PSWPOUT, SWAPOUT_FOLIOS, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO, THP_SWPOUT,
     THP_SWPOUT_FALLBACK,
 )  # fmt: skip
 from .folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
@@ -101,6 +101,7 @@ def swap_out(dev, model, p, o_pte, head, order):
     dirty = unmap_to_swap(dev, p, o_pte, slot, n)
     fill_bytes(dev, dev.o_mapcount + head, n, 0)
     count(dev, PAGE_EVENTS, n)
+    count(dev, SWAPOUT_FOLIOS, 1)
     written = 1
     if cached:
         for i in range(n):

@@ -2,15 +2,16 @@
 
 import numpy as np
 
-from .access import count, counter_value, half, set_half, set_word, word
+from .access import (
+    copy_words, count, counter_value, fill_halves, fill_words, half, set_half, set_word, word, words_any,
+)  # fmt: skip
 from .bits import CONTENT_NONE, NIL
 from .compressed import block_bytes, content_class, lead_of, page_bytes
-from .content import HUGE_BYTES, IN_BLOCK
+from .content import HUGE_BYTES, IN_BLOCK, is_whole_block
 from .counters import (
-    CLASS_OF_TABLE,
-    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS, COMPRESSED_PAGES,
-    DEAD_BYTES, DECOMPRESSED_BLOCKS, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED,
-    POOL_PAGES, SAME_PAGES,
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS,
+    COMPRESSED_PAGES, DEAD_BYTES, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED, POOL_PAGES,
+    SAME_PAGES,
 )  # fmt: skip
 from .jit import device, rare
 from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
@@ -104,10 +105,10 @@ def store_block(dev, model, slot, o_content):
         z = new_object(dev, size)
         if z == NIL:
             return np.int64(0)
-    zram_free(dev, slot, pages)
-    for i in range(pages):
-        set_word(dev, dev.o_stored + slot + i, word(dev, o_content + i))
-        set_half(dev, dev.o_stored_bytes + slot + i, IN_BLOCK if size != 0 else 0)
+    if words_any(dev, dev.o_stored + slot, pages):
+        zram_free(dev, slot, pages)
+    copy_words(dev, dev.o_stored + slot, o_content, pages)
+    fill_halves(dev, dev.o_stored_bytes + slot, pages, IN_BLOCK if size != 0 else 0)
     if size == 0:
         count(dev, SAME_PAGES, pages)
         return pages
@@ -129,7 +130,17 @@ def zram_free(dev, slot, n):
     huge = np.int64(0)
     compressed = np.int64(0)
     leaving = np.int64(0)
-    for i in range(slot, slot + n):
+    order = np.int64(dev.block_order)
+    pages = np.int64(1) << order
+    i = slot - 1
+    while i + 1 < slot + n:
+        i += 1
+        if order > 0 and i & pages - 1 == 0 and i + pages <= slot + n and is_whole_block(dev, i):
+            fill_words(dev, o_stored + i, pages, CONTENT_NONE)
+            leave_block(dev, i, pages)
+            stored += pages
+            i += pages - 1
+            continue
         if word(dev, o_stored + i) == CONTENT_NONE:
             continue
         set_word(dev, o_stored + i, CONTENT_NONE)
@@ -242,27 +253,25 @@ def rewrite_block(dev, model, block):
     pages = np.int64(1) << dev.block_order
     slot = block * pages
     o = block_at(dev, slot)
-    lead = np.int64(NIL)
+    read = False
     for at in range(slot, min(slot + pages, np.int64(dev.n_slots))):
         if word(dev, o + BLOCK_INFO) == 0:
             break
         content = word(dev, dev.o_stored + at)
         if content == CONTENT_NONE or half(dev, dev.o_stored_bytes + at) != IN_BLOCK:
             continue
-        work = CODEC_FIRST + 4 * content_class(content)
-        if lead == NIL:
-            lead = content
+        if not read:
+            read = True
             count(dev, BLK_REWRITE, 1)
             count(dev, BLK_DECOMP, 1)
             count(dev, BLK_DECOMP_BYTES, pages * HUGE_BYTES)
-            count(dev, work + DECOMPRESSED_BLOCKS, 1)
         size = page_bytes(dev, model, content)
         if size == 0:
             leave_block(dev, at, np.int64(1))
             set_half(dev, dev.o_stored_bytes + at, 0)
             count(dev, SAME_PAGES, 1)
             continue
-        count(dev, work + COMPRESSED_PAGES, 1)
+        count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
         if not store_page(dev, at, size):
             break
         # The page was stored before and is again.

@@ -7,7 +7,7 @@ import numpy as np
 from fleetswap.invariants import Checker
 from fleetswap.program import Compiled, Step, compile_script
 from fleetswap.script import ScriptError, parse_script
-from fleetswap_kernels import counters
+from fleetswap_kernels import bits, counters
 from fleetswap_kernels.arena import Arena, DeviceError
 
 _MAX_FAULT_PAGES = 256
@@ -38,6 +38,20 @@ class _Run:
         if found:
             return found
         return self._contents(step, self._may_lose() - lost_before) + self._counters()
+
+    def leaks(self) -> list[str]:
+        """What is left once no process is, besides the swap header, what the slot caches hold and the swap cache.
+
+        Reclaim alone would drop the first page of a folio that was split in the swap cache (mm/huge_memory.c).
+        """
+        dev = self.checker.dev
+        kept = dev.stored.nonzero()[0]
+        found = []
+        if dev.stored[0] == 0 or (dev.map[kept[1:]] != bits.HAS_CACHE).any():
+            found.append("zram keeps a page that neither a slot cache nor the swap cache holds, or lost the header")
+        if dev.frames - dev.scalar("frames_free") != dev.scalar("swap_cache_pages"):
+            found.append(f"{dev.frames - dev.scalar('frames_free')} frames are in use without a process")
+        return found
 
     def _may_lose(self) -> int:
         """Pages that the modelled kernel may have mapped with wrong contents so far, by its own count."""
@@ -104,6 +118,8 @@ def problem(text: str) -> str:
             found = run.step(step)
         except DeviceError as error:
             found = [str(error)]
+        if not found and not step.processes:
+            found = run.leaks()
         if found:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
             return f"line {step.op.line} `{compiled.script.lines[step.op.line - 1]}`: {found[0]}{more}"

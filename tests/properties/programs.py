@@ -23,8 +23,9 @@ _DRAW = tuple(name for name, weight in _WEIGHTS.items() for _ in range(weight))
 class _Writer:
     """A script in the making, with what it needs to know to stay valid."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, blocks: bool) -> None:
         self.random = random
+        self.blocks = blocks
         self.lines: list[str] = []
         self.processes: dict[str, dict[str, int]] = {}
         self.cpu: dict[str, int] = {}
@@ -40,7 +41,7 @@ class _Writer:
         if self.cpus > 1:
             self.lines.append(f"cfg cpus {self.cpus}")
         # Blocks that zram compresses as one: then with folios that cover them, and room for clusters of their order.
-        self.block_order = random.choice((1, 2, 2, 3, 4, 4, 5, 6, 9)) if self.one_in(3) else 0
+        self.block_order = random.choice((1, 2, 2, 3, 4, 4, 5, 6, 9)) if self.blocks or self.one_in(3) else 0
         covering = f" {4 << max(2, self.block_order)}=always" if self.block_order else ""
         sizes = self.thp(random.randrange(1, 8))
         if covering and covering[1:].split("=", maxsplit=1)[0] + "=" not in sizes:
@@ -241,6 +242,16 @@ class _Writer:
             self.add(q, f"{name} {r} {first + at} {random.choice((1, random.randrange(1, n - at + 1)))}")
         return True
 
+    def end(self) -> None:
+        """Every process ends, after the fault it may be halted in."""
+        for cpu, p in tuple(self.halted.items()):
+            if self.cpu[p] != cpu:
+                self.add(p, f"cpu {cpu}")
+            self.add(p, "fault_end")
+            self.cpu[p] = cpu
+        for p in tuple(self.processes):
+            self.add(p, "exit")
+
     def churn(self, p: str, r: str) -> bool:
         """The same pages written and swapped out again and again: new slots each time, until they come round."""
         span = f"{r} {self.span(self.processes[p][r])}"
@@ -265,7 +276,7 @@ class _Writer:
         return True
 
 
-def random_script(random: Random, operations: int) -> str:
+def random_script(random: Random, operations: int, blocks: bool = False) -> str:
     """Text of a script with that many operations.
 
     Its first operations map, fill and swap out a region, without which few of the others have anything to do.
@@ -275,9 +286,11 @@ def random_script(random: Random, operations: int) -> str:
     random : Random
         Source of all choices; one of Hypothesis' makes scripts shrink.
     operations : int
-        Length of the script, cfg lines not counted.
+        Length of the script, cfg lines and the processes' ends not counted.
+    blocks : bool
+        Whether zram compresses blocks of several pages in any case.
     """
-    writer = _Writer(random)
+    writer = _Writer(random, blocks)
     writer.config()
     heading = len(writer.lines)
     writer.act("0", "map")
@@ -288,4 +301,6 @@ def random_script(random: Random, operations: int) -> str:
     while len(writer.lines) < heading + operations and attempts < 8 * operations:
         writer.operation()
         attempts += 1
+    if writer.one_in(3) or blocks:
+        writer.end()
     return "\n".join(writer.lines) + "\n"

@@ -39,6 +39,18 @@ def test_ten_thousand_programs(share, seed):
     run_batch(share, seed)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("share", range(SHARES))
+def test_blocks_of_any_order(share):
+    # 100,000 random operations in all, of mixed block orders: objects, pool, live slots and swap_map agree after each.
+    random = Random(f"blocks {share}")  # noqa: S311 (no secrets here)
+    operations = 0
+    while operations < 100_000 // SHARES:
+        text = random_script(random, random.randrange(10, 40), blocks=True)
+        operations += sum(not line.startswith("cfg") for line in text.splitlines())
+        check_reduced(text)
+
+
 @pytest.mark.million
 @pytest.mark.parametrize("share", range(SHARES))
 @settings(max_examples=1_000_000 // (SHARES * BATCH), deadline=None, phases=[Phase.generate])

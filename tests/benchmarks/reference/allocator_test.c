@@ -641,6 +641,7 @@ static bool swap_out(device *d, u32 p, u32 *pte, u32 head, u32 order)
 	account(d, p, -n, n);
 	memset(mapcounts(d) + head, 0, n);
 	count(d, PAGE_EVENTS, n);
+	count(d, SWAPOUT_FOLIOS, 1);
 	write_out(d, head, order, slot);
 	memset(swap_map(d) + slot, 1, n);
 	folio_free(d, head, order);

@@ -1,0 +1,293 @@
+"""Cost profiles: what events cost on a machine, in integer nanoseconds, and the price of a device's counters.
+
+The device counts events; a profile prices them afterwards. Both are integers, so a fleet is simulated once and priced
+for any number of machines, exactly.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, field, fields
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetswap_kernels import counters
+from fleetswap_kernels.content_model import CODECS
+
+from .errors import InputError
+
+N_ORDERS = 10
+PERMILLE = 1000
+BUILT_IN = ("patch-phone", "x86-server")
+
+Events = npt.NDArray[np.int64]
+"""Counters of devices, shape (..., counters.N_COUNTERS)."""
+
+
+@dataclass(frozen=True)
+class CodecCost:
+    """One codec.
+
+    Parameters
+    ----------
+    compress_ns, decompress_ns : tuple of 10 int
+        One block of each order 0 to 9, over an equal mix of contents.
+    compress_permille, decompress_permille : dict of str to int
+        Contents of a class against the mix; 1000 for those not named.
+    """
+
+    compress_ns: tuple[int, ...]
+    decompress_ns: tuple[int, ...]
+    compress_permille: dict[str, int] = field(default_factory=dict)
+    decompress_permille: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class CostProfile:
+    """What events cost on one machine, ns.
+
+    Parameters
+    ----------
+    name, source : str
+        Which machine, and where the numbers come from.
+    fault_ns : int
+        A page fault, whatever it brings.
+    map_page_ns : int
+        A page that a fault maps: page table, reverse map, memcg, LRU.
+    fill_page_ns, copy_page_ns : int
+        A page filled with zeros or another word; a page copied (copy on write, a page stored raw).
+    object_read_ns, object_write_ns : int
+        An object found in, or put into zram, besides the codec's work.
+    alloc_ns : tuple of 10 int
+        A folio of each order.
+    split_ns : int
+        A folio split.
+    swapout_folio_ns, swapout_page_ns : int
+        A folio, and a page, that swap-out unmaps and gives a slot, besides zram's work.
+    codecs : dict of str to CodecCost
+    """
+
+    name: str
+    source: str
+    fault_ns: int
+    map_page_ns: int
+    fill_page_ns: int
+    copy_page_ns: int
+    object_read_ns: int
+    object_write_ns: int
+    alloc_ns: tuple[int, ...]
+    split_ns: int
+    swapout_folio_ns: int
+    swapout_page_ns: int
+    codecs: dict[str, CodecCost]
+
+
+@dataclass(frozen=True)
+class Price:
+    """What a device's events cost, int64 arrays with one entry a device.
+
+    Parameters
+    ----------
+    stall_ns : int64 array
+        Time that faulting processes wait for their pages.
+    swapout_ns : int64 array
+        CPU time of swap-out: whoever reclaims pays it.
+    background_ns : int64 array
+        CPU time of nobody's request: sparse blocks that are rewritten.
+    decompressed_bytes : int64 array
+        What the codec put out for faults.
+    parts : dict of str to int64 array
+        The same time by cause, ns.
+    """
+
+    stall_ns: Events
+    swapout_ns: Events
+    background_ns: Events
+    decompressed_bytes: Events
+    parts: dict[str, Events]
+
+    @property
+    def cpu_ns(self) -> Events:
+        """All CPU time; a process that waits for a synchronous swap-in does the work itself."""
+        return self.stall_ns + self.swapout_ns + self.background_ns
+
+
+def _scalar(events: Events, name: str) -> Events:
+    return events[..., counters.SCALAR_NAMES.index(name)]
+
+
+def _codec_ns(
+    events: Events, ns: tuple[int, ...], permille: dict[str, int], work: str, block_order: int, classes: tuple[str, ...]
+) -> Events:
+    """Time of one direction of the codec over all classes."""
+    total = np.zeros(events.shape[:-1], dtype=np.int64)
+    for c in range(counters.N_CLASSES):
+        name = classes[c] if c < len(classes) else ""
+        pages = events[..., counters.codec_index(f"{work}_pages", c)]
+        blocks = events[..., counters.codec_index(f"{work}_blocks", c)]
+        total += (pages * ns[0] + blocks * ns[block_order]) * permille.get(name, PERMILLE) // PERMILLE
+    return total
+
+
+def price(events: Events, profile: CostProfile, codec: str, block_order: int, classes: tuple[str, ...] = ()) -> Price:
+    """Price the counters of devices.
+
+    Parameters
+    ----------
+    events : int64 array of shape (..., counters.N_COUNTERS)
+        Counters, or what a step changed in them.
+    profile : CostProfile
+    codec : str
+        Of the devices' zram.
+    block_order : int
+        Of the devices' zram.
+    classes : tuple of str
+        Names of the content classes, in the order of the library.
+
+    Raises
+    ------
+    InputError
+        If the profile does not know the codec.
+    """
+    if codec not in profile.codecs:
+        known = ", ".join(profile.codecs)
+        raise InputError(f"cost profile {profile.name}: has no times of codec {codec!r}; it has {known}")
+    cost = profile.codecs[codec]
+    n = {name: _scalar(events, name) for name in counters.SCALAR_NAMES}
+    by_class = events[..., counters.CODEC_FIRST :].reshape(*events.shape[:-1], counters.N_CLASSES, len(counters.CODEC))
+    work = dict(zip(counters.CODEC, np.moveaxis(by_class.sum(-2), -1, 0), strict=True))
+    from_blocks = n["blk_pages_read"]
+    filled = n["pswpin"] - work["decompressed_pages"] - from_blocks - n["huge_reads"]
+    filled = filled + n["swpin_zero"] + n["anon_pages"]
+    allocated = events[..., counters.FOLIO_ALLOC : counters.FOLIO_ALLOC + N_ORDERS]
+    stall = {
+        "fault": n["pgfault"] * profile.fault_ns,
+        "map": n["fault_pages"] * profile.map_page_ns,
+        "allocate": (allocated * np.array(profile.alloc_ns, dtype=np.int64)).sum(-1),
+        "fill": filled * profile.fill_page_ns,
+        "copy": (n["copied_pages"] + n["huge_reads"]) * profile.copy_page_ns,
+        "zram read": (work["decompressed_pages"] + work["decompressed_blocks"] + n["huge_reads"])
+        * profile.object_read_ns,
+        "decompress": _codec_ns(
+            events, cost.decompress_ns, cost.decompress_permille, "decompressed", block_order, classes
+        ),
+    }
+    swapout = {
+        "unmap": n["swapout_folios"] * profile.swapout_folio_ns
+        + (n["pswpout"] + n["swpout_zero"]) * profile.swapout_page_ns,
+        "split": sum(events[..., counters.mthp_index("split", k)] for k in range(2, N_ORDERS)) * profile.split_ns,
+        "zram write": (work["compressed_pages"] + work["compressed_blocks"]) * profile.object_write_ns,
+        "compress": _codec_ns(events, cost.compress_ns, cost.compress_permille, "compressed", block_order, classes),
+    }
+    background = {"rewrite": n["blk_rewrite"] * (cost.decompress_ns[block_order] + profile.object_read_ns)}
+    faults = n["blk_decomp_bytes"] - (n["blk_rewrite"] * 4096 << block_order)
+    return Price(
+        stall_ns=sum(stall.values(), np.zeros(1, np.int64)).reshape(events.shape[:-1]),
+        swapout_ns=sum(swapout.values(), np.zeros(1, np.int64)).reshape(events.shape[:-1]),
+        background_ns=background["rewrite"],
+        decompressed_bytes=work["decompressed_pages"] * 4096 + faults,
+        parts={**stall, **swapout, **background},
+    )
+
+
+def load_profile(name: str) -> CostProfile:
+    """Read a cost profile.
+
+    Parameters
+    ----------
+    name : str
+        A built-in profile (`BUILT_IN`), or the path of a TOML file, whose key ``inherits`` names a profile that has
+        what the file leaves out.
+
+    Raises
+    ------
+    InputError
+        If there is no such profile, or it has a key or value that cannot be.
+    """
+    path = Path(name)
+    if name in BUILT_IN:
+        path = Path(str(resources.files("fleetswap") / "data" / "cost" / f"{name}.toml"))
+    elif path.suffix != ".toml":
+        raise InputError(f"cost profile {name!r}: unknown; allowed are {', '.join(BUILT_IN)}, or a .toml file")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: is no TOML: {error}") from None
+    parent = table.pop("inherits", None)
+    if parent is not None and parent not in BUILT_IN:
+        raise InputError(f"{path}: inherits: unknown profile {parent!r}; allowed are {', '.join(BUILT_IN)}")
+    base = load_profile(parent) if parent else None
+    return _profile(path, table, base)
+
+
+def _profile(path: Path, table: dict[str, Any], base: CostProfile | None) -> CostProfile:
+    known = {f.name: f.type for f in fields(CostProfile) if f.name != "codecs"}
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key == "codec":
+            continue
+        if key not in known:
+            raise InputError(f"{path}: unknown key {key!r}; known are {', '.join([*known, 'codec', 'inherits'])}")
+        values[key] = _value(path, key, value, known[key])
+    for key in known:
+        if key not in values:
+            if base is None:
+                raise InputError(f"{path}: {key}: is missing; give it, or name a profile with inherits")
+            values[key] = getattr(base, key)
+    codecs = dict(base.codecs) if base else {}
+    given = table.get("codec", {})
+    if not isinstance(given, dict):
+        raise InputError(f"{path}: codec: cannot be {given!r}; expected tables codec.NAME")
+    for name, codec in given.items():
+        if name not in CODECS:
+            raise InputError(f"{path}: codec.{name}: unknown codec; allowed are {', '.join(CODECS)}")
+        codecs[name] = _codec(path, f"codec.{name}", codec, codecs.get(name))
+    return CostProfile(**values, codecs=codecs)
+
+
+def _codec(path: Path, where: str, table: Any, base: CodecCost | None) -> CodecCost:
+    if not isinstance(table, dict):
+        raise InputError(f"{path}: {where}: cannot be {table!r}; expected a table")
+    values: dict[str, Any] = {}
+    for key, value in table.items():
+        if key in ("compress_ns", "decompress_ns"):
+            values[key] = _value(path, f"{where}.{key}", value, "tuple[int, ...]")
+        elif key in ("compress_permille", "decompress_permille"):
+            if not isinstance(value, dict) or not all(_is_count(v) for v in value.values()):
+                raise InputError(f"{path}: {where}.{key}: cannot be {value!r}; expected CLASS = permille")
+            values[key] = value
+        else:
+            allowed = "compress_ns, decompress_ns, compress_permille, decompress_permille"
+            raise InputError(f"{path}: {where}: unknown key {key!r}; known are {allowed}")
+    for key in ("compress_ns", "decompress_ns"):
+        if key not in values:
+            if base is None:
+                raise InputError(f"{path}: {where}.{key}: is missing")
+            values[key] = getattr(base, key)
+    return CodecCost(**values)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _value(path: Path, key: str, value: Any, kind: Any) -> Any:
+    if kind == "str":
+        good = isinstance(value, str)
+        allowed = "a text"
+    elif kind == "int":
+        good = _is_count(value)
+        allowed = "nanoseconds, 0 and more"
+    else:
+        good = isinstance(value, list) and len(value) == N_ORDERS and all(map(_is_count, value))
+        allowed = f"{N_ORDERS} numbers of nanoseconds, one an order"
+        value = tuple(value) if good else value
+    if not good:
+        raise InputError(f"{path}: {key}: cannot be {value!r}; expected {allowed}")
+    return value

@@ -1,0 +1,110 @@
+"""The question when large compression blocks pay, as a script: memory written, swapped out, and read again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetswap_kernels.arena import Blueprint
+
+from ..content_library import class_names, load_library
+from ..errors import InputError
+from ..program import compile_script
+from ..scenario import Breakeven
+from ..script import parse_script
+from .experiments import MIB_PAGES, mixed_regions, patch_mix
+
+CODECS = ("lz4", "lzo-rle", "zstd")
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A size of folios and compression blocks.
+
+    Parameters
+    ----------
+    block_kib : int
+        4, 16 or 64.
+    fallback : bool
+        Whether small folios are mapped from one decompression where no large one can be had.
+    """
+
+    block_kib: int
+    fallback: bool = False
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.block_kib}K{' small folios' if self.fallback else ''}"
+
+    @property
+    def block_order(self) -> int:
+        """Order of the blocks."""
+        return (self.block_kib // 4).bit_length() - 1
+
+
+VARIANTS = (Variant(4), Variant(16), Variant(16, fallback=True), Variant(64), Variant(64, fallback=True))
+
+
+def contents_of(name: str) -> tuple[Path | None, dict[str, float]]:
+    """Library and class weights of a scenario's contents.
+
+    Raises
+    ------
+    InputError
+        If the name is none of a built-in class or mix, and no file.
+    """
+    if name == "patch-mix":
+        return None, patch_mix()
+    if name in class_names():
+        return None, {name: 1.0}
+    if not name.endswith(".npz"):
+        raise InputError(
+            f"content: {name!r} is unknown; allowed are patch-mix, {', '.join(class_names())}, or a library file (.npz)"
+        )
+    return Path(name), dict.fromkeys(load_library(Path(name)).names, 1.0)
+
+
+def script_text(codec: str, variant: Variant, memory_mib: int, rounds: int, weights: dict[str, float]) -> str:
+    """One device's life: every round all memory is new, is swapped out, and is read again in order."""
+    pages = memory_mib * MIB_PAGES
+    lines = ["cfg page_cluster 0", "cfg pool packed", f"cfg zram {memory_mib + 8}M {codec}"]
+    if variant.block_order:
+        blocks = f"cfg blocks {variant.block_order}{' fallback' if variant.fallback else ''}"
+        lines = [f"cfg thp {variant.block_kib}=always", blocks, *lines]
+    regions = mixed_regions(pages, weights)
+    for i in range(rounds):
+        for name, content_class, n in regions:
+            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i}"]
+        lines += [f"pageout {name} 0 {n}" for name, _, n in regions]
+        lines.append("dump out")
+        lines += [f"read {name} 0 {n}" for name, _, n in regions]
+        lines.append("dump in")
+        lines += [f"unmap {name}" for name, _, _ in regions]
+    return "\n".join(lines) + "\n"
+
+
+def plan(
+    scenario: Breakeven, codec: str, variant: Variant
+) -> tuple[Blueprint, npt.NDArray[np.uint32], tuple[int, ...]]:
+    """A device, its program, and where in it each half of a round ends: swapped out, read again.
+
+    Raises
+    ------
+    InputError
+        If there is no such content.
+    """
+    library, weights = contents_of(scenario.content)
+    text = script_text(codec, variant, scenario.memory_mib, scenario.rounds, weights)
+    compiled = compile_script(parse_script(text, "breakeven", tuple(weights)), library)
+    sizes = replace(compiled.blueprint.sizes, swap_cache=False, verify=False)
+    policy = {
+        **compiled.blueprint.policy,
+        "seed_lo": scenario.seed & 0xFFFFFFFF,
+        "seed_hi": scenario.seed >> 32,
+    }
+    marks = tuple(step.first for step in compiled.steps if step.op.name == "dump")
+    return replace(compiled.blueprint, sizes=sizes, policy=policy), compiled.program, marks
