@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
+import zlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -62,15 +64,19 @@ def load_library(path: Path | None = None) -> ContentClasses:
 
     path = path or measured_path()
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here: NumPy leaves a broken file open.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in (*_SHAPES, "classes", "algos")}
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
         raise InputError(f"{path}: is no content library: {error}") from None
     names = tuple(str(name) for name in arrays["classes"])
     if tuple(str(name) for name in arrays["algos"]) != CODECS:
         raise InputError(f"{path}: algos is {arrays['algos'].tolist()}; expected {list(CODECS)}")
+    bad = [name for name in names if not re.fullmatch(r"[A-Za-z0-9_-]{1,32}", name) or names.count(name) > 1]
+    if bad:
+        raise InputError(f"{path}: classes: {bad[0]!r} cannot be; allowed are letters, digits, _ and -, each name once")
     if not 1 <= len(names) <= MAX_CLASSES:
         raise InputError(f"{path}: has {len(names)} classes; allowed are 1 to {MAX_CLASSES}")
     for name, shape in _SHAPES.items():

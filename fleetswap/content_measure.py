@@ -90,8 +90,14 @@ def _filled(
 ) -> Arena:
     """A device with one process that has written a region once."""
     sizes = Sizes(
-        slots=16, ptes=-(-pages // 16) * 16, pmds=pages // 512 + 2, frames=pages + 1024, swap_cache=False, verify=False
-    )  # fmt: skip
+        slots=16,
+        ptes=-(-pages // 16) * 16,
+        pmds=pages // 512 + 2,
+        frames=pages + 1024,
+        content_map=(1 << order) + 1,
+        swap_cache=False,
+        verify=False,
+    )
     policy = {
         "codec": CODECS.index(codec),
         "huge_bytes": size_classes().huge_threshold_bytes,
@@ -100,7 +106,7 @@ def _filled(
         "seed_hi": seed >> 32,
         "scale_by_process": int(scaled),
     }
-    blueprint = Blueprint(sizes, policy, np.zeros(2, np.uint32), np.ones(1, np.uint32), model=model)
+    blueprint = Blueprint(sizes, policy, np.zeros(2, np.uint32), np.ones((1 << order) + 1, np.uint32), model=model)
     arena = Arena([(blueprint, 1)], first_id=d)
     program = np.zeros((3, ops.OP_WORDS), dtype=np.uint32)
     program[0, :2] = ops.PROC, 0
@@ -132,16 +138,15 @@ def pool_bytes(stored: Sizes64, order: int) -> int:
 def class_of(classes: SizeClasses, object_bytes: Sizes64) -> npt.NDArray[np.int64]:
     """Size class of objects that are not raw."""
     step_bytes = 16 << classes.block_order
-    beyond = object_bytes + 8 - PAGE_BYTES
-    steps = np.clip(-(-beyond // step_bytes), 0, 256)
-    large = beyond > 0
+    steps = np.clip(-(-(object_bytes + 8 - PAGE_BYTES) // step_bytes), 0, 256)
     small = classes.class_of_bytes[np.minimum(object_bytes, PAGE_BYTES)]
-    return np.where(large & (classes.block_order > 0), classes.class_of_step[steps], small).astype(np.int64)
+    return np.where(object_bytes > PAGE_BYTES, classes.class_of_step[steps], small).astype(np.int64)
 
 
 def quantiles(values: Sizes64) -> list[int]:
-    """Lower empirical quantiles, 1 to 99 %."""
-    found: list[int] = np.quantile(values, np.arange(1, 100) / 100, method="inverted_cdf").astype(np.int64).tolist()
+    """Lower empirical quantiles, 1 to 99 %: of n values the one of rank ceil(n p / 100)."""
+    rank = -(-np.arange(1, 100) * len(values) // 100) - 1
+    found: list[int] = np.sort(values)[rank].tolist()
     return found
 
 

@@ -7,7 +7,7 @@ for any number of machines, exactly.
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from .errors import InputError
 
 N_ORDERS = 10
 PERMILLE = 1000
+MAX_NS = 10**9
+"""More than a second for one event is a mistake; and sums of what is allowed fit 64 bits."""
 BUILT_IN = ("patch-phone", "x86-server")
 
 Events = npt.NDArray[np.int64]
@@ -59,9 +61,9 @@ class CostProfile:
     map_page_ns : int
         A page that a fault maps: page table, reverse map, memcg, LRU.
     fill_page_ns, copy_page_ns : int
-        A page filled with zeros or another word; a page copied (copy on write, a page stored raw).
+        A page filled with zeros or another word; a page copied (copy on write, the read of a page stored raw).
     object_read_ns, object_write_ns : int
-        An object found in, or put into zram, besides the codec's work.
+        An object found in zram; a page or block handed to its codec; besides the codec's work.
     alloc_ns : tuple of 10 int
         A folio of each order.
     split_ns : int
@@ -95,9 +97,9 @@ class Price:
     stall_ns : int64 array
         Time that faulting processes wait for their pages.
     swapout_ns : int64 array
-        CPU time of swap-out: whoever reclaims pays it.
+        CPU time of swap-out: whoever reclaims pays it. Pages of sparse blocks that are stored again count here.
     background_ns : int64 array
-        CPU time of nobody's request: sparse blocks that are rewritten.
+        CPU time of nobody's request: sparse blocks decompressed to be rewritten.
     decompressed_bytes : int64 array
         What the codec put out for faults.
     parts : dict of str to int64 array
@@ -266,15 +268,15 @@ def _codec(path: Path, where: str, table: Any, base: CodecCost | None) -> CodecC
             allowed = "compress_ns, decompress_ns, compress_permille, decompress_permille"
             raise InputError(f"{path}: {where}: unknown key {key!r}; known are {allowed}")
     for key in ("compress_ns", "decompress_ns"):
-        if key not in values:
-            if base is None:
-                raise InputError(f"{path}: {where}.{key}: is missing")
-            values[key] = getattr(base, key)
-    return CodecCost(**values)
+        if key not in values and base is None:
+            raise InputError(
+                f"{path}: {where}.{key}: is missing; give {N_ORDERS} numbers, or name a profile with inherits"
+            )
+    return replace(base, **values) if base else CodecCost(**values)
 
 
 def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NS
 
 
 def _value(path: Path, key: str, value: Any, kind: Any) -> Any:
@@ -283,7 +285,7 @@ def _value(path: Path, key: str, value: Any, kind: Any) -> Any:
         allowed = "a text"
     elif kind == "int":
         good = _is_count(value)
-        allowed = "nanoseconds, 0 and more"
+        allowed = f"nanoseconds, 0 to {MAX_NS}"
     else:
         good = isinstance(value, list) and len(value) == N_ORDERS and all(map(_is_count, value))
         allowed = f"{N_ORDERS} numbers of nanoseconds, one an order"

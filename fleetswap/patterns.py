@@ -36,8 +36,8 @@ ZERO, FILL, RAND, TEXT, MIX, CLASS = range(6)
 ZERO_CODE = 0
 """Code of the page of zeros."""
 
-MAX_VERSIONS = 1 << 24
-"""Versions that a class pattern can name."""
+MAX_VERSIONS = 256
+"""Versions that a class pattern can name: those that a content tells apart."""
 
 MAX_PAGES = 1 << 24
 """Pages per region that a code can tell apart (64 GiB)."""

@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 from .codec import ALGORITHMS
@@ -15,6 +16,8 @@ from .script import KERNELS, MAX_CPUS, PAGE_BYTES, SIZES_KB
 
 MIB_PAGES = (1 << 20) // PAGE_BYTES
 BUILT_IN = ("allocator-test", "breakeven")
+MAX_DIGITS = 18
+"""Longer numbers are no parameter."""
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
 DEVICES = 1000
@@ -121,8 +124,13 @@ class Breakeven:
     seed: int = 0
 
     def resolved(self) -> dict[str, Any]:
-        """Every parameter, defaults included."""
-        return {"scenario": "breakeven", **asdict(self)}
+        """Every parameter, defaults included; of a file what is in it, not where it is."""
+        told = {"scenario": "breakeven", **asdict(self)}
+        for key in ("cost", "content"):
+            path = Path(told[key])
+            if path.suffix in (".toml", ".npz") and path.is_file():
+                told[key] = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+        return told
 
     def digest(self) -> str:
         """Hash of the resolved scenario."""
@@ -217,7 +225,7 @@ def _setting(text: str, known: dict[str, Any]) -> tuple[str, Any]:
             raise ValueError(f"{key}: bad value {value!r}; allowed are true, false")
         return key, value == "true"
     if known[key] == "int":
-        if not value.isdigit():
+        if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
             raise ValueError(f"{key}: bad value {value!r}; expected a number")
         return key, int(value)
     return key, value

@@ -70,7 +70,8 @@ class Row:
         """Whether it is within its tolerance; a prediction has none."""
         if self.kind == EXACT:
             return self.simulated == self.published
-        return self.kind == PREDICTED or abs(self.deviation_permille) <= TOLERANCE_PERMILLE
+        off = abs(self.simulated - self.published) * 1000
+        return self.kind == PREDICTED or off <= TOLERANCE_PERMILLE * self.published
 
 
 def _price(events: Events, profile: CostProfile, codec: str, folio_kib: int) -> Price:

@@ -76,10 +76,9 @@ def _classes(dev: DeviceArrays, size: Array) -> Array:
     """Size class of every object."""
     if not len(dev.block):
         return dev.zraw[size]
-    large = (size != HUGE_BYTES) & (size + HANDLE_BYTES > HUGE_BYTES)
     step_bytes = 16 << dev.scalar("block_order")
-    steps = np.minimum(-(-(size + HANDLE_BYTES - HUGE_BYTES) // step_bytes), 256)
-    return np.where(large, dev.zstep[np.maximum(steps, 0)], dev.zraw[np.minimum(size, HUGE_BYTES)])
+    steps = np.clip(-(-(size + HANDLE_BYTES - HUGE_BYTES) // step_bytes), 0, 256)
+    return np.where(size > HUGE_BYTES, dev.zstep[steps], dev.zraw[np.minimum(size, HUGE_BYTES)])
 
 
 def _check_blocks(dev: DeviceArrays, in_block: Array, found: Findings) -> tuple[Array, Array]:

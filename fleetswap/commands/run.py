@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--backend", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
-@click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into  [default: what memory allows]")
+@click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/SCENARIO-TIME]")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
@@ -113,13 +113,17 @@ def _run_breakeven(
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
     from ..cost import load_profile
     from ..engine import cut
+    from ..errors import InputError
     from ..report import breakeven_tables
     from ..results import write_directory
-    from ..workload.breakeven import contents_of
+    from ..workload.breakeven import CODECS, VARIANTS, plan
 
     # Bad input is reported before anything runs.
-    load_profile(scenario.cost)
-    contents_of(scenario.content)
+    profile = load_profile(scenario.cost)
+    for codec in CODECS:
+        if codec not in profile.codecs:
+            raise InputError(f"cost: {scenario.cost} has no times of codec {codec}; add codec.{codec}, or inherits")
+    plan(scenario, CODECS[0], VARIANTS[0])
     points = points_of(scenario)
     err.print(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "

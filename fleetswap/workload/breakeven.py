@@ -12,9 +12,10 @@ from fleetswap_kernels.arena import Blueprint
 
 from ..content_library import class_names, load_library
 from ..errors import InputError
+from ..patterns import MAX_VERSIONS
 from ..program import compile_script
 from ..scenario import Breakeven
-from ..script import parse_script
+from ..script import MAX_REGIONS, parse_script
 from .experiments import MIB_PAGES, mixed_regions, patch_mix
 
 CODECS = ("lz4", "lzo-rle", "zstd")
@@ -78,7 +79,7 @@ def script_text(codec: str, variant: Variant, memory_mib: int, rounds: int, weig
     regions = mixed_regions(pages, weights)
     for i in range(rounds):
         for name, content_class, n in regions:
-            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i}"]
+            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i % MAX_VERSIONS}"]
         lines += [f"pageout {name} 0 {n}" for name, _, n in regions]
         lines.append("dump out")
         lines += [f"read {name} 0 {n}" for name, _, n in regions]
@@ -98,6 +99,9 @@ def plan(
         If there is no such content.
     """
     library, weights = contents_of(scenario.content)
+    regions = len(mixed_regions(scenario.memory_mib * MIB_PAGES, weights))
+    if regions > MAX_REGIONS:
+        raise InputError(f"content: {scenario.content} needs {regions} regions; allowed are {MAX_REGIONS}")
     text = script_text(codec, variant, scenario.memory_mib, scenario.rounds, weights)
     compiled = compile_script(parse_script(text, "breakeven", tuple(weights)), library)
     sizes = replace(compiled.blueprint.sizes, swap_cache=False, verify=False)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fleetswap_kernels.arena import Arena
 
+from ..patterns import MAX_VERSIONS
 from ..program import compile_script
 from ..script import MAX_PAGES, parse_script
 
@@ -54,7 +55,7 @@ def swap_time_script(codec: str, folio_kib: int, rounds: int = 100, pages: int =
     regions = mixed_regions(pages, patch_mix())
     for i in range(rounds):
         for name, content_class, n in regions:
-            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i}"]
+            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i % MAX_VERSIONS}"]
         lines += [f"pageout {name} 0 {n}" for name, _, n in regions]
         lines.append(f"dump out{i}")
         lines += [f"read {name} 0 {n}" for name, _, n in regions]

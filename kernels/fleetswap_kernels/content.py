@@ -103,7 +103,7 @@ def count_codec_reads(dev, slot, n):
         content = word(dev, dev.o_stored + at)
         if order > 0 and at & block_pages - 1 == 0 and at + block_pages <= slot + n and is_whole_block(dev, at):
             from_blocks += block_pages
-            count_block_read(dev, at >> order, content_class(content), True)
+            count_block_read(dev, at >> order, True)
             at += block_pages
             continue
         size = np.int64(0)
@@ -113,9 +113,7 @@ def count_codec_reads(dev, slot, n):
             from_blocks += 1
             if at >> order != last:
                 last = at >> order
-                count_block_read(
-                    dev, last, content_class(content), last << order >= slot and last + 1 << order <= slot + n
-                )
+                count_block_read(dev, last, last << order >= slot and last + 1 << order <= slot + n)
         elif size == HUGE_BYTES:
             huge += 1
         elif size != 0:
@@ -131,9 +129,16 @@ def count_codec_reads(dev, slot, n):
 
 
 @device
-def count_block_read(dev, block, of_class, wanted_whole):
+def count_block_read(dev, block, wanted_whole):
     """Count one block that is decompressed, whatever part of it is wanted."""
     order = np.int64(dev.block_order)
+    # A block is of the class of its first page that is not zero-filled, here as when it was stored.
+    of_class = np.int64(CLASS_OF_TABLE)
+    for at in range(block << order, min(block + 1 << order, np.int64(dev.n_slots))):
+        content = word(dev, dev.o_stored + at)
+        if content > CONTENT_ZERO and half(dev, dev.o_stored_bytes + at) == IN_BLOCK:
+            of_class = content_class(content)
+            break
     count(dev, BLK_DECOMP, 1)
     count(dev, BLK_DECOMP_BYTES, HUGE_BYTES << order)
     count(dev, CODEC_FIRST + 4 * of_class + DECOMPRESSED_BLOCKS, 1)

@@ -15,7 +15,8 @@ bits     holds
 0..3     page inside the block: the pages of a block are consecutive numbers
 ======== =====================================================================================
 
-A page that the model says is zero-filled is CONTENT_ZERO like any other.
+A page that the model says is zero-filled is CONTENT_ZERO like any other: the next write finds it new. Versions are told
+apart by their low bits.
 """
 
 import numpy as np

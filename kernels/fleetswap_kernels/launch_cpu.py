@@ -28,6 +28,8 @@ def run_devices(arena, base, models, first, end, program, op_first, op_end):
 def measure_blocks(arena, base, models, order, sizes, stored, members, pages):
     """Sizes of the aligned blocks of 2^order pages in the first region of device 0, all of whose pages are present.
 
+    The device's content map must have room for a block and a page.
+
     Parameters
     ----------
     sizes, stored, members : int64 arrays of shape (blocks,)
@@ -39,8 +41,8 @@ def measure_blocks(arena, base, models, order, sizes, stored, members, pages):
     dev = device_at(arena, base, 0)
     model = model_at(models)
     n = np.int64(1) << order
-    # The contents of a block side by side, where no other page stands: behind those of the pages.
-    scratch = np.int64(dev.o_content) + np.int64(dev.n_frames) - n
+    # The contents of a block side by side, in the content map, which identities do not need; one page alone before it.
+    scratch = np.int64(dev.o_content_map) + 1
     for block in range(len(sizes)):
         total = np.int64(0)
         for i in range(n):

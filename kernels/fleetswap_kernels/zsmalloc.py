@@ -44,7 +44,7 @@ def pool_grow(dev, pages):
 @device
 def class_for(dev, size_bytes):
     """Size class of an object."""
-    if size_bytes == PAGE_BYTES or size_bytes + HANDLE_BYTES <= PAGE_BYTES:
+    if size_bytes <= PAGE_BYTES:
         return byte(dev, dev.o_zraw + size_bytes)
     # Classes above a page are 1/256 of a block apart (spec 08 §8.5).
     steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)

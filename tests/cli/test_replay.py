@@ -15,6 +15,8 @@ import pytest
 import fleetswap
 from fleetswap.cli import COMMANDS, main
 from fleetswap.difference import NOT_COMPARABLE
+from fleetswap.program import compile_script
+from fleetswap.script import parse_script
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests/conformance/corpus"
@@ -95,3 +97,9 @@ def test_help() -> None:
 def test_every_command_has_its_help(capsys: pytest.CaptureFixture[str], name: str) -> None:
     assert main([name, "--help"]) == 0
     assert f"Usage: fleetswap {name}" in capsys.readouterr().out
+
+
+def test_a_process_may_end_with_its_first_operation() -> None:
+    # Its record must exist although no operation after it needs one: with one too few, `exit` wrote past the array.
+    compiled = compile_script(parse_script("cfg zram 4M lz4\nmap A 184 8 hugepage\n@1 exit\ndump end\n"))
+    assert compiled.blueprint.sizes.procs == 2

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import csv
+from collections import defaultdict
+from functools import cache
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -93,3 +98,57 @@ def test_tables_are_shared_and_read_only():
 def test_impossible_chain_sizes_are_refused(chain):
     with pytest.raises(ValueError, match=f"{chain} is not allowed; allowed: 4 to 16"):
         size_classes(chain)
+
+
+# Classes with blocks: what the compressibility measurement computed (tests/data/compressibility), after the proposed
+# multi-page zsmalloc (linux-mm RFC v3, November 2024).
+_TABLE = Path(__file__).parents[1] / "data/compressibility/zsmalloc_classes.csv"
+_BLOCKS = pytest.mark.parametrize(("chain", "order"), [(chain, order) for chain in (4, 8) for order in range(10)])
+
+
+@cache
+def _measured_classes() -> dict[tuple[int, int], list[dict[str, int]]]:
+    found = defaultdict(list)
+    with _TABLE.open() as file:
+        for row in csv.DictReader(file):
+            numbers = {name: int(cell) for name, cell in row.items()}
+            found[numbers["chain"], numbers["order"]].append(numbers)
+    return found
+
+
+@_BLOCKS
+def test_table_of_every_block_order(chain, order):
+    rows = _measured_classes()[chain, order]
+    classes = size_classes(chain, order)
+    assert classes.class_bytes.tolist() == [row["class_size"] for row in rows]
+    pages = [row["elements_per_zspage"] * row["element_bytes"] // 4096 for row in rows]
+    assert classes.class_pages.tolist() == pages
+    objects = [row["objects_per_zspage"] for row in rows]
+    assert classes.class_objects.tolist() == objects
+    assert {row["stored_raw_from"] for row in rows} == {classes.huge_block_bytes}
+    assert classes.huge_threshold_bytes == _measured_classes()[chain, 0][0]["stored_raw_from"]
+
+
+@_BLOCKS
+def test_an_object_and_its_handle_lie_in_the_smallest_class_that_fits(chain, order):
+    rows = _measured_classes()[chain, order]
+    sizes = np.array([row["class_size"] for row in rows])
+    classes = size_classes(chain, order)
+    # From `stored_raw_from` on nothing is stored as one object. The class of 4,096 bytes has its handle elsewhere.
+    requests = np.arange(rows[0]["stored_raw_from"])
+    smallest = np.searchsorted(sizes, np.where((requests > 4088) & (requests <= 4096), 4096, requests + 8))
+    small = requests <= 4096
+    assert (classes.class_of_bytes[requests[small]] == smallest[small]).all()
+    steps = -(-(requests[~small] + 8 - 4096) // (16 << order))
+    assert order == 0 or len(steps) > 0
+    assert (classes.class_of_step[steps] == smallest[~small]).all()
+
+
+def test_no_blocks_no_classes_above_a_page():
+    assert not size_classes(8, 0).class_of_step.any()
+
+
+@pytest.mark.parametrize("order", [-1, 10])
+def test_impossible_block_orders_are_refused(order):
+    with pytest.raises(ValueError, match=f"{order} is not allowed; allowed: 0 to 9"):
+        size_classes(8, order)
