@@ -16,8 +16,9 @@ from fleetswap_kernels.size_classes import size_classes
 
 from .codec import stored_bytes
 from .content_library import library_model, load_library
+from .device_config import PAGE_BYTES, SIZES_KB, Config
 from .patterns import CLASS, FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
-from .script import PAGE_BYTES, SIZES_KB, Config, Op, Script
+from .script import Op, Script
 
 VPN_BASE = 1 << 32
 """Page number of a process's first region address (16 TiB)."""

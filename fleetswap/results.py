@@ -16,6 +16,8 @@ import numpy as np
 from fleetswap_kernels import counters
 
 from . import __version__
+from .content_library import class_names
+from .cost import load_profile, price
 from .engine import ShardResult
 from .errors import InputError
 from .scenario import POLICIES, Scenario
@@ -36,10 +38,16 @@ def counter_columns(order: int) -> dict[str, int]:
     return columns | {f"{name}_{size_kib}kB": counters.mthp_index(name, order) for name in counters.MTHP}
 
 
-def devices_table(results: list[ShardResult], order: int) -> pa.Table:
-    """One row per device and policy, devices in the order of the fleet."""
+PRICED = ("stall_ns", "cpu_ns", "decompressed_bytes")
+"""Columns of devices.parquet that the scenario's cost profile makes of the counters."""
+
+
+def devices_table(scenario: Scenario, results: list[ShardResult], order: int) -> pa.Table:
+    """One row per device and policy, devices in the order of the fleet: counters, and what they cost."""
     import pyarrow as pa
 
+    profile = load_profile(scenario.test.cost)
+    block_order = (scenario.test.block_kib // 4).bit_length() - 1
     results = sorted(results, key=lambda r: r.shard.first)
     columns: dict[str, list[Any]] = {"device": [], "class": [], "policy": []}
     columns |= {name: [] for name in counter_columns(order)}
@@ -51,6 +59,10 @@ def devices_table(results: list[ShardResult], order: int) -> pa.Table:
             columns["policy"].append(np.full(n, policy))
             for name, index in counter_columns(order).items():
                 columns[name].append(result.counters[policy][:, index].astype(np.int64))
+            events = result.counters[policy].astype(np.int64)
+            paid = price(events, profile, scenario.test.codec, block_order, class_names())
+            for name in PRICED:
+                columns.setdefault(name, []).append(getattr(paid, name))
     return pa.table({name: np.concatenate(parts) for name, parts in columns.items()})
 
 
@@ -123,7 +135,7 @@ def write_run(
             for r in results
         ],
     }
-    write_directory(folder, manifest, devices_table(results, order), series_table(series), summary)
+    write_directory(folder, manifest, devices_table(scenario, results, order), series_table(series), summary)
     return summary
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from .codec import ALGORITHMS
 from .content_library import class_names
+from .device_config import KERNELS, MAX_CPUS, PAGE_BYTES, SIZES_KB
 from .errors import InputError
-from .script import KERNELS, MAX_CPUS, PAGE_BYTES, SIZES_KB
 
 MIB_PAGES = (1 << 20) // PAGE_BYTES
 BUILT_IN = ("allocator-test", "breakeven")
@@ -66,6 +66,8 @@ class AllocatorTest:
         Compression algorithm of zram; it matters to contents of a class only.
     block_kib : int
         zram compresses blocks of this size, 4 to 1024, where folios cover them.
+    cost : str
+        Cost profile that prices what the devices count: a built-in name or a file.
     random : str
         "philox": every device has its own numbers, from the seed. "glibc": all draw like an unseeded C program.
     seed : int
@@ -88,6 +90,7 @@ class AllocatorTest:
     content: str = "fill"
     codec: str = "lz4"
     block_kib: int = 4
+    cost: str = "patch-phone"
     random: str = "philox"
     seed: int = 0
 
@@ -126,15 +129,19 @@ class Breakeven:
     def resolved(self) -> dict[str, Any]:
         """Every parameter, defaults included; of a file what is in it, not where it is."""
         told = {"scenario": "breakeven", **asdict(self)}
-        for key in ("cost", "content"):
-            path = Path(told[key])
-            if path.suffix in (".toml", ".npz") and path.is_file():
-                told[key] = f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-        return told
+        return told | {key: _file_or_name(told[key]) for key in ("cost", "content")}
 
     def digest(self) -> str:
         """Hash of the resolved scenario."""
         return digest_of(self.resolved())
+
+
+def _file_or_name(name: str) -> str:
+    """The hash of a file, or a name as it is."""
+    path = Path(name)
+    if path.suffix in (".toml", ".npz") and path.is_file():
+        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+    return name
 
 
 def digest_of(resolved: dict[str, Any]) -> str:
@@ -167,6 +174,7 @@ class Scenario:
         """Every parameter, defaults included; what a policy decides is left out."""
         test = asdict(self.test)
         del test["large_swapin"]
+        test["cost"] = _file_or_name(test["cost"])
         return {"scenario": self.name, "devices": self.devices, "policies": list(POLICIES), **test}
 
     def digest(self) -> str:

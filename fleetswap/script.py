@@ -7,44 +7,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from .arguments import read_choice, read_number, read_size
-from .codec import ALGORITHMS, MEASURED_ALGORITHMS
+from .arguments import read_choice, read_number
+from .codec import MEASURED_ALGORITHMS
 from .content_library import class_names
+from .device_config import FORMS, MAX_WORDS, SIZES_KB, WORDS, ZRAM_FORM, Config, read_thp, set_option
 from .errors import InputError
 from .patterns import CLASS, FILL, ZERO, Pattern, parse_pattern
 
-SIZES_KB = (16, 32, 64, 128, 256, 512, 1024, 2048)
-"""Folio sizes of anonymous memory, KiB."""
-SETTINGS = ("always", "madvise", "inherit", "never")
-KERNELS = ("6.12", "v7")
 ADVICE = ("hugepage", "nohugepage", "none")
 MAX_PAGES = 32768
 """Pages of a region; regions are 1 GiB apart."""
 MAX_REGIONS = 24
 MAX_PROCESSES = 62
 """Live processes: more could refer to a swap entry more often than a swap_map byte counts."""
-MAX_CPUS = 64
-MAX_BLOCK_ORDER = 9
-MIN_SLOTS = 10
-"""The smallest swap area mkswap makes."""
-MAX_SLOTS = 1 << 24
-PAGE_BYTES = 4096
-MAX_LIMIT_BYTES = 8 << 40
-MAX_WORDS = 63
 
-_CFG = {
-    "cpus": "NUMBER",
-    "thp": "SIZEKB=SETTING ...",
-    "page_cluster": "NUMBER",
-    "swapin": "large|small",
-    "zram": "SIZE ALGORITHM [mem_limit=SIZE]",
-    "kernel": "|".join(KERNELS),
-    "swapcache_prepare": "on|off",
-    "blocks": "ORDER [rewrite] [fallback]",
-    "content": "seed=NUMBER|scaled ...",
-    "pool": "exact|packed",
-}
-_ZRAM_FORM = f"cfg zram {_CFG['zram']}"
 _NO_PROCESS = ("dump", "summary", "thp", "zswap", "verdict")
 """Operations that no process executes."""
 
@@ -68,27 +44,6 @@ class ScriptError(InputError):
 
     def __str__(self) -> str:
         return f"{self.path}:{self.line}: {self.message}" if self.line else f"{self.path}: {self.message}"
-
-
-@dataclass
-class Config:
-    """The `cfg` lines of a script."""
-
-    cpus: int = 1
-    thp: dict[int, str] = field(default_factory=dict)
-    page_cluster: int = 3
-    large_swapin: bool = True
-    zram_bytes: int = 0
-    algorithm: str = "lz4"
-    mem_limit_bytes: int = 0
-    kernel: str = "6.12"
-    swapcache_prepare: bool = True
-    block_order: int = 0
-    block_rewrite: bool = False
-    block_fallback: bool = False
-    pool_packed: bool = False
-    content_seed: int = 0
-    content_scaled: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,19 +133,8 @@ def parse_script(text: str, path: str = "script", classes: tuple[str, ...] = ())
             except ValueError as error:
                 raise ScriptError(path, at, str(error)) from None
     if "zram" not in parser.given:
-        raise ScriptError(path, len(lines), f"the script ends without a line `{_ZRAM_FORM}`")
+        raise ScriptError(path, len(lines), f"the script ends without a line `{ZRAM_FORM}`")
     return Script(path, parser.config, tuple(parser.ops), tuple(lines))
-
-
-def _thp(words: list[str]) -> dict[int, str]:
-    sizes: dict[int, str] = {}
-    for word in words:
-        size, _, setting = word.partition("=")
-        known = {str(kb): kb for kb in SIZES_KB}
-        if size not in known:
-            raise ValueError(f"bad folio size {size!r} in {word!r}; allowed are {', '.join(known)} (KiB)")
-        sizes[known[size]] = read_choice(setting, f"setting of {size} KiB folios", SETTINGS)
-    return sizes
 
 
 class _Parser:
@@ -208,7 +152,13 @@ class _Parser:
             if self.ops:
                 raise ValueError("cfg lines must come before the first operation")
             self._need(words, 3, "cfg KEY VALUE ...", MAX_WORDS)
-            self._cfg(words[1], words)
+            key = read_choice(words[1], "cfg key", tuple(FORMS))
+            if key in self.given:
+                raise ValueError(f"a second `cfg {key}`; each can be given once")
+            self.given.add(key)
+            least, most = WORDS.get(key, (1, 1))
+            self._need(words, least + 2, f"cfg {key} {FORMS[key]}", most + 2)
+            set_option(self.config, key, words[2:])
             return
         process = "0"
         if words[0].startswith("@"):
@@ -220,7 +170,7 @@ class _Parser:
             known = ", ".join(sorted(n[4:] for n in dir(self) if n.startswith("_op_")))
             raise ValueError(f"unknown operation {words[0]!r}; known are {known}")
         if "zram" not in self.given:
-            raise ValueError(f"operation {words[0]!r} before a line `{_ZRAM_FORM}`")
+            raise ValueError(f"operation {words[0]!r} before a line `{ZRAM_FORM}`")
         if words[0] not in _NO_PROCESS:
             if words[0] in ("exit", "fork", "unmap") and process in self.halted.values():
                 raise ValueError(f"process {process} has a thread halted in a fault; `{words[0]}` must wait for it")
@@ -254,60 +204,6 @@ class _Parser:
             which = f"pages {page} to {page + count - 1} are" if count > 1 else f"page {page} is"
             raise ValueError(f"{which} outside region {words[1]!r} of {pages} pages")
         return page, count
-
-    def _cfg(self, key: str, words: list[str]) -> None:
-        config = self.config
-        value = words[2]
-        read_choice(key, "cfg key", tuple(_CFG))
-        if key in self.given:
-            raise ValueError(f"a second `cfg {key}`; each can be given once")
-        self.given.add(key)
-        least, most = {"thp": (3, MAX_WORDS), "zram": (4, 5), "blocks": (3, 5), "content": (3, 4)}.get(key, (3, 3))
-        self._need(words, least, f"cfg {key} {_CFG[key]}", most)
-        if key == "cpus":
-            config.cpus = read_number(value, "number of CPUs", 1, MAX_CPUS)
-        elif key == "thp":
-            config.thp = _thp(words[2:])
-        elif key == "page_cluster":
-            config.page_cluster = read_number(value, "page_cluster", 0, 31)
-        elif key == "swapin":
-            config.large_swapin = read_choice(value, "swapin", ("large", "small")) == "large"
-        elif key == "kernel":
-            config.kernel = read_choice(value, "kernel", KERNELS)
-        elif key == "swapcache_prepare":
-            config.swapcache_prepare = read_choice(value, "swapcache_prepare", ("on", "off")) == "on"
-        elif key == "blocks":
-            config.block_order = read_number(value, "block order", 0, MAX_BLOCK_ORDER)
-            for word in words[3:]:
-                read_choice(word, "option of blocks", ("rewrite", "fallback"))
-            config.block_rewrite = "rewrite" in words[3:]
-            config.block_fallback = "fallback" in words[3:]
-        elif key == "pool":
-            config.pool_packed = read_choice(value, "pool", ("exact", "packed")) == "packed"
-        elif key == "content":
-            for word in words[2:]:
-                name, _, number = word.partition("=")
-                if read_choice(name, "option of content", ("seed", "scaled")) == "seed":
-                    config.content_seed = read_number(number, "seed")
-                elif word == "scaled":
-                    config.content_scaled = True
-                else:
-                    raise ValueError(f"bad option {word!r}; `scaled` takes no value")
-        else:
-            self._cfg_zram(value, words[3:])
-
-    def _cfg_zram(self, size: str, values: list[str]) -> None:
-        config = self.config
-        config.zram_bytes = read_size(size, "zram size", MIN_SLOTS * PAGE_BYTES, MAX_SLOTS * PAGE_BYTES)
-        # As zram does: PAGE_ALIGN(disksize).
-        config.zram_bytes = -(-config.zram_bytes // PAGE_BYTES) * PAGE_BYTES
-        limits = [value.removeprefix("mem_limit=") for value in values if value.startswith("mem_limit=")]
-        names = [value for value in values if not value.startswith("mem_limit=")]
-        if len(names) != 1:
-            raise ValueError(f"expected `{_ZRAM_FORM}`, got {len(names)} algorithms")
-        config.algorithm = read_choice(names[0], "compression algorithm", ALGORITHMS)
-        if limits:
-            config.mem_limit_bytes = read_size(limits[0], "mem_limit", 0, MAX_LIMIT_BYTES)
 
     def _op_map(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 5, "map REGION PAGES ALIGN hugepage|nohugepage")
@@ -374,7 +270,7 @@ class _Parser:
 
     def _op_thp(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 2, "thp SIZEKB=SETTING ...", MAX_WORDS)
-        return Op(line, process, "thp", thp=_thp(words[1:]))
+        return Op(line, process, "thp", thp=read_thp(words[1:]))
 
     def _op_srand(self, line: int, process: str, words: list[str]) -> Op:
         self._need(words, 2, "srand SEED")

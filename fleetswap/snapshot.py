@@ -14,7 +14,7 @@ from fleetswap_kernels.layout import (
 )  # fmt: skip
 
 from .program import VPN_BASE, Region
-from .script import PAGE_BYTES, SIZES_KB
+from .device_config import PAGE_BYTES, SIZES_KB
 
 DUMPED_VMSTAT = (
     "pswpin", "pswpout", "swpin_zero", "swpout_zero", "thp_swpout", "thp_swpout_fallback", "swap_ra", "swap_ra_hit",

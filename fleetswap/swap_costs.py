@@ -11,7 +11,7 @@ from fleetswap_kernels import counters
 
 from .content_library import class_names
 from .cost import CostProfile, Price, load_profile, price
-from .script import SIZES_KB
+from .device_config import SIZES_KB
 from .workload.experiments import bandwidth_script, changes_by_dump, size_script, swap_time_script
 
 Events = npt.NDArray[np.int64]

@@ -83,11 +83,13 @@ def _run_allocator_test(
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
 
+    from ..cost import load_profile
     from ..engine import plan_shards, run_shards, steps_of
     from ..report import run_tables
     from ..results import write_run
     from ..workload.allocator_test import plan
 
+    load_profile(scenario.test.cost)  # Bad input is reported before anything runs.
     workload = plan(scenario.test)
     pieces = plan_shards(scenario, shards)
     each = device_bytes(workload.blueprint.sizes)

@@ -13,9 +13,10 @@ import numpy.typing as npt
 
 from fleetswap_kernels.arena import Blueprint
 
+from ..device_config import PAGE_BYTES
 from ..program import compile_script
 from ..scenario import MIB_PAGES, AllocatorTest
-from ..script import PAGE_BYTES, parse_script
+from ..script import parse_script
 
 
 @dataclass(frozen=True)

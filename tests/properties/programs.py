@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from random import Random
 
-from fleetswap.script import SETTINGS, SIZES_KB
+from fleetswap.device_config import SETTINGS, SIZES_KB
 
 _MAX_PROCESSES = 5
 _MAX_REGIONS = 3
