@@ -5,7 +5,8 @@ import numpy as np
 from .access import half, word, words_differ
 from .bits import CONTENT_ZERO
 from .content_model import (
-    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_SHIFT, ZERO_PAGE,
+    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_ONE, SCALE_SHIFT,
+    ZERO_PAGE,
 )  # fmt: skip
 from .counters import CLASS_OF_TABLE
 from .identity import IDENTITY, MEMBER, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
@@ -34,7 +35,10 @@ def measured_bytes(dev, model, content, entry):
 @device
 def scaled(model, size, content, most):
     """A size times the scale of a content, from 1 to `most`."""
-    factor = half(model, model.o_scale + (content >> LEVEL_SHIFT & 31))
+    level = content >> LEVEL_SHIFT & 31
+    if level == SCALE_ONE:
+        return size
+    factor = half(model, model.o_scale + level)
     return max(min(size * factor >> SCALE_SHIFT, most), np.int64(1))
 
 
@@ -48,6 +52,25 @@ def page_bytes(dev, model, content):
         return np.int64(0)
     size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
     return np.int64(PAGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
+
+
+@device
+def sizes_of_run(dev, model, o_content, n):
+    """Where the sizes of up to 16 pages of one prototype stand side by side.
+
+    Returns
+    -------
+    int64
+        Half-word offset in the model; -1 if the pages are not such a run, or their sizes not just as measured.
+    """
+    content = word(dev, o_content)
+    member = content & MEMBER
+    if content < IDENTITY or member + n > 16 or content >> LEVEL_SHIFT & 31 != SCALE_ONE:
+        return np.int64(-1)
+    if words_differ(dev, o_content, n, content) or page_kinds(model, content) >> 2 * member & (1 << 2 * n) - 1:
+        return np.int64(-1)
+    row = word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)
+    return model.o_sizes + (row * N_CODECS + np.int64(dev.codec)) * PROTOTYPE_SIZES + member
 
 
 @device

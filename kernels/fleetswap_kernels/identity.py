@@ -164,10 +164,9 @@ def is_new(content_class, whole_block, old):
 
 
 @device
-def page_of_block(model, block, member):
-    """Content of a page of a new block: CONTENT_ZERO or an identity."""
-    content = block | member
-    return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content
+def page_of_block(block, kinds, member):
+    """Content of a page of a new block, whose `page_kinds` are known: CONTENT_ZERO or an identity."""
+    return np.int64(CONTENT_ZERO) if kinds >> 2 * member & 3 == ZERO_PAGE else block | member
 
 
 @device

@@ -11,7 +11,7 @@ from .counters import PAGE_EVENTS, WRONG_CONTENTS
 from .errors import BAD_OP
 from .fault import BEGIN, END, WHOLE, handle_fault
 from .fork import fork_process
-from .identity import block_identity, is_new, new_identity, page_of_block, rewritten_page
+from .identity import block_identity, is_new, new_identity, page_kinds, page_of_block, rewritten_page
 from .jit import device
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_ANONPAGES, PROC_CPU,
@@ -85,6 +85,7 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
     end = page + pages
     block_start = np.int64(-1)
     block = np.int64(0)
+    kinds = np.int64(0)
     count(dev, PAGE_EVENTS, pages)
     for at in range(page, end):
         pte = word(dev, o_pte + at)
@@ -116,7 +117,8 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
                     if start + at - member != block_start:
                         block_start = start + at - member
                         block = block_identity(dev, model, p, block_start >> 4, entry & 31, entry >> 5)
-                    content = page_of_block(model, block, member)
+                        kinds = page_kinds(model, block)
+                    content = page_of_block(block, kinds, member)
                 else:
                     content = rewritten_page(dev, model, p, start + at, entry >> 5, old)
             else:

@@ -6,7 +6,7 @@ from .access import (
     copy_words, count, counter_value, fill_halves, fill_words, half, set_half, set_word, word, words_any,
 )  # fmt: skip
 from .bits import CONTENT_NONE, NIL
-from .compressed import block_bytes, content_class, lead_of, page_bytes
+from .compressed import block_bytes, content_class, lead_of, page_bytes, sizes_of_run
 from .content import HUGE_BYTES, IN_BLOCK, is_whole_block
 from .counters import (
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS,
@@ -169,6 +169,44 @@ def zram_free(dev, slot, n):
         count(dev, HUGE_PAGES, -huge)
 
 
+@device
+def store_run(dev, model, slot, o_content, n):
+    """Store pages that stand side by side in a prototype, if the slots are empty and nothing can be refused.
+
+    Returns
+    -------
+    int64
+        1 if they are stored.
+    """
+    if dev.mem_limit_pages != 0 or words_any(dev, dev.o_stored + slot, n):
+        return 0
+    o_sizes = sizes_of_run(dev, model, o_content, n)
+    if o_sizes < 0:
+        return 0
+    o_bytes = np.int64(dev.o_stored_bytes) + slot
+    least_raw = np.int64(dev.huge_bytes)
+    total = np.int64(0)
+    huge = np.int64(0)
+    for i in range(n):
+        size = half(model, o_sizes + i)
+        if size >= least_raw:
+            size = np.int64(HUGE_BYTES)
+            huge += 1
+        total += size
+        set_half(dev, o_bytes + i, size)
+    for i in range(n):
+        z = zs_malloc(dev, half(dev, o_bytes + i))
+        if dev.n_zspages:
+            set_word(dev, dev.o_zhandle + slot + i, z)
+    copy_words(dev, dev.o_stored + slot, o_content, n)
+    count(dev, CODEC_FIRST + 4 * content_class(word(dev, o_content)) + COMPRESSED_PAGES, n)
+    count(dev, COMPR_DATA_SIZE, total)
+    count(dev, HUGE_PAGES, huge)
+    count(dev, HUGE_PAGES_SINCE, huge)
+    count(dev, PAGES_STORED, n)
+    return 1
+
+
 @rare
 def store_compressed(dev, model, slot, o_content, n):
     """Store pages of which some need an object of the pool; the number that was stored (zram_write_page)."""
@@ -191,6 +229,10 @@ def store_compressed(dev, model, slot, o_content, n):
             else:
                 count(dev, PAGES_STORED, pages)
                 done += pages
+            continue
+        run = min(n - done, np.int64(16))
+        if run >= 4 and done >= single and store_run(dev, model, at, o_content + done, run):
+            done += run
             continue
         content = word(dev, o_content + done)
         size = page_bytes(dev, model, content)
@@ -222,11 +264,32 @@ def store_compressed(dev, model, slot, o_content, n):
 
 
 @device
+def store_alone(dev, model, slot, content):
+    """Store one page, the most common request of all without large folios; 0 if it is refused."""
+    size = page_bytes(dev, model, content)
+    if size == 0:
+        if word(dev, dev.o_stored + slot) != CONTENT_NONE:
+            zram_free(dev, slot, np.int64(1))
+        set_half(dev, dev.o_stored_bytes + slot, 0)
+        count(dev, SAME_PAGES, 1)
+    else:
+        count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
+        if not store_page(dev, slot, size):
+            count(dev, FAILED_WRITES, 1)
+            return 0
+    set_word(dev, dev.o_stored + slot, content)
+    count(dev, PAGES_STORED, 1)
+    return 1
+
+
+@device
 def zram_write(dev, model, slot, o_content, n):
     """Store `n` pages, whose contents stand from word `o_content` on; 0 if one is refused (zram_write_page).
 
     The pages before a refused one stay stored, those after it are not tried.
     """
+    if dev.n_zclasses and n == 1:
+        return store_alone(dev, model, slot, word(dev, o_content))
     if dev.n_zclasses:
         return 1 if store_compressed(dev, model, slot, o_content, n) == n else 0
     # Without a pool every content is same-filled.
