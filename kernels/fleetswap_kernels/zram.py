@@ -122,16 +122,32 @@ def store_block(dev, model, slot, o_content):
 @device
 def zram_free(dev, slot, n):
     """Drop what `n` slots store; an empty slot stores nothing (zram_free_page)."""
-    # The offset is read once: a store to the device might change it, as far as a compiler knows.
+    if dev.n_zclasses:
+        free_objects(dev, slot, n)
+        return
+    # Without a pool every content is same-filled. The offset is read once: as far as a compiler knows, a store to the
+    # device might change it.
     o_stored = np.int64(dev.o_stored)
-    objects = dev.n_zclasses != 0
+    stored = np.int64(0)
+    for i in range(slot, slot + n):
+        if word(dev, o_stored + i) != CONTENT_NONE:
+            set_word(dev, o_stored + i, CONTENT_NONE)
+            stored += 1
+    count(dev, PAGES_STORED, -stored)
+    count(dev, SAME_PAGES, -stored)
+
+
+@rare
+def free_objects(dev, slot, n):
+    """Drop what `n` slots store in a device with a pool."""
+    o_stored = np.int64(dev.o_stored)
+    order = np.int64(dev.block_order)
+    pages = np.int64(1) << order
     stored = np.int64(0)
     same = np.int64(0)
     huge = np.int64(0)
     compressed = np.int64(0)
     leaving = np.int64(0)
-    order = np.int64(dev.block_order)
-    pages = np.int64(1) << order
     i = slot - 1
     while i + 1 < slot + n:
         i += 1
@@ -145,15 +161,13 @@ def zram_free(dev, slot, n):
             continue
         set_word(dev, o_stored + i, CONTENT_NONE)
         stored += 1
-        size = np.int64(0)
-        if objects:
-            size = half(dev, dev.o_stored_bytes + i)
+        size = half(dev, dev.o_stored_bytes + i)
         if size == 0:
             same += 1
         elif size == IN_BLOCK:
             # Of neighbours that leave the same block the last one takes all of them out.
             leaving += 1
-            beside = i + 1 < slot + n and i + 1 & (1 << dev.block_order) - 1 != 0
+            beside = i + 1 < slot + n and i + 1 & pages - 1 != 0
             if not beside or half(dev, dev.o_stored_bytes + i + 1) != IN_BLOCK or word(dev, o_stored + i + 1) == 0:
                 leave_block(dev, i, leaving)
                 leaving = np.int64(0)
@@ -263,7 +277,7 @@ def store_compressed(dev, model, slot, o_content, n):
     return done
 
 
-@device
+@rare
 def store_alone(dev, model, slot, content):
     """Store one page, the most common request of all without large folios; 0 if it is refused."""
     size = page_bytes(dev, model, content)
