@@ -142,6 +142,10 @@ class _Fleet:
         work()
         return clock() - started
 
+    def seconds_per_event(self) -> float:
+        """CPU time of a page event on one thread."""
+        return self.seconds(self.run, time.thread_time) / self.events
+
 
 def measure(effort: Effort, progress: Callable[[str], None]) -> Result:
     """Measure everything.
@@ -212,11 +216,7 @@ def _contents(result: Result, effort: Effort, policy: str) -> None:
     without = _Fleet(plain, effort.devices)
     for name, block_kib in (("content_over_none", 4), ("content_blocks_over_none", 64)):
         fleet = _Fleet(replace(plain, content=CONTENT, block_kib=block_kib), effort.devices)
-        pairs = _pairs(
-            effort.pairs // 2 + 1,
-            lambda one=fleet: one.seconds(one.run, time.thread_time) / one.events,  # type: ignore[misc]
-            lambda: without.seconds(without.run, time.thread_time) / without.events,
-        )
+        pairs = _pairs(effort.pairs // 2 + 1, fleet.seconds_per_event, without.seconds_per_event)
         result.values[f"{name}_{policy}"] = statistics.median(a / b for a, b in pairs)
 
 

@@ -188,8 +188,8 @@ def price(events: Events, profile: CostProfile, codec: str, block_order: int, cl
     background = {"rewrite": n["blk_rewrite"] * (cost.decompress_ns[block_order] + profile.object_read_ns)}
     faults = n["blk_decomp_bytes"] - (n["blk_rewrite"] * 4096 << block_order)
     return Price(
-        stall_ns=sum(stall.values(), np.zeros(1, np.int64)).reshape(events.shape[:-1]),
-        swapout_ns=sum(swapout.values(), np.zeros(1, np.int64)).reshape(events.shape[:-1]),
+        stall_ns=np.sum(np.stack(list(stall.values())), axis=0),
+        swapout_ns=np.sum(np.stack(list(swapout.values())), axis=0),
         background_ns=background["rewrite"],
         decompressed_bytes=work["decompressed_pages"] * 4096 + faults,
         parts={**stall, **swapout, **background},

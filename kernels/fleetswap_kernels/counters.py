@@ -61,7 +61,6 @@ CODEC_FIRST = FOLIO_ALLOC + 10
 N_COUNTERS = CODEC_FIRST + len(CODEC) * N_CLASSES
 
 SCALAR_NAMES = VMSTAT + ZRAM + FLEETSWAP
-GAUGES = ("nr_anon", "nr_anon_partially_mapped")
 
 
 def codec_index(name: str, content_class: int) -> int:

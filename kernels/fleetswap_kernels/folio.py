@@ -32,12 +32,6 @@ def folio_new(dev, order):
 
 
 @device
-def folio_head(dev, frame):
-    """Head frame of the folio a frame belongs to: folios are naturally aligned."""
-    return frame >> frame_order(dev, frame) << frame_order(dev, frame)
-
-
-@device
 def folio_mapped(dev, head, order):
     """Number of page mappings of a folio, over all processes."""
     o = np.int64(dev.o_mapcount) + head

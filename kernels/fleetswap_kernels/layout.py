@@ -132,8 +132,6 @@ VERDICT_FOLIO = 0
 VERDICT_CHARGE = 1
 VERDICT_SWAP = 2
 
-SMALL_CONTENT = 0xFFFF
-
 
 @dataclass(frozen=True)
 class Sizes:

@@ -90,8 +90,7 @@ def store_block(dev, model, slot, o_content):
     Returns
     -------
     int64
-        Pages stored as the block's; 0 if the pool is full, or if the block does not compress and is left to be stored
-        page by page: -1.
+        Pages stored. 0 if the pool is full; -1 if the block does not compress and is left to be stored page by page.
     """
     order = np.int64(dev.block_order)
     pages = np.int64(1) << order
@@ -225,32 +224,32 @@ def store_run(dev, model, slot, o_content, n):
 def store_compressed(dev, model, slot, o_content, n):
     """Store pages of which some need an object of the pool; the number that was stored (zram_write_page)."""
     pages = np.int64(1) << dev.block_order
-    single = np.int64(0)
+    raw_until = np.int64(0)
     done = np.int64(0)
     same = np.int64(0)
-    singles = np.int64(0)
+    alone = np.int64(0)
     codec_work = np.int64(0)
     counted = CLASS_OF_TABLE
     while done < n:
         at = slot + done
-        if pages > 1 and n - done >= pages and done >= single:
+        if pages > 1 and n - done >= pages and done >= raw_until:
             stored = store_block(dev, model, at, o_content + done)
             if stored == 0:
                 break
             if stored < 0:
                 # It takes as much memory as its pages do: stored page by page, each of them raw.
-                single = done + pages
+                raw_until = done + pages
             else:
                 count(dev, PAGES_STORED, pages)
                 done += pages
             continue
         run = min(n - done, np.int64(16))
-        if run >= 4 and done >= single and store_run(dev, model, at, o_content + done, run):
+        if run >= 4 and done >= raw_until and store_run(dev, model, at, o_content + done, run):
             done += run
             continue
         content = word(dev, o_content + done)
         size = page_bytes(dev, model, content)
-        if done < single:
+        if done < raw_until:
             size = np.int64(HUGE_BYTES)
         elif size != 0:
             of_class = content_class(content)
@@ -267,11 +266,11 @@ def store_compressed(dev, model, slot, o_content, n):
         elif not store_page(dev, at, size):
             break
         set_word(dev, dev.o_stored + at, content)
-        singles += 1
+        alone += 1
         done += 1
     count(dev, CODEC_FIRST + 4 * counted + COMPRESSED_PAGES, codec_work)
     count(dev, SAME_PAGES, same)
-    count(dev, PAGES_STORED, singles)
+    count(dev, PAGES_STORED, alone)
     if done < n:
         count(dev, FAILED_WRITES, 1)
     return done

@@ -6,6 +6,9 @@ script follows from spec 03 (swap-out), 05 (swap-in), 06 (anonymous faults) and 
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tomllib
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +26,7 @@ from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.counters import FOLIO_ALLOC, N_COUNTERS, SCALAR_NAMES, codec_index, mthp_index
 
+FIT = Path(__file__).parents[2] / "docs/calibration/fit_profiles.py"
 FAULT, MAP, FILL, COPY, READ, WRITE, SPLIT, OUT_FOLIO, OUT_PAGE = 3, 5, 7, 11, 13, 17, 19, 23, 29
 ALLOC = (31, 37, 41, 43, 47, 53, 59, 61, 67, 71)
 COMPRESS = tuple(1_000_000 + 1000 * order for order in range(10))
@@ -513,3 +517,14 @@ def test_a_codec_inherits_what_its_table_leaves_out(tmp_path: Path) -> None:
 def test_more_than_a_second_for_one_event_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="fault_ns: cannot be 1000000001"):
         load_profile(profile_file(tmp_path, f"{INHERIT}fault_ns = 1000000001\n"))
+
+
+def test_the_built_in_profiles_are_what_their_fit_prints() -> None:
+    done = subprocess.run([sys.executable, str(FIT)], capture_output=True, text=True, check=True)
+    for part in done.stdout.split("# ")[1:]:
+        name, _, text = part.partition("\n")
+        fitted, profile = tomllib.loads(text), load_profile(name)
+        for codec, times in fitted.pop("codec").items():
+            for key, value in times.items():
+                assert getattr(profile.codecs[codec], key) == tuple(value), (name, codec, key)
+        assert {key: getattr(profile, key) for key in fitted} == fitted
