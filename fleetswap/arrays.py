@@ -30,7 +30,7 @@ class DeviceArrays:
         self.clusters = self.scalar("n_clusters")
         self.frames = self.scalar("n_frames")
         self.procs = self.scalar("n_procs")
-        classes = self.scalar("n_zclasses")
+        classes = self.scalar("n_zclasses") if self.scalar("n_zspages") else 0
         self.map_padded = self._bytes("o_map", self.clusters * bits.CLUSTER_SLOTS)
         self.map = self.map_padded[: self.slots]
         self.zeromap = self._bytes("o_zeromap", -(-self.slots // 32) * 4)
@@ -52,9 +52,9 @@ class DeviceArrays:
         self.content_bytes = self._words("o_content_bytes", self.scalar("n_contents"))
         self.zhandle = self._words("o_zhandle", self.scalar("n_zhandles"))
         first = self.scalar("o_stored_bytes")
-        self.stored_bytes: Array = view.h[first : first + (self.slots if classes else 0)]
+        self.stored_bytes: Array = view.h[first : first + (self.slots if self.scalar("n_zclasses") else 0)]
         self.block = self._records("o_block", self.scalar("n_blocks"), layout.BLOCK_WORDS)
-        self.zstep = self._bytes("o_zstep", 257 if len(self.block) else 0)
+        self.zstep = self._bytes("o_zstep", 257 if classes and len(self.block) else 0)
         self.zspage = self._records("o_zspage", self.scalar("n_zspages"), layout.ZSPAGE_WORDS)
         self.zgroup = self._words("o_zgroup", classes * layout.ZGROUPS)
         self.zclass = self._records("o_zclass", classes, layout.ZCLASS_WORDS)[:, layout.ZCLASS_INFO]

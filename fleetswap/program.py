@@ -252,7 +252,7 @@ def compile_script(script: Script, library: Path | None = None) -> Compiled:
         policy(script.config),
         content_bytes,
         content_map,
-        (classes.words, classes.class_of_bytes, classes.class_of_step),
+        classes,
         header,
         library_model(library) if contents.modelled else None,
     )

@@ -7,7 +7,7 @@ import numpy as np
 from fleetswap_kernels import bits, counters, layout
 from fleetswap_kernels.content import HUGE_BYTES, IN_BLOCK
 from fleetswap_kernels.identity import IDENTITY
-from fleetswap_kernels.size_classes import HANDLE_BYTES
+from fleetswap_kernels.size_classes import HANDLE_BYTES, size_classes
 
 from .arrays import Array, DeviceArrays
 from .findings import Findings
@@ -42,7 +42,7 @@ def check_zram(dev: DeviceArrays, found: Findings) -> None:
     size = np.concatenate([size, block_size])
     handle = np.concatenate([handle, blocks])
     if not len(dev.zspage):
-        _check_packed(dev, _classes(dev, size), pool, found)
+        _check_packed(dev, size, found)
         return
     used = np.bincount(handle, minlength=len(dev.zspage))
     if len(used) != len(dev.zspage):
@@ -103,14 +103,16 @@ def _check_blocks(dev: DeviceArrays, in_block: Array, found: Findings) -> tuple[
     return dev.block[stored, layout.BLOCK_HANDLE], size[stored]
 
 
-def _check_packed(dev: DeviceArrays, classes: Array, pool: int, found: Findings) -> None:
-    """A pool without zspage records has as many as its objects need."""
-    if not len(dev.zclass):
-        found.same(len(classes) + pool, 0, "objects and pages of a pool that is not there")
-        return
-    objects, pages = dev.zclass & 0xFFFF, dev.zclass >> 16
-    used = np.bincount(classes, minlength=len(objects))
-    zspages = -(-used // objects)
-    room = dev.zgroup.reshape(-1, layout.ZGROUPS)[:, layout.ZROOM]
-    found.none(room != zspages * objects - used, "the room in the last zspage of a class is not what its objects leave")
-    found.same(pool, int((zspages * pages).sum()), "pool_pages")
+def _check_packed(dev: DeviceArrays, size: Array, found: Findings) -> None:
+    """A pool without zspage records has the bytes that its objects take of full zspages."""
+    order = dev.scalar("block_order")
+    classes = size_classes(block_order=order)
+    steps = np.clip(-(-(size + HANDLE_BYTES - HUGE_BYTES) // (16 << order)), 0, 256)
+    of_class = np.where(
+        size > HUGE_BYTES, classes.class_of_step[steps], classes.class_of_bytes[np.minimum(size, HUGE_BYTES)]
+    )
+    objects = classes.class_objects[of_class].astype(np.int64)
+    zspage_bytes = HUGE_BYTES * classes.class_pages[of_class].astype(np.int64)
+    taken = int(np.floor(zspage_bytes / objects + 0.5).sum())
+    found.same(int(dev.counter[counters.POOL_BYTES]), taken, "pool_bytes")
+    found.same(int(dev.counter[counters.POOL_PAGES]), -(-taken // HUGE_BYTES), "pool_pages")

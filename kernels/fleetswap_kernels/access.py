@@ -48,6 +48,24 @@ def set_half(dev, o, value):
 
 
 @device
+def run_word(dev, o):
+    """The uint32 at word offset `o`, in a loop over neighbours."""
+    return np.int64(dev.w[np.uint64(o)])
+
+
+@device
+def run_half(dev, o):
+    """The uint16 at half-word offset `o`, in a loop over neighbours."""
+    return np.int64(dev.h[np.uint64(o)])
+
+
+@device
+def set_run_half(dev, o, value):
+    """Store a uint16 at half-word offset `o`, in a loop over neighbours."""
+    dev.h[np.uint64(o)] = np.uint16(value)
+
+
+@device
 def quad(dev, o):
     """The uint64 at quad offset `o`, as int64."""
     return np.int64(dev.q[np.uint32(o)])

@@ -12,7 +12,8 @@ import numpy.typing as npt
 
 from . import counters, errors
 from .content_model import MODEL, no_model
-from .layout import HEADER, HEADER_BYTES, Q_COUNTER, Sizes, exact_view, offsets
+from .layout import HEADER, HEADER_BYTES, Q_COUNTER, Sizes, arrays, exact_view, offsets
+from .size_classes import SizeClasses
 
 Program = npt.NDArray[np.uint32]
 """Operations, shape (n, 8); see `ops`."""
@@ -48,9 +49,8 @@ class Blueprint:
         Stored size of every content; 0 same-filled, 4096 incompressible.
     content_map : uint32 array of shape (sizes.content_map,)
         Content of each (pattern, page) that a program names.
-    size_classes : tuple of three arrays, optional
-        Records of the classes (`size_classes.SizeClasses.words`, uint32), the class of every object size in bytes
-        (uint8, 4097 long), and of every step above a page (uint8, 257 long; `SizeClasses.class_of_step`).
+    size_classes : SizeClasses, optional
+        Those of the pool, if the device has one.
     header_content : int
         Content of the swap header page; 0 if zram is not to count it.
     model : uint8 array, optional
@@ -62,7 +62,7 @@ class Blueprint:
     policy: Mapping[str, int]
     content_bytes: npt.NDArray[np.uint32]
     content_map: npt.NDArray[np.uint32]
-    size_classes: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None = None
+    size_classes: SizeClasses | None = None
     header_content: int = 0
     model: npt.NDArray[np.uint8] | None = None
 
@@ -116,12 +116,14 @@ class Arena:
             ("o_content_map", view.w, blueprint.content_map),
         ]
         if blueprint.size_classes is not None:
-            words, of_bytes, of_step = blueprint.size_classes
-            tables += [("o_zclass", view.w, words), ("o_zraw", view.by, of_bytes)]
-            if blueprint.sizes.block_order:
-                tables.append(("o_zstep", view.by, of_step))
+            classes = blueprint.size_classes
+            tables += [("o_zclass", view.w, classes.words), ("o_zraw", view.by, classes.class_of_bytes)]
+            tables += [("o_zstep", view.by, classes.class_of_step), ("o_zshare", view.w, classes.shares)]
+        lengths = arrays(blueprint.sizes)
         for name, target, table in tables:
-            target[placed[name] : placed[name] + len(table)] = table
+            # A device has the tables of an exact pool or of a packed one.
+            if lengths[name][1]:
+                target[placed[name] : placed[name] + len(table)] = table
 
     def view(self, d: int) -> Any:
         """Record view of one device; `w`, `by` and `q` are arrays over all of its memory."""

@@ -33,13 +33,18 @@ def measured_bytes(dev, model, content, entry):
 
 
 @device
+def scale_factor(model, content):
+    """The scale of a content in 2^-SCALE_SHIFT."""
+    return half(model, model.o_scale + (content >> LEVEL_SHIFT & 31))
+
+
+@device
 def scaled(model, size, content, most):
     """A size times the scale of a content, from 1 to `most`."""
     level = content >> LEVEL_SHIFT & 31
     if level == SCALE_ONE:
         return size
-    factor = half(model, model.o_scale + level)
-    return max(min(size * factor >> SCALE_SHIFT, most), np.int64(1))
+    return max(min(size * scale_factor(model, content) >> SCALE_SHIFT, most), np.int64(1))
 
 
 @device
@@ -56,16 +61,16 @@ def page_bytes(dev, model, content):
 
 @device
 def sizes_of_run(dev, model, o_content, n):
-    """Where the sizes of up to 16 pages of one prototype stand side by side.
+    """Where the measured sizes of up to 16 pages of one prototype stand side by side.
 
     Returns
     -------
     int64
-        Half-word offset in the model; -1 if the pages are not such a run, or their sizes not just as measured.
+        Half-word offset in the model; -1 if the pages are not such a run, or one of them is same-filled.
     """
     content = word(dev, o_content)
     member = content & MEMBER
-    if content < IDENTITY or member + n > 16 or content >> LEVEL_SHIFT & 31 != SCALE_ONE:
+    if content < IDENTITY or member + n > 16:
         return np.int64(-1)
     if words_differ(dev, o_content, n, content) or page_kinds(model, content) >> 2 * member & (1 << 2 * n) - 1:
         return np.int64(-1)

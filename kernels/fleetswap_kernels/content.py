@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, count, half, set_word, word
+from .access import byte, count, half, run_half, run_word, set_word, word
 from .bits import CONTENT_NONE, CONTENT_ZERO
 from .compressed import content_class
 from .counters import (
@@ -88,9 +88,39 @@ def count_decompression(dev, slot, n):
         count_codec_reads(dev, slot, n)
 
 
+@device
+def count_run_read(dev, slot, n):
+    """Count what the codec does to read `n` slots if all are full, of one class, and none of them in a block.
+
+    Returns
+    -------
+    int64
+        1 if they are counted.
+    """
+    o_stored = np.int64(dev.o_stored) + slot
+    o_bytes = np.int64(dev.o_stored_bytes) + slot
+    of_class = content_class(word(dev, o_stored))
+    other = np.int64(0)
+    same = np.int64(0)
+    huge = np.int64(0)
+    for i in range(n):
+        size = run_half(dev, o_bytes + i)
+        other += content_class(run_word(dev, o_stored + i)) != of_class
+        other += size == IN_BLOCK
+        same += size == 0
+        huge += size == HUGE_BYTES
+    if other or of_class == CLASS_OF_TABLE:
+        return 0
+    count(dev, CODEC_FIRST + 4 * of_class + DECOMPRESSED_PAGES, n - same - huge)
+    count(dev, HUGE_READS, huge)
+    return 1
+
+
 @rare
 def count_codec_reads(dev, slot, n):
     """Count what the codec does to read `n` slots: pages one by one, a block whole and once (spec 08 §8.5)."""
+    if dev.block_order == 0 and count_run_read(dev, slot, n):
+        return
     order = np.int64(dev.block_order)
     last = np.int64(-1)
     from_blocks = np.int64(0)

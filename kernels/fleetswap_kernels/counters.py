@@ -24,10 +24,11 @@ FLEETSWAP = (
     "warn_mixed_zeromap", "silent_mixed_zeromap", "sigbus", "stale_reads", "swapin_waits", "swap_charge_refused",
     "wrong_contents", "page_events", "fault_pages", "anon_pages", "copied_pages", "huge_reads",
     "blk_decomp", "blk_decomp_bytes", "blk_partial_read", "blk_pages_read", "blk_rewrite", "dead_bytes",
-    "swapout_folios",
+    "swapout_folios", "pool_bytes",
 )  # fmt: skip
 """What no kernel counts: the zeromap conflict (spec 07 §7.4), lost races of swap-in, page events, what faults do page
-by page (mapped, zero-filled, copied), folios that swap-out unmaps, and blocks of several pages in zram (spec 08 §8.5).
+by page (mapped, zero-filled, copied), folios that swap-out unmaps, blocks of several pages in zram (spec 08 §8.5), and
+the bytes of a packed pool.
 
 A page event is one page touched by an operation, mapped by a fault, swapped out, or dropped by a zap.
 """
@@ -35,8 +36,8 @@ A page event is one page touched by an operation, mapped by a fault, swapped out
     WARN_MIXED_ZEROMAP, SILENT_MIXED_ZEROMAP, SIGBUS, STALE_READS, SWAPIN_WAITS, SWAP_CHARGE_REFUSED,
     WRONG_CONTENTS, PAGE_EVENTS, FAULT_PAGES, ANON_PAGES, COPIED_PAGES, HUGE_READS,
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, BLK_PAGES_READ, BLK_REWRITE, DEAD_BYTES,
-    SWAPOUT_FOLIOS,
-) = range(28, 47)  # fmt: skip
+    SWAPOUT_FOLIOS, POOL_BYTES,
+) = range(28, 48)  # fmt: skip
 
 MTHP = (
     "anon_fault_alloc", "anon_fault_fallback", "anon_fault_fallback_charge", "swpout", "swpout_fallback",
@@ -46,7 +47,7 @@ MTHP = (
     ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, SWPOUT, SWPOUT_FALLBACK,
     SPLIT, SPLIT_FAILED, SPLIT_DEFERRED, NR_ANON, NR_ANON_PARTIALLY_MAPPED,
 ) = range(10)  # fmt: skip
-N_SCALAR = 47
+N_SCALAR = 48
 """Counters that exist once; the per-size ones follow, ten for every order."""
 
 FOLIO_ALLOC = N_SCALAR + len(MTHP) * 10

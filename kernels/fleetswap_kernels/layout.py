@@ -24,7 +24,7 @@ OFFSETS = (
     "o_cpu", "o_proc", "o_vma", "o_pmd", "o_pte", "o_expect", "o_cluster", "o_cluster_next", "o_cluster_prev",
     "o_map", "o_zeromap", "o_stored", "o_cache", "o_frame", "o_content", "o_mapcount", "o_content_bytes",
     "o_content_map", "o_zhandle", "o_stored_bytes", "o_block", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
-    "o_zstep",
+    "o_zstep", "o_zshare",
 )  # fmt: skip
 SCALARS = (
     # swap device (spec 01 §1.5)
@@ -111,13 +111,15 @@ ZSPAGE_INFO = 2
 ZSPAGE_WORDS = 3
 ZGROUPS = 12
 """Fullness groups of a size class (mm/zsmalloc.c, spec 08 §8.3)."""
-ZROOM = 0
-"""In place of the groups of a pool that is packed: places left in the last zspage of the class."""
 ZCLASS_INFO = 0
 """Objects per zspage in the low 16 bits, pages above."""
 ZCLASS_RECIPROCAL = 1
 """2^32 over the objects, rounded up: a division costs more than all else in a store."""
 ZCLASS_WORDS = 2
+
+ZSHARE_STEPS = 257
+"""Where the shares of objects above a page start in the table of a packed pool; those of smaller ones stand before."""
+ZSHARES = ZSHARE_STEPS + 257
 
 BLOCK_HANDLE = 0
 BLOCK_INFO = 1
@@ -152,8 +154,8 @@ class Sizes:
     contents, content_map : int
         Entries of the content table and of the (pattern, page) to content map.
     zspages : int
-        Zspages the pool may hold. 0 packs objects perfectly: then only their number by class is kept, and the pool
-        has no more pages than they need.
+        Zspages the pool may hold. 0 packs objects perfectly: the pool then has as many bytes as their shares of full
+        zspages sum up to.
     zclasses : int
         zsmalloc size classes; 0 if every page stored is same-filled, so that there is no pool.
     block_order : int
@@ -228,10 +230,11 @@ def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
         "o_stored_bytes": (2, -(-n["n_slots"] // 2) * 2 if n["n_zclasses"] else 0),
         "o_block": (4, n["n_blocks"] * BLOCK_WORDS),
         "o_zspage": (4, n["n_zspages"] * ZSPAGE_WORDS),
-        "o_zgroup": (4, n["n_zclasses"] * ZGROUPS),
-        "o_zclass": (4, n["n_zclasses"] * ZCLASS_WORDS),
-        "o_zraw": (1, 4097 if n["n_zclasses"] else 0),
-        "o_zstep": (1, 257 if n["n_blocks"] else 0),
+        "o_zgroup": (4, n["n_zclasses"] * ZGROUPS if n["n_zspages"] else 0),
+        "o_zclass": (4, n["n_zclasses"] * ZCLASS_WORDS if n["n_zspages"] else 0),
+        "o_zraw": (1, 4097 if n["n_zspages"] else 0),
+        "o_zstep": (1, 257 if n["n_zspages"] and n["n_blocks"] else 0),
+        "o_zshare": (4, ZSHARES if n["n_zclasses"] and not n["n_zspages"] else 0),
     }
 
 

@@ -75,6 +75,20 @@ class SizeClasses:
         records = np.stack([objects | self.class_pages.astype(np.uint32) << np.uint32(16), reciprocal], axis=1)
         return records.ravel()
 
+    @property
+    def shares(self) -> NDArray[np.uint32]:
+        """What an object takes of a full zspage, bytes, shape (`layout.ZSHARES`,).
+
+        First by (c + 7) >> 4 for a request of c = 0 .. 4096 bytes, which are the requests of one class each; from
+        `layout.ZSHARE_STEPS` on by the steps of `class_of_step`.
+        """
+        objects = self.class_objects.astype(np.int64)
+        share = (2 * PAGE_BYTES * self.class_pages.astype(np.int64) + objects) // (2 * objects)
+        request = np.minimum(16 * np.arange(257) + 8, PAGE_BYTES)
+        of_class = np.concatenate([self.class_of_bytes[request], self.class_of_step])
+        shares: NDArray[np.uint32] = share[of_class].astype(np.uint32)
+        return shares
+
 
 def _zspage_elements(object_bytes: int, element_bytes: int, chain: int) -> int:
     """Elements (pages or blocks) per zspage of a raw class: least waste at the end, the shortest chain on ties."""

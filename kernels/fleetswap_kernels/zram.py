@@ -3,10 +3,12 @@
 import numpy as np
 
 from .access import (
-    copy_words, count, counter_value, fill_halves, fill_words, half, set_half, set_word, word, words_any,
+    copy_words, count, counter_value, fill_halves, fill_words, half, run_half, run_word, set_half, set_run_half,
+    set_word, word, words_any,
 )  # fmt: skip
 from .bits import CONTENT_NONE, NIL
-from .compressed import block_bytes, content_class, lead_of, page_bytes, sizes_of_run
+from .content_model import SCALE_SHIFT
+from .compressed import block_bytes, content_class, lead_of, page_bytes, scale_factor, sizes_of_run
 from .content import HUGE_BYTES, IN_BLOCK, is_whole_block
 from .counters import (
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS,
@@ -15,7 +17,7 @@ from .counters import (
 )  # fmt: skip
 from .jit import device, rare
 from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
-from .zsmalloc import zs_free, zs_malloc
+from .zsmalloc import packed_pool_grow, page_share_bytes, zs_free, zs_malloc
 
 
 @device
@@ -136,9 +138,51 @@ def zram_free(dev, slot, n):
     count(dev, SAME_PAGES, -stored)
 
 
+@device
+def free_run(dev, slot, n):
+    """Drop what `n` slots store if the pool is packed and none of them is in a block.
+
+    Returns
+    -------
+    int64
+        1 if they are dropped.
+    """
+    o_stored = np.int64(dev.o_stored) + slot
+    o_bytes = np.int64(dev.o_stored_bytes) + slot
+    stored = np.int64(0)
+    objects = np.int64(0)
+    huge = np.int64(0)
+    in_block = np.int64(0)
+    compressed = np.int64(0)
+    for i in range(n):
+        size = run_half(dev, o_bytes + i)
+        full = run_word(dev, o_stored + i) != CONTENT_NONE
+        size = size if full else np.int64(0)
+        stored += full
+        objects += size != 0
+        huge += size == HUGE_BYTES
+        in_block += size == IN_BLOCK
+        compressed += size
+        set_run_half(dev, o_bytes + i, size)
+    if in_block:
+        return 0
+    taken = np.int64(0)
+    for i in range(n):
+        taken += page_share_bytes(dev, half(dev, o_bytes + i))
+    packed_pool_grow(dev, (n - objects) * page_share_bytes(dev, np.int64(0)) - taken)
+    fill_words(dev, o_stored, n, CONTENT_NONE)
+    count(dev, PAGES_STORED, -stored)
+    count(dev, SAME_PAGES, objects - stored)
+    count(dev, COMPR_DATA_SIZE, -compressed)
+    count(dev, HUGE_PAGES, -huge)
+    return 1
+
+
 @rare
 def free_objects(dev, slot, n):
     """Drop what `n` slots store in a device with a pool."""
+    if dev.n_zspages == 0 and dev.block_order == 0 and free_run(dev, slot, n):
+        return
     o_stored = np.int64(dev.o_stored)
     order = np.int64(dev.block_order)
     pages = np.int64(1) << order
@@ -182,9 +226,9 @@ def free_objects(dev, slot, n):
         count(dev, HUGE_PAGES, -huge)
 
 
-@device
+@rare
 def store_run(dev, model, slot, o_content, n):
-    """Store pages that stand side by side in a prototype, if the slots are empty and nothing can be refused.
+    """Store up to 16 pages that stand side by side in a prototype, if the slots are empty and nothing can be refused.
 
     Returns
     -------
@@ -198,19 +242,24 @@ def store_run(dev, model, slot, o_content, n):
         return 0
     o_bytes = np.int64(dev.o_stored_bytes) + slot
     least_raw = np.int64(dev.huge_bytes)
+    factor = scale_factor(model, word(dev, o_content))
     total = np.int64(0)
     huge = np.int64(0)
     for i in range(n):
-        size = half(model, o_sizes + i)
-        if size >= least_raw:
-            size = np.int64(HUGE_BYTES)
-            huge += 1
+        size = max(min(run_half(model, o_sizes + i) * factor >> SCALE_SHIFT, np.int64(HUGE_BYTES)), np.int64(1))
+        raw = size >= least_raw
+        size = np.int64(HUGE_BYTES) if raw else size
+        huge += raw
         total += size
-        set_half(dev, o_bytes + i, size)
-    for i in range(n):
-        z = zs_malloc(dev, half(dev, o_bytes + i))
-        if dev.n_zspages:
-            set_word(dev, dev.o_zhandle + slot + i, z)
+        set_run_half(dev, o_bytes + i, size)
+    if dev.n_zspages:
+        for i in range(n):
+            set_word(dev, dev.o_zhandle + slot + i, zs_malloc(dev, half(dev, o_bytes + i)))
+    else:
+        taken = np.int64(0)
+        for i in range(n):
+            taken += page_share_bytes(dev, half(dev, o_bytes + i))
+        packed_pool_grow(dev, taken)
     copy_words(dev, dev.o_stored + slot, o_content, n)
     count(dev, CODEC_FIRST + 4 * content_class(word(dev, o_content)) + COMPRESSED_PAGES, n)
     count(dev, COMPR_DATA_SIZE, total)
@@ -304,6 +353,8 @@ def zram_write(dev, model, slot, o_content, n):
     if dev.n_zclasses and n == 1:
         return store_alone(dev, model, slot, word(dev, o_content))
     if dev.n_zclasses:
+        if dev.block_order == 0 and n <= 16 and store_run(dev, model, slot, o_content, n):
+            return 1
         return 1 if store_compressed(dev, model, slot, o_content, n) == n else 0
     # Without a pool every content is same-filled.
     o_stored = np.int64(dev.o_stored) + slot

@@ -2,19 +2,20 @@
 
 Only what decides the number of pool pages is kept: which zspage an object lives in and how full the zspage is. The
 place of an object inside its zspage matters to nothing before a compaction. A device without zspage records keeps less:
-the number of objects of each class, as if the pool were compacted at all times.
+the bytes that its objects take of full zspages, as in a pool that is compacted at all times and too large for the last
+zspage of each class to matter.
 """
 
 import numpy as np
 
-from .access import byte, fail, set_word, word
+from .access import byte, counter_value, fail, set_word, word
 from .bits import NIL
-from .counters import MAX_USED_PAGES, POOL_PAGES
+from .counters import MAX_USED_PAGES, POOL_BYTES, POOL_PAGES
 from .errors import NO_ZSPAGES
 from .jit import device
 from .layout import (
-    Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZROOM, ZSPAGE_INFO, ZSPAGE_NEXT, ZSPAGE_PREV,
-    ZSPAGE_WORDS,
+    Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZSHARE_STEPS, ZSPAGE_INFO, ZSPAGE_NEXT,
+    ZSPAGE_PREV, ZSPAGE_WORDS,
 )  # fmt: skip
 from .size_classes import HANDLE_BYTES, PAGE_BYTES
 
@@ -42,13 +43,41 @@ def pool_grow(dev, pages):
 
 
 @device
+def packed_pool_grow(dev, size_bytes):
+    """Account bytes that a packed pool takes; negative ones it gives back."""
+    o = np.uint32(Q_COUNTER + POOL_BYTES)
+    pool = np.int64(dev.q[o]) + size_bytes
+    dev.q[o] = np.uint64(pool)
+    pool_grow(dev, (pool + PAGE_BYTES - 1 >> 12) - counter_value(dev, POOL_PAGES))
+
+
+@device
+def share_bytes(dev, size_bytes):
+    """What an object takes of a full zspage: the zspage's bytes over its objects."""
+    if size_bytes <= PAGE_BYTES:
+        return page_share_bytes(dev, size_bytes)
+    return word(dev, dev.o_zshare + ZSHARE_STEPS + block_steps(dev, size_bytes))
+
+
+@device
+def page_share_bytes(dev, size_bytes):
+    """The same for an object of at most a page."""
+    return word(dev, dev.o_zshare + (size_bytes + 7 >> 4))
+
+
+@device
+def block_steps(dev, size_bytes):
+    """Steps of classes above a page, which are 1/256 of a block apart (spec 08 §8.5)."""
+    steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)
+    return min(steps, np.int64(256))
+
+
+@device
 def class_for(dev, size_bytes):
     """Size class of an object."""
     if size_bytes <= PAGE_BYTES:
         return byte(dev, dev.o_zraw + size_bytes)
-    # Classes above a page are 1/256 of a block apart (spec 08 §8.5).
-    steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)
-    return byte(dev, dev.o_zstep + min(steps, np.int64(256)))
+    return byte(dev, dev.o_zstep + block_steps(dev, size_bytes))
 
 
 @device
@@ -79,8 +108,8 @@ def zspage_link(dev, group, z, o):
 def pool_setup(dev):
     """Empty pool: unused zspage records form a chain that starts in the record of number 0."""
     n = np.int64(dev.n_zspages)
-    for i in range(np.int64(dev.n_zclasses) * ZGROUPS):
-        set_word(dev, dev.o_zgroup + i, NIL if n > 0 else 0)
+    for i in range(np.int64(dev.n_zclasses) * ZGROUPS if n > 0 else np.int64(0)):
+        set_word(dev, dev.o_zgroup + i, NIL)
     for z in range(n):
         set_word(dev, dev.o_zspage + z * ZSPAGE_WORDS + ZSPAGE_NEXT, z + 1 if z + 1 < n else NIL)
         set_word(dev, dev.o_zspage + z * ZSPAGE_WORDS + ZSPAGE_INFO, 0)
@@ -96,18 +125,14 @@ def zs_malloc(dev, size_bytes):
     int64
         The zspage it went to, 0 if the pool is packed; NIL if the device has no zspage record left (error word set).
     """
+    if dev.n_zspages == 0:
+        packed_pool_grow(dev, share_bytes(dev, size_bytes))
+        return np.int64(0)
     z_class = class_for(dev, size_bytes)
     o_class = dev.o_zclass + z_class * ZCLASS_WORDS
     info = word(dev, o_class + ZCLASS_INFO)
     objects = info & 0xFFFF
     base = dev.o_zgroup + z_class * ZGROUPS
-    if dev.n_zspages == 0:
-        room = word(dev, base + ZROOM)
-        if room == 0:
-            pool_grow(dev, info >> 16)
-            room = objects
-        set_word(dev, base + ZROOM, room - 1)
-        return np.int64(0)
     reciprocal = word(dev, o_class + ZCLASS_RECIPROCAL)
     z = np.int64(NIL)
     group = 10
@@ -138,18 +163,14 @@ def zs_malloc(dev, size_bytes):
 @device
 def zs_free(dev, z, size_bytes):
     """Free an object of zspage `z`, which gives its pages back once it is empty."""
+    if dev.n_zspages == 0:
+        packed_pool_grow(dev, -share_bytes(dev, size_bytes))
+        return
     z_class = class_for(dev, size_bytes)
     o_class = dev.o_zclass + z_class * ZCLASS_WORDS
     info = word(dev, o_class + ZCLASS_INFO)
     objects = info & 0xFFFF
     base = dev.o_zgroup + z_class * ZGROUPS
-    if dev.n_zspages == 0:
-        room = word(dev, base + ZROOM) + 1
-        if room == objects:
-            pool_grow(dev, -(info >> 16))
-            room = np.int64(0)
-        set_word(dev, base + ZROOM, room)
-        return
     reciprocal = word(dev, o_class + ZCLASS_RECIPROCAL)
     o = dev.o_zspage + z * ZSPAGE_WORDS
     packed = word(dev, o + ZSPAGE_INFO)
