@@ -48,7 +48,9 @@ class DeviceArrays:
         self.frame = self._words("o_frame", self.frames)
         self.content = self._words("o_content", self.frames)
         self.mapcount = self._bytes("o_mapcount", self.frames)
-        self.block_head = self.w[layout.W_BLOCK_HEAD : layout.W_BLOCK_HEAD + bits.MAX_BLOCK_ORDER + 1]
+        lists = 2 * (bits.MAX_BLOCK_ORDER + 1)
+        self.block_head = self.w[layout.W_BLOCK_HEAD : layout.W_BLOCK_HEAD + lists]
+        self.pool_frame = self._words("o_pool_frame", self.scalar("n_pool_frames"))
         self.content_bytes = self._words("o_content_bytes", self.scalar("n_contents"))
         self.zhandle = self._words("o_zhandle", self.scalar("n_zhandles"))
         first = self.scalar("o_stored_bytes")

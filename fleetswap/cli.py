@@ -14,7 +14,8 @@ from . import __version__
 from .errors import InputError
 
 COMMANDS = {
-    "run": ("fleetswap.commands.run:run", "Simulate a fleet under two policies."),
+    "run": ("fleetswap.commands.run:run", "Simulate a fleet."),
+    "show": ("fleetswap.commands.show:show", "Show what a scenario says."),
     "conform": ("fleetswap.commands.conform:conform", "Compare scripts with what a real kernel did."),
     "replay": ("fleetswap.commands.replay:replay", "Run one script and print its dumps."),
     "validate": ("fleetswap.commands.validate:validate", "Show published tables beside the simulated ones."),
@@ -31,7 +32,7 @@ INTERRUPTED = 130
 """128 + SIGINT."""
 BROKEN_PIPE = 141
 """128 + SIGPIPE."""
-MAX_MESSAGE = 900
+MAX_MESSAGE = 4000
 
 
 class LazyGroup(click.Group):

@@ -160,7 +160,9 @@ def price(events: Events, profile: CostProfile, codec: str, block_order: int, cl
         raise InputError(f"cost profile {profile.name}: has no times of codec {codec!r}; it has {known}")
     cost = profile.codecs[codec]
     n = {name: _scalar(events, name) for name in counters.SCALAR_NAMES}
-    by_class = events[..., counters.CODEC_FIRST :].reshape(*events.shape[:-1], counters.N_CLASSES, len(counters.CODEC))
+    by_class = events[..., counters.CODEC_FIRST : counters.PHONE_FIRST].reshape(
+        *events.shape[:-1], counters.N_CLASSES, len(counters.CODEC)
+    )
     work = dict(zip(counters.CODEC, np.moveaxis(by_class.sum(-2), -1, 0), strict=True))
     from_blocks = n["blk_pages_read"]
     filled = n["pswpin"] - work["decompressed_pages"] - from_blocks - n["huge_reads"]

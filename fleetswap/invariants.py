@@ -212,15 +212,18 @@ class Checker:
                     self.found.say(f"next of order {order} on CPU {cpu} is {slot}, where no such entry fits")
 
     def _blocks(self) -> None:
-        """Free blocks of frames: lists, links, alignment, merging, total."""
+        """Free blocks of frames: lists, links, alignment, merging, totals; frames of the pool."""
         dev = self.dev
         self.free = np.zeros(dev.frames, dtype=bool)
-        for order, head in enumerate(dev.block_head.tolist()):
+        start = dev.scalar("reserve_start")
+        for i, head in enumerate(dev.block_head.tolist()):
+            reserved, order = divmod(i, bits.MAX_BLOCK_ORDER + 1)
             n = 1 << order
+            top = dev.scalar("reserve_order") if reserved else bits.MAX_BLOCK_ORDER
             at, last = head, bits.FRAME_NIL
             seen = set()
             while at != bits.FRAME_NIL:
-                if at % n or at + n > dev.frames or self.free[at]:
+                if at % n or at + n > (dev.frames if reserved else start) or self.free[at] or (at < start) == reserved:
                     self.found.say(f"frame {at} cannot be a free block of order {order}")
                     return
                 info = int(dev.frame[at])
@@ -229,12 +232,18 @@ class Checker:
                     return
                 if int(dev.content[at]) != last:
                     self.found.say(f"the link back from free block {at} is {int(dev.content[at])}, not {last}")
-                if at ^ n in seen and order < bits.MAX_BLOCK_ORDER:
+                if at ^ n in seen and order < top:
                     self.found.say(f"the free block {at} of order {order} is not merged with its buddy")
                 self.free[at : at + n] = True
                 seen.add(at)
                 last, at = at, info & bits.FRAME_LINK
-        self.found.same(dev.scalar("frames_free"), np.count_nonzero(self.free), "free frames")
+        self.found.same(dev.scalar("frames_free"), np.count_nonzero(self.free[:start]), "free frames")
+        self.found.same(dev.scalar("reserve_free"), np.count_nonzero(self.free[start:]), "free reserved frames")
+        pool = dev.pool_frame[: int(dev.counter[counters.POOL_PAGES])]
+        self.found.none(self.free[pool], "a frame of the pool is free")
+        self.in_pool = np.zeros(dev.frames, dtype=bool)
+        self.in_pool[pool] = True
+        self.found.same(np.count_nonzero(self.in_pool), len(pool), "frames of the pool")
 
     def _folios(self) -> None:
         """Every frame belongs to one live folio or free block; folio words, mapcounts, nr_anon gauges."""
@@ -244,8 +253,8 @@ class Checker:
             self.found.say("a PTE maps a frame that does not exist")
             return
         self.found.none(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
-        self.found.none((mapped != 0) & self.free, "a PTE maps a free frame")
-        frames = (~self.free).nonzero()[0]
+        self.found.none((mapped != 0) & (self.free | self.in_pool), "a PTE maps a free frame or one of the pool")
+        frames = (~self.free & ~self.in_pool).nonzero()[0]
         info = dev.frame[frames].astype(np.int64)
         order = info >> bits.FRAME_ORDER_SHIFT & 15
         head = frames >> order << order

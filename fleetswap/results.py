@@ -162,15 +162,24 @@ def write_directory(
         pq.write_table(devices, partial / "devices.parquet")
         pq.write_table(series, partial / "series.parquet")
         _write_json(partial / "summary.json", summary)
-        files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-        facts = {"schema_version": SCHEMA_VERSION, "versions": versions(), **manifest, "files": files}
-        _write_json(partial / "manifest.json", facts)
-        for path in [*partial.iterdir(), partial]:
-            _flush(path)
-        partial.rename(folder)
-        _flush(folder.parent)
+        finish_directory(partial, folder, {"schema_version": SCHEMA_VERSION, "versions": versions(), **manifest})
     except OSError as error:
         raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
+
+
+def finish_directory(partial: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
+    """Write the manifest of a folder with the hash of every file, flush all to the disk, and give it its name.
+
+    Raises
+    ------
+    OSError
+    """
+    files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
+    _write_json(partial / "manifest.json", {**manifest, "files": files})
+    for path in [*partial.iterdir(), partial]:
+        _flush(path)
+    partial.rename(folder)
+    _flush(folder.parent)
 
 
 def shard_checksum(result: ShardResult) -> str:
@@ -186,7 +195,8 @@ def _write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _flush(path: Path) -> None:
@@ -195,6 +205,20 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _columns(table: pa.Table) -> dict[str, bytes]:
+    """Content of every column, whatever pieces it is stored in."""
+    import pyarrow as pa
+
+    content = {}
+    for name in table.column_names:
+        column = table.column(name).combine_chunks()
+        if pa.types.is_integer(column.type) and column.null_count == 0:
+            content[name] = np.ascontiguousarray(column.to_numpy(zero_copy_only=False)).tobytes()
+        else:
+            content[name] = json.dumps(column.to_pylist(), default=str).encode()
+    return content
 
 
 def digest_run(folder: Path) -> str:
@@ -216,8 +240,8 @@ def digest_run(folder: Path) -> str:
                 )
         digest = hashlib.sha256(manifest["scenario_hash"].encode())
         for name in ("devices.parquet", "series.parquet"):
-            table = pq.read_table(folder / name)
-            digest.update(json.dumps(table.to_pydict(), sort_keys=True).encode())
+            for column_name, column in sorted(_columns(pq.read_table(folder / name)).items()):
+                digest.update(column_name.encode() + b"\0" + column)
         digest.update((folder / "summary.json").read_bytes())
     except OSError as error:
         raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None

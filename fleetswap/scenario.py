@@ -129,14 +129,14 @@ class Breakeven:
     def resolved(self) -> dict[str, Any]:
         """Every parameter, defaults included; of a file what is in it, not where it is."""
         told = {"scenario": "breakeven", **asdict(self)}
-        return told | {key: _file_or_name(told[key]) for key in ("cost", "content")}
+        return told | {key: file_or_name(told[key]) for key in ("cost", "content")}
 
     def digest(self) -> str:
         """Hash of the resolved scenario."""
         return digest_of(self.resolved())
 
 
-def _file_or_name(name: str) -> str:
+def file_or_name(name: str) -> str:
     """The hash of a file, or a name as it is."""
     path = Path(name)
     if path.suffix in (".toml", ".npz") and path.is_file():
@@ -174,7 +174,7 @@ class Scenario:
         """Every parameter, defaults included; what a policy decides is left out."""
         test = asdict(self.test)
         del test["large_swapin"]
-        test["cost"] = _file_or_name(test["cost"])
+        test["cost"] = file_or_name(test["cost"])
         return {"scenario": self.name, "devices": self.devices, "policies": list(POLICIES), **test}
 
     def digest(self) -> str:

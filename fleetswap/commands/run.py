@@ -14,11 +14,12 @@ import click
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..fleet_scenario import FleetScenario
     from ..scenario import Breakeven, Scenario
 
 
 @click.command()
-@click.argument("scenario", default="allocator-test")
+@click.argument("scenario", default="phones")
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--backend", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
@@ -40,21 +41,28 @@ def run(
 ) -> None:
     """Simulate a fleet and write its run directory.
 
-    SCENARIO is a built-in name. allocator-test, the default, is the test program of the patch, with large swap-in off
-    and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for instance
-    --set folio_kib=32 --set aligned=true.
+    SCENARIO is a built-in name or a .toml file. phones, the default, is a fleet of phones for a day; low-ram, thrash
+    and uptime-week are others (`fleetswap show NAME`). allocator-test is the test program of the patch, with large
+    swap-in off and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for
+    instance --set policy.large_swapin=off, or --set folio_kib=32 for the allocator test.
     """
     from rich.console import Console
 
     from ..errors import InputError
+    from ..fleet_scenario import FleetScenario
     from ..report import MIN_WIDTH
-    from ..scenario import Breakeven, load_scenario
+    from ..scenario import BUILT_IN, Breakeven, load_scenario
+    from ..scenario_file import load_fleet_scenario
 
     if backend == "cuda":
         raise InputError("--backend cuda: not available in this version; allowed are auto, cpu")
     started = datetime.now(UTC)
-    resolved = load_scenario(scenario, devices, seed, settings)
-    folder = out or Path("runs") / f"{scenario}-{started:%Y%m%d-%H%M%S}"
+    resolved: Scenario | Breakeven | FleetScenario
+    if scenario in BUILT_IN:
+        resolved = load_scenario(scenario, devices, seed, settings)
+    else:
+        resolved = load_fleet_scenario(scenario, settings, devices, seed)
+    folder = out or Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}"
     if folder.exists():
         raise InputError(f"--out {folder}: exists already; name a folder that does not")
     workers = threads or os.cpu_count() or 1
@@ -62,6 +70,8 @@ def run(
     err = Console(stderr=True)
     if isinstance(resolved, Breakeven):
         summary, tables = _run_breakeven(resolved, shards or 1, workers, folder, facts, err)
+    elif isinstance(resolved, FleetScenario):
+        summary, tables = _run_fleet(resolved, shards or 0, workers, folder, facts, err)
     else:
         summary, tables = _run_allocator_test(resolved, shards or 0, workers, folder, facts, err)
     if as_json:
@@ -71,9 +81,10 @@ def run(
         console.width = max(console.width, MIN_WIDTH)
         for table in tables:
             console.print(table)
+    report = ", report.html" if isinstance(resolved, FleetScenario) else ""
     err.print(
         f"simulated in {facts['timings_s']['step']:.1f} s; written to {folder} "
-        f"(manifest.json, devices.parquet, series.parquet, summary.json)"
+        f"(manifest.json, devices.parquet, series.parquet, summary.json{report})"
     )
 
 
@@ -106,6 +117,51 @@ def _run_allocator_test(
     facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
     summary = write_run(folder, scenario, results, workload.folio_order, facts)
     return summary, run_tables(summary)
+
+
+def _run_fleet(
+    scenario: FleetScenario, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+) -> tuple[dict[str, Any], list[Any]]:
+    """A fleet of phones: its summary and its tables."""
+    from ..fleet import fleet_bytes, plan_shards, run_shards
+    from ..fleet_results import FleetWriter
+    from ..report import fleet_tables
+    from ..workload.phones import plan
+
+    for warning in scenario.warnings:
+        err.print(f"warning: {warning}")
+    laid_out = plan(scenario)
+    pieces = plan_shards(scenario, laid_out, shards)
+    each = fleet_bytes(scenario, laid_out) // scenario.devices
+    processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)
+    err.print(
+        f"{scenario.name}: {scenario.devices:,} devices of up to {processes} processes, about {each:,} bytes each, "
+        f"{scenario.days} day(s), {len(pieces)} shard(s), {workers} thread(s), backend cpu, seed {scenario.seed}"
+    )
+    writer = FleetWriter(folder, scenario)
+    writer.begin()
+    try:
+        compile_s = _prepare(err)
+        started = time.perf_counter()
+        step_ns = 0
+        with _progress(err) as progress:
+            steps = scenario.days * scenario.steps_per_day
+            task = progress.add_task("simulating", total=scenario.devices * steps)
+            for result in run_shards(scenario, laid_out, pieces, workers, lambda done: progress.advance(task, done)):
+                writer.add(result)
+                step_ns += result.step_ns
+        facts["device_bytes"] = each
+        facts["page_scale"] = scenario.page_scale
+        facts["timings_s"] = {
+            "compile": compile_s,
+            "step": step_ns / 1e9,
+            "fold_and_write": time.perf_counter() - started - step_ns / 1e9,
+        }
+        summary = writer.finish(facts)
+    except BaseException:
+        writer.abandon()
+        raise
+    return summary, fleet_tables(summary)
 
 
 def _run_breakeven(

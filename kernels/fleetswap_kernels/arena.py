@@ -56,6 +56,8 @@ class Blueprint:
     model : uint8 array, optional
         Content model (`content_model.build_model`), the same for all devices of an arena; without one, all contents
         are those of the tables.
+    habits : uint32 array, optional
+        What a phone does (`habits`).
     """
 
     sizes: Sizes
@@ -65,11 +67,39 @@ class Blueprint:
     size_classes: SizeClasses | None = None
     header_content: int = 0
     model: npt.NDArray[np.uint8] | None = None
+    habits: npt.NDArray[np.uint32] | None = None
 
 
 def device_bytes(sizes: Sizes) -> int:
     """Memory of one device, bytes."""
     return offsets(sizes)[1]
+
+
+def _layout(blueprint: Blueprint) -> list[tuple[int, npt.NDArray[np.uint8]]]:
+    """What is not zero in a new device: where it stands and the bytes."""
+    header = np.zeros(1, dtype=HEADER)
+    placed, _ = offsets(blueprint.sizes)
+    for fields in (blueprint.sizes.fields(), placed, blueprint.policy):
+        for name, value in fields.items():
+            header[name] = value
+    tables: dict[str, npt.NDArray[Any]] = {
+        "o_content_bytes": blueprint.content_bytes,
+        "o_content_map": blueprint.content_map,
+    }
+    if blueprint.size_classes is not None:
+        classes = blueprint.size_classes
+        tables |= {"o_zclass": classes.words, "o_zraw": classes.class_of_bytes}
+        tables |= {"o_zstep": classes.class_of_step, "o_zshare": classes.shares}
+    if blueprint.habits is not None:
+        tables["o_habits"] = blueprint.habits
+    lengths = arrays(blueprint.sizes)
+    parts = [(0, header.view(np.uint8))]
+    for name, table in tables.items():
+        width, length = lengths[name]
+        # A device has the tables of an exact pool or of a packed one.
+        if length:
+            parts.append((placed[name] * width, np.ascontiguousarray(table).view(np.uint8)))
+    return parts
 
 
 class Arena:
@@ -81,11 +111,19 @@ class Arena:
         Kinds of devices and how many of each, in this order.
     first_id : int
         Number of the first device in the whole fleet, for its random numbers.
+    ids : sequence of int, optional
+        Number of each device, where they do not follow each other.
     threads : int
         Threads that share the devices; results do not depend on it.
     """
 
-    def __init__(self, blueprints: Sequence[tuple[Blueprint, int]], first_id: int = 0, threads: int = 1) -> None:
+    def __init__(
+        self,
+        blueprints: Sequence[tuple[Blueprint, int]],
+        first_id: int = 0,
+        threads: int = 1,
+        ids: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         lengths = [offsets(b.sizes)[1] // HEADER_BYTES for b, n in blueprints for _ in range(n)]
         self.base: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.memory: npt.NDArray[np.uint8] = np.zeros(int(self.base[-1]) * HEADER_BYTES, dtype=np.uint8)
@@ -97,33 +135,19 @@ class Arena:
         self.models: Any = self.model.view(MODEL)
         self.blueprints = [b for b, n in blueprints for _ in range(n)]
         self.threads = threads
+        numbers = np.arange(first_id, first_id + len(self)) if ids is None else ids
+        # One device of each kind is laid out, the others are copies of what it has.
+        laid_out: dict[int, list[tuple[int, npt.NDArray[np.uint8]]]] = {}
         for d, blueprint in enumerate(self.blueprints):
-            self._stamp(d, blueprint, first_id + d)
+            if id(blueprint) not in laid_out:
+                laid_out[id(blueprint)] = _layout(blueprint)
+            start = int(self.base[d]) * HEADER_BYTES
+            for at, part in laid_out[id(blueprint)]:
+                self.memory[start + at : start + at + len(part)] = part
+        self.records["device_id"][self.base[:-1]] = numbers
 
     def __len__(self) -> int:
         return len(self.base) - 1
-
-    def _stamp(self, d: int, blueprint: Blueprint, device_id: int) -> None:
-        record = self.records[int(self.base[d])]
-        placed, _ = offsets(blueprint.sizes)
-        for fields in (blueprint.sizes.fields(), placed, blueprint.policy):
-            for name, value in fields.items():
-                record[name] = value
-        record["device_id"] = device_id
-        view = self.view(d)
-        tables: list[tuple[str, Any, npt.NDArray[Any]]] = [
-            ("o_content_bytes", view.w, blueprint.content_bytes),
-            ("o_content_map", view.w, blueprint.content_map),
-        ]
-        if blueprint.size_classes is not None:
-            classes = blueprint.size_classes
-            tables += [("o_zclass", view.w, classes.words), ("o_zraw", view.by, classes.class_of_bytes)]
-            tables += [("o_zstep", view.by, classes.class_of_step), ("o_zshare", view.w, classes.shares)]
-        lengths = arrays(blueprint.sizes)
-        for name, target, table in tables:
-            # A device has the tables of an exact pool or of a packed one.
-            if lengths[name][1]:
-                target[placed[name] : placed[name] + len(table)] = table
 
     def view(self, d: int) -> Any:
         """Record view of one device; `w`, `by` and `q` are arrays over all of its memory."""

@@ -59,7 +59,43 @@ N_CLASSES = 32
 CLASS_OF_TABLE = N_CLASSES - 1
 CODEC_FIRST = FOLIO_ALLOC + 10
 """Work of the codec, by content class: four counters each."""
-N_COUNTERS = CODEC_FIRST + len(CODEC) * N_CLASSES
+
+PHONE_FIRST = CODEC_FIRST + len(CODEC) * N_CLASSES
+PHONE = (
+    "pgsteal_kswapd", "pgsteal_direct", "allocstall", "workingset_refault_anon", "workingset_activate_anon",
+    "kills_low_swap", "kills_thrashing", "kills_no_memory", "refused_faults", "app_switches", "cold_starts",
+    "trimmed_apps", "compacted_apps", "compactions",
+)  # fmt: skip
+"""What only a device whose memory can run short counts; the first five under the kernel's names (spec 06, 09)."""
+(
+    PGSTEAL_KSWAPD, PGSTEAL_DIRECT, ALLOCSTALL, WORKINGSET_REFAULT_ANON, WORKINGSET_ACTIVATE_ANON,
+    KILLS_LOW_SWAP, KILLS_THRASHING, KILLS_NO_MEMORY, REFUSED_FAULTS, APP_SWITCHES, COLD_STARTS,
+    TRIMMED_APPS, COMPACTED_APPS, COMPACTIONS,
+) = range(PHONE_FIRST, PHONE_FIRST + 14)  # fmt: skip
+FOLIO_WANTED = PHONE_FIRST + len(PHONE)
+"""Large folios asked of the page allocator, by order 0..9."""
+FOLIO_REFUSED = FOLIO_WANTED + 10
+"""Those it could not give."""
+SWAPIN_REASON = FOLIO_REFUSED + 10
+"""Why a swap-in was smaller than the largest enabled size (`fallback.SWAPIN_REASONS`)."""
+N_SWAPIN_REASONS = 9
+SWAPOUT_REASON = SWAPIN_REASON + N_SWAPIN_REASONS
+"""Why a large folio got no slots (`fallback.SWAPOUT_REASONS`)."""
+N_SWAPOUT_REASONS = 5
+REFAULT_DISTANCE = SWAPOUT_REASON + N_SWAPOUT_REASONS
+"""Pages that came back, by the power of two of the pages that were swapped out since."""
+N_DISTANCES = 24
+GAUGE_FIRST = REFAULT_DISTANCE + N_DISTANCES
+GAUGE = ("free_frames", "free_reserved_frames", "resident_pages", "swapped_pages", "free_slots", "processes")
+"""State of a device when it was last looked at, not a sum of events."""
+(GAUGE_FREE_FRAMES, GAUGE_RESERVED, GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_FREE_SLOTS, GAUGE_PROCESSES) = range(
+    GAUGE_FIRST, GAUGE_FIRST + 6
+)
+GAUGE_BLOCKS = GAUGE_FIRST + len(GAUGE)
+"""Free blocks of page frames by order 0..10."""
+GAUGE_CENSUS = GAUGE_BLOCKS + 11
+"""Swapped pages by the largest order that could swap in, then runs of slots by the power of two of their length."""
+N_COUNTERS = GAUGE_CENSUS + 20
 
 SCALAR_NAMES = VMSTAT + ZRAM + FLEETSWAP
 

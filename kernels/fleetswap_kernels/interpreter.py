@@ -11,6 +11,9 @@ from .counters import PAGE_EVENTS, WRONG_CONTENTS
 from .errors import BAD_OP
 from .fault import BEGIN, END, WHOLE, handle_fault
 from .fork import fork_process
+from .gauges import take_gauges
+from .generation import stamp
+from .habits import PHONE_OP
 from .identity import block_identity, is_new, new_identity, page_kinds, page_of_block, rewritten_page
 from .jit import device
 from .layout import (
@@ -19,9 +22,11 @@ from .layout import (
     VMA_PAGES, VMA_PMD, VMA_PTE, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START, W_VERDICT_LEFT,
 )  # fmt: skip
 from .ops import (
-    ADVISE, CPU, DONTNEED, EAGAIN, EXIT, FAULT_BEGIN, FAULT_END, FORK, MAP, PAGEOUT, PROC, RANDOM, READ,
-    MODELLED, SRAND, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
+    ADVISE, CPU, DONTNEED, EAGAIN, ENOMEM, EXIT, FAULT_BEGIN, FAULT_END, FORK, GAUGE, MAP, MODELLED, PAGEOUT, PROC,
+    RANDOM, READ, SRAND, SWITCH, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
 )  # fmt: skip
+from .phone import next_op
+from .pressure import make_room
 from .region import proc_at, pte_at, vma_at
 from .rng import glibc_next, glibc_seed, philox_block
 from .swap_cache import RA_HITS_INITIAL
@@ -62,8 +67,11 @@ def map_region(dev, p, v, pages, start, flags, pte, pmd):
 
 
 @device
-def fault_and_reclaim(dev, p, o_vma, page, write, phase):
+def fault_and_reclaim(dev, model, p, o_vma, page, write, phase):
     """A fault and the deferred work it made due; whether the access can go on, else the operation's errno is set."""
+    if dev.n_gens and not make_room(dev, model, o_vma):
+        dev.op_errno = np.uint32(ENOMEM)
+        return False
     errno = handle_fault(dev, p, o_vma, page, write, phase)
     if dev.reclaim_pending:
         reclaim_worker(dev)
@@ -95,7 +103,7 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
         else:
             faults = kind != PRESENT or pte & PTE_EXCLUSIVE == 0
         if faults:
-            if not fault_and_reclaim(dev, p, o_vma, at, mode != READ, WHOLE):
+            if not fault_and_reclaim(dev, model, p, o_vma, at, mode != READ, WHOLE):
                 continue
             pte = word(dev, o_pte + at)
         if mode == READ:
@@ -176,12 +184,14 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
         if op == DONTNEED or (op == RANDOM and d != 0):
             discard_pages(dev, p, o_vma, page, pages)
         if op != DONTNEED:
+            if dev.n_gens:
+                stamp(dev, o_vma, page, pages)
             touch_pages(dev, model, p, o_vma, page, pages, mode, e, f)
     set_word(dev, o_proc + PROC_DRAWS, draw)
 
 
 @device
-def halt_or_resume_fault(dev, p, op, v, page, write):
+def halt_or_resume_fault(dev, model, p, op, v, page, write):
     """FAULT_BEGIN and FAULT_END."""
     o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
     phase = BEGIN
@@ -204,7 +214,7 @@ def halt_or_resume_fault(dev, p, op, v, page, write):
         set_word(dev, o_halted + FAULT_PAGE, page)
         set_word(dev, o_halted + FAULT_WRITE, write)
         set_word(dev, o_halted + FAULT_PROC, p)
-    fault_and_reclaim(dev, p, vma_at(dev, p, v), page, write, phase)
+    fault_and_reclaim(dev, model, p, vma_at(dev, p, v), page, write, phase)
 
 
 @device
@@ -244,13 +254,15 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
     elif op == SRAND:
         glibc_seed(dev.w, proc_at(dev, p) + PROC_RAND, a)
     elif op == FAULT_BEGIN or op == FAULT_END:
-        halt_or_resume_fault(dev, p, op, a, b, c)
+        halt_or_resume_fault(dev, model, p, op, a, b, c)
     elif op == ZSWAP:
         dev.zswap_ever = np.uint32(1)
     elif op == VERDICT:
         dev.verdicts = np.uint32(1)
         set_word(dev, W_VERDICT_LEFT + a, b)
         set_quad(dev, Q_VERDICT + a, c | d << 32)
+    elif op == GAUGE:
+        take_gauges(dev, a)
     else:
         fail(dev, BAD_OP, op)
     if dev.reclaim_pending:
@@ -263,18 +275,29 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
 @device
 def run_program(dev, model, program, first, end):
     """Execute the operations `first` to `end` - 1 of a program; stops at an error."""
-    for i in range(first, end):
-        if dev.error != 0:
-            return
-        execute(
-            dev,
-            model,
-            np.int64(program[i, 0]),
-            np.int64(program[i, 1]),
-            np.int64(program[i, 2]),
-            np.int64(program[i, 3]),
-            np.int64(program[i, 4]),
-            np.int64(program[i, 5]),
-            np.int64(program[i, 6]),
-            np.int64(program[i, 7]),
-        )
+    i = np.int64(first)
+    while i < end and dev.error == 0:
+        op = np.int64(program[i, 0])
+        p = np.int64(program[i, 1])
+        a = np.int64(program[i, 2])
+        b = np.int64(program[i, 3])
+        c = np.int64(program[i, 4])
+        d = np.int64(program[i, 5])
+        e = np.int64(program[i, 6])
+        f = np.int64(program[i, 7])
+        if op == SWITCH:
+            if next_op(dev, a) == 0:
+                i += 1
+                continue
+            o = np.int64(dev.o_phone) + PHONE_OP
+            op = word(dev, o)
+            p = word(dev, o + 1)
+            a = word(dev, o + 2)
+            b = word(dev, o + 3)
+            c = word(dev, o + 4)
+            d = word(dev, o + 5)
+            e = word(dev, o + 6)
+            f = word(dev, o + 7)
+        else:
+            i += 1
+        execute(dev, model, op, p, a, b, c, d, e, f)

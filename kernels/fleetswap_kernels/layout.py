@@ -19,12 +19,13 @@ from . import bits, counters
 SIZES = (
     "n_cpus", "n_procs", "n_vmas", "n_ptes", "n_pmds", "n_frames", "n_expect", "n_slots", "n_clusters",
     "n_contents", "n_content_map", "n_cache", "n_zhandles", "n_zspages", "n_zclasses", "n_blocks",
+    "n_gens", "n_pool_frames", "n_shadows", "n_habits", "n_phone",
 )  # fmt: skip
 OFFSETS = (
     "o_cpu", "o_proc", "o_vma", "o_pmd", "o_pte", "o_expect", "o_cluster", "o_cluster_next", "o_cluster_prev",
     "o_map", "o_zeromap", "o_stored", "o_cache", "o_frame", "o_content", "o_mapcount", "o_content_bytes",
     "o_content_map", "o_zhandle", "o_stored_bytes", "o_block", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
-    "o_zstep", "o_zshare",
+    "o_zstep", "o_zshare", "o_gen", "o_pool_frame", "o_shadow", "o_habits", "o_phone",
 )  # fmt: skip
 SCALARS = (
     # swap device (spec 01 §1.5)
@@ -35,12 +36,17 @@ SCALARS = (
     "thp_always", "thp_madvise", "thp_inherit", "thp_global", "page_cluster", "zswap_ever", "zap_single",
     "zeromap_check", "pin_swapin", "mem_limit_pages", "verdicts", "random_philox", "seed_lo", "seed_hi", "device_id",
     "folio_chance", "folio_chance_q16", "folio_requests", "codec", "block_order", "block_rewrite", "block_fallback",
-    "huge_bytes", "huge_block_bytes", "scale_by_process",
+    "huge_bytes", "huge_block_bytes", "scale_by_process", "swapin_denied", "zeromap_off",
+    # memory that can run short: policy, then state
+    "min_free", "low_free", "high_free", "kswapd_pages", "direct_pages", "reserve_order", "reserve_frames",
+    "margin_rule", "defrag",
+    "reserve_start", "reserve_free", "kswapd_on", "hand", "min_gen", "max_gen", "evictions", "foreground", "effort",
+    "compact_wait", "window_refaults", "window_pages", "thrashing_limit", "hole_slot", "hole_frees", "hole_order",
     # the operation in progress
     "error", "error_detail", "cpu", "proc", "op_errno", "op_minflt", "op_majflt", "op_bad",
 )  # fmt: skip
 
-HEADER_BYTES = 512
+HEADER_BYTES = 768
 ALIASES = ("w", "by", "q", "h")
 _NAMES = [*SIZES, *OFFSETS, *SCALARS, *ALIASES]
 _FORMATS: list[Any] = ["u4"] * (len(_NAMES) - 4) + [("u4", (2,)), ("u1", (8,)), ("u8", (1,)), ("u2", (4,))]
@@ -54,7 +60,7 @@ W_LIST_HEAD = HEADER_BYTES // 4
 W_LIST_TAIL = W_LIST_HEAD + bits.N_LISTS
 W_FRAG_NR = W_LIST_TAIL + bits.N_LISTS
 W_BLOCK_HEAD = W_FRAG_NR + bits.N_ORDERS
-W_VERDICT_LEFT = W_BLOCK_HEAD + bits.MAX_BLOCK_ORDER + 1
+W_VERDICT_LEFT = W_BLOCK_HEAD + 2 * (bits.MAX_BLOCK_ORDER + 1)
 N_VERDICT_LISTS = 3 * bits.N_ORDERS
 Q_COUNTER = (W_VERDICT_LEFT + N_VERDICT_LISTS + 1) // 2
 Q_VERDICT = Q_COUNTER + counters.N_COUNTERS
@@ -92,7 +98,11 @@ PROC_ANONPAGES = 7
 PROC_SERIAL = 8
 """Number of the process among all that the device ever had: the key of its contents."""
 PROC_SCALE = 9
-PROC_RAND = 10
+PROC_STAMP = 10
+"""App switch at which the process was last in the foreground, plus 1; 0 for one that is never killed."""
+PROC_APP = 11
+"""Which of the phone's apps it runs, plus 1."""
+PROC_RAND = 12
 PROC_WORDS = PROC_RAND + 32
 
 VMA_FLAGS = 0
@@ -130,6 +140,9 @@ BLOCK_NEXT = 2
 """Next block that waits to be rewritten, its number plus 1; NIL for the last one, 0 for one that does not wait."""
 BLOCK_WORDS = 3
 
+GEN_PTES = 16
+"""PTEs that share a generation: a 64 KiB block of a process's part of the PTE array."""
+
 VERDICT_FOLIO = 0
 VERDICT_CHARGE = 1
 VERDICT_SWAP = 2
@@ -164,6 +177,10 @@ class Sizes:
         Whether folios can stay in the swap cache after an operation (fork, readahead, write errors).
     verify : bool
         Whether the device keeps what every page should hold, so that reads can be checked.
+    pressure : bool
+        Whether memory can run short: the pool takes frames, pages have generations, and reclaim makes room.
+    habits, phone : int
+        Words of a phone's habits and of its state (`habits`).
     """
 
     slots: int
@@ -180,6 +197,9 @@ class Sizes:
     block_order: int = 0
     swap_cache: bool = True
     verify: bool = True
+    pressure: bool = False
+    habits: int = 0
+    phone: int = 0
 
     def fields(self) -> dict[str, int]:
         """Header fields that hold sizes."""
@@ -201,6 +221,11 @@ class Sizes:
             "n_zspages": self.zspages,
             "n_zclasses": self.zclasses,
             "n_blocks": -(-self.slots // (1 << self.block_order)) if self.block_order else 0,
+            "n_gens": -(-self.ptes * self.procs // GEN_PTES) if self.pressure else 0,
+            "n_pool_frames": self.frames if self.pressure else 0,
+            "n_shadows": self.slots if self.pressure else 0,
+            "n_habits": self.habits,
+            "n_phone": self.phone,
         }
 
 
@@ -235,6 +260,11 @@ def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
         "o_zraw": (1, 4097 if n["n_zspages"] else 0),
         "o_zstep": (1, 257 if n["n_zspages"] and n["n_blocks"] else 0),
         "o_zshare": (4, ZSHARES if n["n_zclasses"] and not n["n_zspages"] else 0),
+        "o_gen": (1, n["n_gens"]),
+        "o_pool_frame": (4, n["n_pool_frames"]),
+        "o_shadow": (4, n["n_shadows"]),
+        "o_habits": (4, n["n_habits"]),
+        "o_phone": (4, n["n_phone"]),
     }
 
 

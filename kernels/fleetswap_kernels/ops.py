@@ -42,6 +42,11 @@ ZSWAP = 16
 VERDICT = 17
 """Which request times 10 plus order, number of answers, answers as bits (low half, high half)."""
 
+SWITCH = 18
+"""Number of the app switch before which the phone's own operations end (`phone`): the row stands for all of them."""
+GAUGE = 19
+"""Mask of the orders for which contiguity is counted."""
+
 MODELLED = 2
 """Advance of an entry that names a content class."""
 
@@ -51,5 +56,6 @@ POKE = 2
 """Touch modes; a poke is a write fault that changes nothing."""
 
 EAGAIN = 11
+ENOMEM = 12
 EFAULT = 14
 EINVAL = 22

@@ -2,18 +2,25 @@
 
 A free block keeps its list links in the words of its first frame: the next block in the frame word, the one before
 in the content word. Nothing else is stored for free memory.
+
+The last frames of a device may be reserved for large folios of one order: they have lists of their own, never merge
+beyond that order and never with the others (Android's nomerge zone, workload notes).
 """
 
 import numpy as np
 
-from .access import byte, copy_words, fail, fill_bytes, fill_words, set_byte, set_word, word
+from .access import byte, copy_words, counter_value, fail, fill_bytes, fill_words, set_byte, set_word, word
 from .bits import (
     FRAME_FREE, FRAME_LINK, FRAME_NIL, FRAME_ORDER_SHIFT, FRAME_VACANT, KIND_SHIFT, MAX_BLOCK_ORDER, PRESENT,
     PTE_PAYLOAD,
 )  # fmt: skip
+from .counters import POOL_PAGES
 from .errors import NO_FRAMES
 from .jit import device, rare
 from .layout import CPU_FAULT, CPU_WORDS, FAULT_FRAME, W_BLOCK_HEAD
+
+RESERVED = MAX_BLOCK_ORDER + 1
+"""How far the lists of reserved blocks stand behind the others."""
 
 
 @device
@@ -23,14 +30,21 @@ def frame_order(dev, frame):
 
 
 @device
+def list_of(dev, frame, order):
+    """Word offset of the head of the list a free block belongs to."""
+    return W_BLOCK_HEAD + order + (RESERVED if frame >= np.int64(dev.reserve_start) else 0)
+
+
+@device
 def block_push(dev, frame, order):
     """Put a free block at the head of its list."""
-    head = word(dev, W_BLOCK_HEAD + order)
+    o_list = list_of(dev, frame, order)
+    head = word(dev, o_list)
     set_word(dev, dev.o_frame + frame, FRAME_FREE | (order << FRAME_ORDER_SHIFT) | head)
     set_word(dev, dev.o_content + frame, FRAME_NIL)
     if head != FRAME_NIL:
         set_word(dev, dev.o_content + head, frame)
-    set_word(dev, W_BLOCK_HEAD + order, frame)
+    set_word(dev, o_list, frame)
 
 
 @device
@@ -39,7 +53,7 @@ def block_unlink(dev, frame, order):
     after = word(dev, dev.o_frame + frame) & FRAME_LINK
     before = word(dev, dev.o_content + frame)
     if before == FRAME_NIL:
-        set_word(dev, W_BLOCK_HEAD + order, after)
+        set_word(dev, list_of(dev, frame, order), after)
     else:
         o = dev.o_frame + before
         set_word(dev, o, word(dev, o) & ~FRAME_LINK | after)
@@ -50,16 +64,20 @@ def block_unlink(dev, frame, order):
 @device
 def frames_setup(dev):
     """All frames free, in the largest aligned blocks, lowest address first."""
-    for order in range(MAX_BLOCK_ORDER + 1):
-        set_word(dev, W_BLOCK_HEAD + order, FRAME_NIL)
+    for i in range(2 * RESERVED):
+        set_word(dev, W_BLOCK_HEAD + i, FRAME_NIL)
     n = np.int64(dev.n_frames)
-    dev.frames_free = np.uint32(n)
+    start = n - np.int64(dev.reserve_frames)
+    dev.reserve_start = np.uint32(start)
+    dev.reserve_free = np.uint32(n - start)
+    dev.frames_free = np.uint32(start)
     at = n
-    order = 0
+    order = np.int64(0)
     # From the top down, so that the block at frame 0 ends up at the head of its list.
     while at > 0:
-        order = 0
-        while order < MAX_BLOCK_ORDER and at & ((2 << order) - 1) == 0:
+        most = np.int64(dev.reserve_order) if at > start else np.int64(MAX_BLOCK_ORDER)
+        order = np.int64(0)
+        while order < most and at & ((2 << order) - 1) == 0:
             order += 1
         at -= 1 << order
         block_push(dev, at, order)
@@ -68,6 +86,12 @@ def frames_setup(dev):
 @device
 def frames_take(dev, order):
     """Allocate an aligned block of 2^order frames; its first frame, or -1."""
+    if order > 0 and order == np.int64(dev.reserve_order) and np.int64(dev.reserve_frames) > 0:
+        frame = word(dev, W_BLOCK_HEAD + RESERVED + order)
+        if frame != FRAME_NIL:
+            block_unlink(dev, frame, order)
+            dev.reserve_free = np.uint32(np.int64(dev.reserve_free) - (1 << order))
+            return frame
     have = order
     while have <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + have) == FRAME_NIL:
         have += 1
@@ -85,9 +109,15 @@ def frames_take(dev, order):
 @device
 def frames_give(dev, frame, order):
     """Free a block and merge it with its buddies."""
-    dev.frames_free = np.uint32(np.int64(dev.frames_free) + (1 << order))
-    n = np.int64(dev.n_frames)
-    while order < MAX_BLOCK_ORDER:
+    n = np.int64(dev.reserve_start)
+    most = np.int64(MAX_BLOCK_ORDER)
+    if frame >= n:
+        dev.reserve_free = np.uint32(np.int64(dev.reserve_free) + (1 << order))
+        n = np.int64(dev.n_frames)
+        most = np.int64(dev.reserve_order)
+    else:
+        dev.frames_free = np.uint32(np.int64(dev.frames_free) + (1 << order))
+    while order < most:
         buddy = frame ^ (1 << order)
         if buddy + (1 << order) > n:
             break
@@ -130,6 +160,11 @@ def follow_moves(dev):
         frame = word(dev, o) - 1
         if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
             set_word(dev, o, word(dev, dev.o_content + frame) + 1)
+    pool_pages = counter_value(dev, POOL_PAGES) if dev.n_pool_frames else np.int64(0)
+    for i in range(pool_pages):
+        frame = word(dev, dev.o_pool_frame + i)
+        if word(dev, dev.o_frame + frame) == FRAME_VACANT:
+            set_word(dev, dev.o_pool_frame + i, word(dev, dev.o_content + frame))
 
 
 @rare
@@ -140,7 +175,7 @@ def compact(dev):
     free half each, one gives its used half to the other. At most one such block stays behind on a level, so less than
     2^10 frames in all remain unusable for large folios. Placement is not observable in any counter or PTE of a dump.
     """
-    n = np.int64(dev.n_frames)
+    n = np.int64(dev.reserve_start)
     # Spread the mark of a free block from its first frame to all of them.
     frame = np.int64(0)
     while frame < n:
@@ -185,7 +220,7 @@ def compact(dev):
 def frames_take_always(dev, order):
     """Allocate a block as if memory were never fragmented; -1 with the error word set if there is too little."""
     frame = frames_take(dev, order)
-    if frame < 0 and np.int64(dev.frames_free) >= 1 << order:
+    if frame < 0 and dev.n_gens == 0 and np.int64(dev.frames_free) >= 1 << order:
         compact(dev)
         frame = frames_take(dev, order)
     if frame < 0:

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .access import count, quad, set_quad, set_word, word
+from .allocation import folio_available
 from .allocator import get_swap_pages
 from .bits import SWAP_BATCH
 from .counters import SWAP_CHARGE_REFUSED
@@ -31,15 +32,19 @@ def folio_by_chance(dev):
 def verdict(dev, which, order):
     """Verdict on a request of this order: 1 granted, 0 refused.
 
-    The scripted ones come first; then large folios have their chance (`folio_chance_q16`, if `folio_chance` is set),
-    and all else is granted.
+    The scripted ones come first; then large folios are up to the page allocator, if memory can run short, or have their
+    chance (`folio_chance_q16`, if `folio_chance` is set), and all else is granted.
     """
     if dev.verdicts == 0:
         return True
     i = which * 10 + order
     left = word(dev, W_VERDICT_LEFT + i)
     if left == 0:
-        return which != VERDICT_FOLIO or dev.folio_chance == 0 or folio_by_chance(dev)
+        if which != VERDICT_FOLIO:
+            return True
+        if dev.n_gens:
+            return folio_available(dev, order)
+        return dev.folio_chance == 0 or folio_by_chance(dev)
     answers = quad(dev, Q_VERDICT + i)
     set_word(dev, W_VERDICT_LEFT + i, left - 1)
     set_quad(dev, Q_VERDICT + i, answers >> 1 & 0x7FFFFFFFFFFFFFFF)

@@ -15,6 +15,7 @@ from .layout import VMA_PAGES, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START
 from .physical import frame_order
 from .region import PMD_PAGES, account, pmd_end, pte_at
 from .release import drop_counts, folio_free_swap, vm_swap_full
+from .workingset import note_refault
 
 RA_BIAS = 2
 """Readahead state holds page + 2: then 0, no fault yet, is next to no page."""
@@ -85,6 +86,8 @@ def read_into_cache(dev, slot):
         return -2
     set_byte(dev, o_map, byte(dev, o_map) | HAS_CACHE)
     cache_enter(dev, head, slot, 1)
+    if dev.n_shadows:
+        note_refault(dev, slot, np.int64(1))
     if zeromap_bit(dev, slot):
         set_word(dev, dev.o_content + head, CONTENT_ZERO)
         count(dev, SWPIN_ZERO, 1)

@@ -3,6 +3,7 @@
 import numpy as np
 
 from .access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any, words_differ
+from .allocation import has_margin
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
@@ -26,6 +27,7 @@ from .policy import allowed_orders, block_start
 from .region import account, pte_at
 from .release import drop_pins, free_swap_slot, range_free
 from .slot_cache import verdict
+from .workingset import note_refault
 
 
 SMALL_FOLIOS = -3
@@ -43,7 +45,7 @@ def swapin_order(dev, o_vma, page, pte):
     """
     if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
         return np.int64(0), np.int64(0)
-    orders = allowed_orders(dev, o_vma) & FAULT_ORDERS
+    orders = allowed_orders(dev, o_vma) & FAULT_ORDERS & ~np.int64(dev.swapin_denied)
     slot = pte & PTE_PAYLOAD
     differing = (word(dev, o_vma + VMA_START) + page) ^ slot
     order = np.int64(8)
@@ -57,10 +59,11 @@ def swapin_order(dev, o_vma, page, pte):
     block = np.int64(dev.block_order)
     small = dev.block_fallback != 0 and block >= 2 and order >= block and is_whole_block(dev, slot)
     while order >= 2 and not (small and order < block):
-        if orders >> order & 1 and verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
-            return order, np.int64(0)
+        if orders >> order & 1 and (dev.margin_rule == 0 or has_margin(dev, order)):
+            if verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
+                return order, np.int64(0)
         order -= 1
-    if small:
+    if small and (dev.n_gens == 0 or np.int64(dev.frames_free) > 2 << block):
         return block, np.int64(1)
     return np.int64(0), np.int64(0)
 
@@ -80,6 +83,8 @@ def block_ok(dev, o_pte, first, n):
 def swapin_read(dev, head, slot, order):
     """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
     n = np.int64(1) << order
+    if dev.n_shadows:
+        note_refault(dev, slot, n)
     zero = zeromap_bit(dev, slot)
     if order > 0 and zeromap_mixed(dev, slot, n):
         if zero:
@@ -137,6 +142,8 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     if write:
         flags |= PTE_DIRTY
     zero = zeromap_bit(dev, slot)
+    if dev.n_shadows:
+        note_refault(dev, slot, n)
     for i in range(n):
         frame = folio_new(dev, np.int64(0))
         if frame < 0:

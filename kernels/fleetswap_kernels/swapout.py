@@ -20,6 +20,7 @@ from .region import account, any_maps_huge, pmd_end, pmd_split, present_run, pte
 from .release import drop_pins, mark_dirty, zeromap_clear
 from .slot_cache import folio_alloc_swap
 from .split import split_folio
+from .workingset import note_eviction
 from .zram import zram_write
 
 
@@ -46,7 +47,9 @@ def write_out(dev, model, head, order, slot):
     """Write a folio to its slots (swap_writepage, spec 03 §3.8); 0 if zram refused a page."""
     n = np.int64(1) << order
     count(dev, NR_VMSCAN_WRITE, n)
-    if all_zero(dev, head, n):
+    if dev.n_shadows:
+        note_eviction(dev, slot, n)
+    if dev.zeromap_off == 0 and all_zero(dev, head, n):
         zeromap_set(dev, slot, n)
         count(dev, SWPOUT_ZERO, n)
         return 1

@@ -350,6 +350,10 @@ def zram_write(dev, model, slot, o_content, n):
 
     The pages before a refused one stay stored, those after it are not tried.
     """
+    if dev.n_pool_frames and np.int64(dev.frames_free) <= n:
+        # Not even the reserves have pages for the pool.
+        count(dev, FAILED_WRITES, 1)
+        return 0
     if dev.n_zclasses and n == 1:
         return store_alone(dev, model, slot, word(dev, o_content))
     if dev.n_zclasses:

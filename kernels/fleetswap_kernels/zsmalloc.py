@@ -17,6 +17,7 @@ from .layout import (
     Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZSHARE_STEPS, ZSPAGE_INFO, ZSPAGE_NEXT,
     ZSPAGE_PREV, ZSPAGE_WORDS,
 )  # fmt: skip
+from .pool_frames import pool_frames_change
 from .size_classes import HANDLE_BYTES, PAGE_BYTES
 
 # Zspage word: objects in use, class above.
@@ -37,6 +38,8 @@ def pool_grow(dev, pages):
     """Account pages that the pool takes, and its peak (zram's mem_used_max); negative ones it gives back."""
     o = np.uint32(Q_COUNTER + POOL_PAGES)
     pool = np.int64(dev.q[o]) + pages
+    if dev.n_pool_frames and pages != 0:
+        pool_frames_change(dev, pool - pages, pages)
     dev.q[o] = np.uint64(pool)
     o = np.uint32(Q_COUNTER + MAX_USED_PAGES)
     dev.q[o] = np.uint64(max(np.int64(dev.q[o]), pool))

@@ -1,0 +1,218 @@
+"""Runs a fleet of phones: shards of devices, step by step, counters folded into integer histograms."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetswap_kernels.arena import Arena, device_bytes
+
+from .content_library import load_library
+from .cost import Price, load_profile, price
+from .engine import SHARD_BYTES, Progress, Shard, cut, no_progress
+from .fleet_scenario import FleetScenario
+from .log_histogram import LogHistogram
+from .metrics import METRICS, STATES, Events, columns
+from .workload.phones import PhonePlan, class_of_devices
+
+ALL = "all"
+"""Stands for the devices of every class."""
+
+
+@dataclass
+class Cell:
+    """One metric of one step and class of devices.
+
+    Parameters
+    ----------
+    histogram : LogHistogram
+        Of the devices' values.
+    top, bottom : int
+        Sums of the numerators and denominators of a share; `bottom` is 0 for what is none.
+    """
+
+    histogram: LogHistogram = field(default_factory=LogHistogram)
+    top: int = 0
+    bottom: int = 0
+
+    def add(
+        self, values: npt.NDArray[np.int64], top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64] | None
+    ) -> None:
+        """Add devices; those whose share has no base are not counted."""
+        if bottom is not None:
+            values = values[bottom > 0]
+            self.bottom += int(bottom.sum())
+        self.histogram.add(values)
+        self.top += int(top.sum())
+
+    def merge(self, other: Cell) -> None:
+        """Add the devices of another cell."""
+        self.histogram.merge(other.histogram)
+        self.top += other.top
+        self.bottom += other.bottom
+
+
+Cells = dict[tuple[str, int, str], Cell]
+"""By class, step and metric; step -1 is the whole run."""
+WHOLE_RUN = -1
+
+
+@dataclass
+class FleetShard:
+    """What a shard yields.
+
+    Parameters
+    ----------
+    shard : Shard
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    counters : int64 array of shape (devices, counters.N_COUNTERS)
+        At the end, scaled to real devices.
+    metrics : dict of str to int64 array
+        Of the whole run; a share as (numerator, denominator) columns of shape (devices, 2).
+    cells : Cells
+    totals : dict of (str, int) to int64 array of shape (counters.N_COUNTERS,)
+        Sums over the devices of a class of what each step changed, or of the states at its end.
+    step_ns : int
+        Time spent in kernels.
+    """
+
+    shard: Shard
+    classes: npt.NDArray[np.int64]
+    counters: npt.NDArray[np.int64]
+    metrics: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    cells: Cells = field(default_factory=dict)
+    totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    step_ns: int = 0
+
+
+_STATE_COLUMNS = np.array([index for name, index in columns().items() if name in STATES])
+
+
+def plan_shards(scenario: FleetScenario, laid_out: PhonePlan, shards: int = 0) -> list[Shard]:
+    """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
+    if shards == 0:
+        shards = -(-fleet_bytes(scenario, laid_out) // SHARD_BYTES)
+    return cut(scenario.devices, shards)
+
+
+def fleet_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
+    """Memory of all devices, were they simulated at once."""
+    shares = np.array([c.share for c in scenario.device_class.values()], dtype=np.int64)
+    each = [device_bytes(b.sizes) for b in laid_out.blueprints]
+    return scenario.devices * int(shares @ np.array(each, dtype=np.int64)) // int(shares.sum())
+
+
+def run_shard(
+    scenario: FleetScenario, laid_out: PhonePlan, shard: Shard, threads: int, progress: Progress = no_progress
+) -> FleetShard:
+    """Simulate the devices of a shard."""
+    classes = class_of_devices(scenario, shard.first, shard.end)
+    # Devices of one class stand together in memory, and go back to their order at the end.
+    order = np.argsort(classes, kind="stable")
+    counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
+    started = time.perf_counter_ns()
+    arena = Arena(
+        [(blueprint, n) for blueprint, n in zip(laid_out.blueprints, counts, strict=True) if n],
+        threads=threads,
+        ids=shard.first + order,
+    )
+    arena.init()
+    result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64), step_ns=time.perf_counter_ns() - started)
+    ranges = _ranges(laid_out, counts)
+    before = np.zeros_like(arena.counters().astype(np.int64))
+    prices = _Prices(scenario, ranges)
+    for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):
+        started = time.perf_counter_ns()
+        arena.run(laid_out.program, first, end, progress)
+        result.step_ns += time.perf_counter_ns() - started
+        after = arena.counters().astype(np.int64)
+        change = after - before
+        change[:, _STATE_COLUMNS] = after[:, _STATE_COLUMNS]
+        _fold(result, scenario, prices, ranges, step, change)
+        before = after
+    _fold(result, scenario, prices, ranges, WHOLE_RUN, before)
+    back = np.argsort(order, kind="stable")
+    result.counters = result.counters[back]
+    result.metrics = {name: values[back] for name, values in result.metrics.items()}
+    return result
+
+
+def _ranges(laid_out: PhonePlan, counts: list[int]) -> dict[str, slice]:
+    """Rows of each class among the devices of an arena."""
+    ranges = {ALL: slice(0, sum(counts))}
+    at = 0
+    for name, n in zip(laid_out.classes, counts, strict=True):
+        if n:
+            ranges[name] = slice(at, at + n)
+        at += n
+    return ranges
+
+
+class _Prices:
+    """Prices events of devices, whose classes may have profiles and codecs of their own."""
+
+    def __init__(self, scenario: FleetScenario, ranges: dict[str, slice]) -> None:
+        self._parts: list[tuple[slice, Callable[[npt.NDArray[np.int64]], Price]]] = []
+        names = load_library(None if scenario.content_library == "measured" else Path(scenario.content_library)).names
+        for name, rows in ranges.items():
+            if name != ALL:
+                device = scenario.device_class[name]
+                block_order = (device.block // 4096).bit_length() - 1
+                profile = load_profile(device.cost)
+                self._parts.append(
+                    (rows, partial(price, profile=profile, codec=device.codec, block_order=block_order, classes=names))
+                )
+
+    def of(self, events: Events) -> Price:
+        """What the events cost, device by device."""
+        paid = [pay(events.counted[rows]) for rows, pay in self._parts]
+        return Price(
+            stall_ns=np.concatenate([p.stall_ns for p in paid]),
+            swapout_ns=np.concatenate([p.swapout_ns for p in paid]),
+            background_ns=np.concatenate([p.background_ns for p in paid]),
+            decompressed_bytes=np.concatenate([p.decompressed_bytes for p in paid]),
+            parts={},
+        )
+
+
+def _fold(
+    result: FleetShard,
+    scenario: FleetScenario,
+    prices: _Prices,
+    ranges: dict[str, slice],
+    step: int,
+    counted: npt.NDArray[np.int64],
+) -> None:
+    """Add what the devices did in a step, or in the whole run, to the cells."""
+    events = Events(counted, scenario.page_scale)
+    paid = prices.of(events)
+    for name, metric in METRICS.items():
+        values, top, bottom = metric.values(events, paid)
+        for where, rows in ranges.items():
+            cell = result.cells.setdefault((where, step, name), Cell())
+            cell.add(values[rows], top[rows], None if bottom is None else bottom[rows])
+        if step == WHOLE_RUN:
+            result.metrics[name] = top if bottom is None else np.stack([top, bottom], axis=1)
+    for where, rows in ranges.items():
+        result.totals[where, step] = events.counted[rows].sum(axis=0)
+    if step == WHOLE_RUN:
+        result.counters = events.counted
+
+
+def run_shards(
+    scenario: FleetScenario,
+    laid_out: PhonePlan,
+    shards: list[Shard],
+    threads: int,
+    progress: Progress = no_progress,
+) -> Iterator[FleetShard]:
+    """Simulate shards one after the other, each on all threads."""
+    for shard in shards:
+        yield run_shard(scenario, laid_out, shard, threads, progress)

@@ -1,0 +1,265 @@
+"""Results of a fleet of phones: totals merged shard by shard, the run directory streamed to the disk, its summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
+
+from .errors import InputError
+from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard
+from .fleet_scenario import FleetScenario
+from .log_histogram import SUB_BITS
+from .metrics import METRICS, SIZES_KIB, columns
+from .results import SCHEMA_VERSION, finish_directory, versions
+from .scenario_file import digest, resolved
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+PERCENTS = (5, 50, 95, 99)
+ASSUMPTIONS = (
+    "Phones are synthetic: fleet, apps and habits are those of the scenario, every number of which can be changed.",
+    "A phone is a miniature: RAM, zram and apps are divided by the page scale; pages, folios and clusters are not.",
+    "In a miniature lists are shorter, per-CPU slot caches weigh more, and a large folio is a larger part of an app.",
+    "Contents were measured on desktop programs that stand in for apps.",
+    "Recency is kept per 64 KiB of address space, in generations like MGLRU's.",
+    "kswapd has a share of pages before each fault instead of a CPU of its own; file pages are a fixed part of RAM.",
+)
+
+
+@dataclass
+class FleetTotals:
+    """What is known of a whole fleet; shards are added in any order.
+
+    Parameters
+    ----------
+    cells : Cells
+    totals : dict of (str, int) to int64 array
+        Counters by class and step, as in `FleetShard`.
+    devices : dict of str to int
+        Devices by class.
+    """
+
+    cells: Cells = field(default_factory=dict)
+    totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    devices: dict[str, int] = field(default_factory=dict)
+
+    def add(self, shard: FleetShard, classes: tuple[str, ...]) -> None:
+        """Add the devices of a shard."""
+        for key, cell in shard.cells.items():
+            self.cells.setdefault(key, Cell()).merge(cell)
+        for at, counted in shard.totals.items():
+            self.totals[at] = self.totals[at] + counted if at in self.totals else counted
+        counts = np.bincount(shard.classes, minlength=len(classes)).tolist()
+        for name, n in [(ALL, sum(counts)), *zip(classes, counts, strict=True)]:
+            self.devices[name] = self.devices.get(name, 0) + n
+
+
+def value_of(metric: str, cell: Cell) -> int:
+    """A metric of all devices of a cell together: a sum, or the share of the sums."""
+    if METRICS[metric].base is None:
+        return cell.top
+    return cell.top * METRICS[metric].per // max(cell.bottom, 1)
+
+
+def _figures(metric: str, cell: Cell, percents: tuple[int, ...]) -> dict[str, int | None]:
+    known = cell.histogram.devices > 0
+    quantiles = {f"p{q}": cell.histogram.quantile(10 * q) if known else None for q in percents}
+    return {"total": value_of(metric, cell), **quantiles}
+
+
+def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
+    """The summary of a run: metrics by class, the series, fallbacks by reason, allocation over uptime."""
+    steps = range(scenario.days * scenario.steps_per_day)
+    where = [ALL, *(name for name in scenario.device_class if totals.devices.get(name))]
+    at = columns()
+    whole = totals.totals[ALL, WHOLE_RUN]
+    last = totals.totals[ALL, steps[-1]]
+
+    def allocation(size: int) -> list[dict[str, int]]:
+        rows = []
+        for step in steps:
+            counted = totals.totals[ALL, step]
+            wanted = int(counted[at[f"folio_wanted_{size}kB"]])
+            rows.append(
+                {"step": step, "wanted": wanted, "granted": wanted - int(counted[at[f"folio_refused_{size}kB"]])}
+            )
+        return rows
+
+    return {
+        "scenario": resolved(scenario),
+        "digest": digest(scenario),
+        "devices": {name: totals.devices[name] for name in where},
+        "hours_per_step": 24 / scenario.steps_per_day,
+        "quantile_error": f"1/{2 << SUB_BITS}",
+        "metrics": {
+            name: {m: _figures(m, totals.cells[name, WHOLE_RUN, m], PERCENTS) for m in METRICS} for name in where
+        },
+        "series": {
+            name: {
+                m: [{"step": s, **_figures(m, totals.cells[name, s, m], (5, 50, 95))} for s in steps] for m in METRICS
+            }
+            for name in where
+        },
+        "fallback": {
+            "swapin": {name: int(whole[at[f"swapin_fallback_{name}"]]) for name in SWAPIN_REASONS},
+            "swapout": {name: int(whole[at[f"swapout_fallback_{name}"]]) for name in SWAPOUT_REASONS},
+        },
+        "allocation": {f"{size}K": allocation(size) for size in SIZES_KIB if whole[at[f"folio_wanted_{size}kB"]]},
+        "census": {str(k): int(last[at[f"census_order_{k}"]]) for k in (0, *range(2, 9))},
+        "counters": {name: int(whole[index]) for name, index in at.items()},
+        "warnings": scenario.warnings,
+        "assumptions": list(ASSUMPTIONS),
+    }
+
+
+def devices_table(scenario: FleetScenario, shard: FleetShard) -> pa.Table:
+    """One row per device of a shard: class, counters under the kernel's names, metrics."""
+    import pyarrow as pa
+
+    names = pa.array(list(scenario.device_class), pa.string())
+    kinds = pa.DictionaryArray.from_arrays(pa.array(shard.classes.astype(np.int32)), names)
+    data: dict[str, Any] = {"device": np.arange(shard.shard.first, shard.shard.end, dtype=np.int64), "class": kinds}
+    data |= {name: np.ascontiguousarray(shard.counters[:, index]) for name, index in columns().items()}
+    for name, values in shard.metrics.items():
+        if METRICS[name].base is None:
+            data[name] = values
+        else:
+            data[name] = values[:, 0] * METRICS[name].per // np.maximum(values[:, 1], 1)
+            data[f"{name}_of"], data[f"{name}_base"] = values[:, 0], values[:, 1]
+    return pa.table(data)
+
+
+def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
+    """One row per step, class and metric: sums and the histogram of the devices' values."""
+    import pyarrow as pa
+
+    rows = []
+    for step in range(scenario.days * scenario.steps_per_day):
+        for name in (ALL, *scenario.device_class):
+            for metric in METRICS:
+                cell = totals.cells.get((name, step, metric))
+                if cell is None:
+                    continue
+                histogram = cell.histogram.to_dict()
+                rows.append(
+                    {
+                        "step": step,
+                        "class": name,
+                        "metric": metric,
+                        "devices": histogram["devices"],
+                        "total": cell.top,
+                        "base": cell.bottom,
+                        "least": histogram["least"],
+                        "greatest": histogram["greatest"],
+                        "bins": histogram["bins"],
+                        "counts": histogram["counts"],
+                    }
+                )
+    ints = pa.int64()
+    # Sums of a fleet may exceed 64 bits.
+    wide = pa.decimal128(38, 0)
+    schema = pa.schema(
+        {
+            "step": ints, "class": pa.string(), "metric": pa.string(), "devices": ints, "total": wide, "base": wide,
+            "least": ints, "greatest": ints, "bins": pa.list_(ints), "counts": pa.list_(ints),
+        }
+    )
+    return pa.Table.from_pylist(rows, schema=schema)
+
+
+class FleetWriter:
+    """Writes the run directory of a fleet, shard by shard.
+
+    Everything goes to a folder of another name beside it, which becomes the run directory in one step at the end.
+
+    Parameters
+    ----------
+    folder : Path
+    scenario : FleetScenario
+    """
+
+    def __init__(self, folder: Path, scenario: FleetScenario) -> None:
+        self.folder = folder
+        self.partial = folder.with_name(folder.name + ".partial")
+        self.scenario = scenario
+        self.totals = FleetTotals()
+        self.shards: list[dict[str, Any]] = []
+        self._devices: Any = None
+
+    def begin(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        InputError
+            If the run directory exists or none can be made there.
+        """
+        if self.folder.exists():
+            raise InputError(f"{self.folder}: exists already; name another folder with --out")
+        with self._writing():
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+
+    def add(self, shard: FleetShard) -> None:
+        """Write the devices of the next shard and add them to the totals; shards come in the order of devices."""
+        import pyarrow.parquet as pq
+
+        table = devices_table(self.scenario, shard)
+        with self._writing():
+            if self._devices is None:
+                self._devices = pq.ParquetWriter(self.partial / "devices.parquet", table.schema, compression="zstd")
+            self._devices.write_table(table)
+        self.totals.add(shard, tuple(self.scenario.device_class))
+        self.shards.append({"number": shard.shard.number, "first": shard.shard.first, "end": shard.shard.end})
+
+    def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
+        import pyarrow.parquet as pq
+
+        from .html_report import render_run
+
+        summary = summarise(self.scenario, self.totals)
+        told = versions()
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "versions": told,
+            "scenario": summary["scenario"],
+            "scenario_hash": summary["digest"],
+            **facts,
+            "shards": self.shards,
+        }
+        html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
+        with self._writing():
+            self._devices.close()
+            pq.write_table(
+                series_table(self.scenario, self.totals), self.partial / "series.parquet", compression="zstd"
+            )
+            (self.partial / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            (self.partial / "report.html").write_text(html, encoding="utf-8")
+            finish_directory(self.partial, self.folder, manifest)
+        return summary
+
+    def abandon(self) -> None:
+        """Remove what was written; the run is not finished."""
+        with contextlib.suppress(Exception):
+            if self._devices is not None:
+                self._devices.close()
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,191 @@
+"""Log-binned histogram of integers: fixed bins, merged exactly, quantiles of any fleet with a stated error.
+
+A magnitude below 2 ** (SUB_BITS + 1) has a bin of its own. Above, every octave has 2 ** SUB_BITS bins of equal width:
+with e the bits that the magnitude has beyond SUB_BITS + 1, all magnitudes with equal ``m >> e`` share a bin. Negative
+values have the same bins, mirrored. The bins are the same for every histogram, so merging adds counts; all fields are
+integers, so the order and the grouping of merges cannot matter.
+
+Error of a quantile: none for values between -63 and 63; else at most half a bin, 2 ** (e - 1), and a bin's values are
+at least 2 ** (SUB_BITS + e). The answer is therefore within 1 / 2 ** (SUB_BITS + 1), 1/64, of the exact quantile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+SUB_BITS = 5
+"""Bins per octave as a power of two. Part of the format: `LogHistogram.from_dict` accepts no other."""
+
+_LAST = ((63 - SUB_BITS) << SUB_BITS) + (1 << SUB_BITS)  # bin of the magnitude 2 ** 63
+BINS = 2 * _LAST + 1
+"""Number of bins: those of both signs, and zero."""
+
+_INT64 = np.iinfo(np.int64)
+_CHUNK = 1 << 16  # values at a time: temporaries stay in the processor's cache
+
+
+def bin_numbers(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Bin of every value, from -1888 to 1888; greater values never have a smaller bin."""
+    # The magnitude of the least int64 wraps to itself, which as unsigned is right.
+    magnitude = np.abs(values).view(np.uint64)
+    spread = magnitude >> np.uint64(SUB_BITS + 1)
+    for step in (1, 2, 4, 8, 16, 32):
+        spread |= spread >> np.uint64(step)
+    extra = np.bitwise_count(spread).astype(np.uint64)  # all bits below the highest are set: their number is its place
+    number = ((extra << np.uint64(SUB_BITS)) + (magnitude >> extra)).view(np.int64)
+    signed: npt.NDArray[np.int64] = np.where(values < 0, -number, number)
+    return signed
+
+
+def bin_bounds(number: int) -> tuple[int, int]:
+    """Least and greatest value of a bin; the outermost ones reach beyond int64."""
+    if number < 0:
+        low, high = bin_bounds(-number)
+        return -high, -low
+    extra = max(0, (number >> SUB_BITS) - 1)
+    low = (number - (extra << SUB_BITS)) << extra
+    return low, low + (1 << extra) - 1
+
+
+@dataclass(eq=False)
+class LogHistogram:
+    """How many devices had a value of each bin, with exact total, least and greatest value.
+
+    Parameters
+    ----------
+    counts : int64 array of `BINS`
+        Devices by bin; bin number n at index n + `BINS` // 2. 30 KiB.
+    devices : int
+        Number of devices.
+    total : int
+        Sum over all devices; may exceed 64 bits.
+    least, greatest : int or None
+        Extremes over all devices; None without devices.
+    """
+
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    devices: int = 0
+    total: int = 0
+    least: int | None = None
+    greatest: int | None = None
+
+    def add(self, values: npt.ArrayLike) -> None:
+        """Count one value per device.
+
+        Raises
+        ------
+        ValueError
+            If the values are no integers or do not fit int64.
+        """
+        given = np.asarray(values).ravel()
+        if given.size == 0:
+            return
+        if given.dtype.kind not in "iu":
+            raise ValueError(f"values of type {given.dtype}; a histogram counts integers")
+        if int(given.max()) > _INT64.max:
+            raise ValueError(f"value {given.max()}; a histogram counts values up to {_INT64.max}")
+        for first in range(0, given.size, _CHUNK):
+            part = given[first : first + _CHUNK].astype(np.int64)
+            self.counts += np.bincount(bin_numbers(part) + _LAST, minlength=BINS)
+            # The sum of a chunk may exceed 64 bits, the sums of its halves cannot.
+            self.total += (int((part >> 32).sum()) << 32) + int((part & 0xFFFFFFFF).sum())
+            self._widen(int(part.min()), int(part.max()))
+        self.devices += given.size
+
+    def merge(self, other: LogHistogram) -> None:
+        """Add the devices of another histogram."""
+        self.counts += other.counts
+        self.devices += other.devices
+        self.total += other.total
+        if other.least is not None and other.greatest is not None:
+            self._widen(other.least, other.greatest)
+
+    def quantile(self, permille: int) -> int:
+        """Smallest value that at least `permille` / 1000 of the devices do not exceed, within 1/64 of itself.
+
+        Exact between -63 and 63; exact also where it is the least or the greatest of all values.
+
+        Raises
+        ------
+        ValueError
+            If there are no devices, or `permille` lies outside 0 to 1000.
+        """
+        if not 0 <= permille <= 1000:
+            raise ValueError(f"quantile {permille} permille; allowed are 0 to 1000")
+        if self.least is None or self.greatest is None:
+            raise ValueError("an empty histogram has no quantiles")
+        rank = max(1, -(-self.devices * permille // 1000))
+        if rank == 1:
+            return self.least
+        if rank == self.devices:
+            return self.greatest
+        number = int(np.searchsorted(np.cumsum(self.counts), rank)) - _LAST
+        low, high = bin_bounds(abs(number))
+        middle = low + (high - low + 1) // 2  # of the magnitude, so that both signs round alike
+        return min(max(middle if number >= 0 else -middle, self.least), self.greatest)
+
+    def bars(self) -> Iterator[tuple[int, int, int]]:
+        """Least value, greatest value and devices of every bin that has devices, ascending."""
+        for index in np.flatnonzero(self.counts):
+            low, high = bin_bounds(int(index) - _LAST)
+            yield low, high, int(self.counts[index])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content as plain integers, only bins that have devices; equal for equal histograms."""
+        used = np.flatnonzero(self.counts)
+        return {
+            "sub_bits": SUB_BITS,
+            "devices": self.devices,
+            "total": self.total,
+            "least": self.least,
+            "greatest": self.greatest,
+            "bins": (used - _LAST).tolist(),
+            "counts": self.counts[used].tolist(),
+        }
+
+    @classmethod
+    def from_dict(cls, content: Mapping[str, Any]) -> LogHistogram:
+        """The histogram of what `to_dict` gave.
+
+        Raises
+        ------
+        ValueError
+            If a key is missing or its value cannot be: the message names it.
+        """
+        for key in ("sub_bits", "devices", "total", "least", "greatest", "bins", "counts"):
+            if key not in content:
+                raise ValueError(f"histogram without {key!r}")
+        if content["sub_bits"] != SUB_BITS:
+            raise ValueError(f"histogram with sub_bits {content['sub_bits']!r}; this version reads {SUB_BITS}")
+        bins, counts = [int(n) for n in content["bins"]], [int(n) for n in content["counts"]]
+        if bins != sorted(set(bins)) or len(bins) != len(counts) or any(abs(number) > _LAST for number in bins):
+            raise ValueError(f"histogram with bad bins; expected one count each, ascending, {-_LAST} to {_LAST}")
+        if min(counts, default=1) < 1 or sum(counts) != content["devices"]:
+            raise ValueError(f"histogram with bad counts; expected positive ones with the sum {content['devices']!r}")
+        found = cls(np.zeros(BINS, np.int64), content["devices"], content["total"])
+        if bins:
+            found._set_extremes(content["least"], content["greatest"], bins)
+            bounds = [bin_bounds(number) for number in bins]
+            low, high = (sum(n * bound[side] for n, bound in zip(counts, bounds, strict=True)) for side in (0, 1))
+        else:
+            low = high = 0
+        if not low <= found.total <= high:
+            raise ValueError(f"histogram with total {found.total}; its bins allow {low} to {high}")
+        found.counts[np.array(bins, np.int64) + _LAST] = counts
+        return found
+
+    def _widen(self, least: int, greatest: int) -> None:
+        self.least = least if self.least is None else min(self.least, least)
+        self.greatest = greatest if self.greatest is None else max(self.greatest, greatest)
+
+    def _set_extremes(self, least: Any, greatest: Any, bins: list[int]) -> None:
+        for key, value, number in (("least", least, bins[0]), ("greatest", greatest, bins[-1])):
+            low, high = bin_bounds(number)
+            if not isinstance(value, int) or not low <= value <= high:
+                raise ValueError(f"histogram with {key} {value!r}; its bins allow {low} to {high}")
+        self.least, self.greatest = least, greatest

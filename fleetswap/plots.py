@@ -1,0 +1,472 @@
+"""Figures of the HTML report as inline SVG: lines over uptime, ranges over devices, bars, forests.
+
+The same input gives the same bytes: matplotlib's own defaults hold, whatever the user's matplotlibrc says, its ids come
+from a fixed salt, and no date is written. Text stays text. A series has a colour (Okabe and Ito's, which people with
+any colour vision can tell apart) and a marker or dash of its own, for black and white.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any, Literal
+from xml.etree import ElementTree
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's palette, without its yellow, which is too pale on white."""
+DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK = "#1d2530"
+GREY = "#68717d"
+MAX_SERIES = len(COLOURS)
+WIDTH_INCHES = 5.4
+"""Narrow, so that text can be read when a phone shrinks the figure to its width."""
+MAX_LABEL = 40
+"""Characters of a label; longer ones are cut."""
+_STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "fleetswap",
+    "text.parse_math": False,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 9.5,
+    "text.color": INK,
+    "axes.edgecolor": "#9aa3ad",
+    "axes.labelcolor": INK,
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "grid.color": "#e3e7ec",
+    "grid.linewidth": 0.8,
+    "legend.frameon": False,
+    "legend.fontsize": 9.0,
+    "xtick.color": "#9aa3ad",
+    "ytick.color": "#9aa3ad",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+}
+_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_REFERENCE = re.compile(r"(?:^|url\()#([\w.-]+)")
+_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
+_CONTROLS = re.compile(r"[^\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
+_KEPT_IN_TEXT = ("font-size", "font-weight", "text-anchor", "fill")
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line over uptime.
+
+    Parameters
+    ----------
+    label : str
+    x, y : sequences of float
+        A y that is not a number leaves a gap.
+    low, high : sequences of float, optional
+        A band around it.
+    minor : bool
+        Drawn thin, as context for others.
+    """
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+    low: Sequence[float] | None = None
+    high: Sequence[float] | None = None
+    minor: bool = False
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How devices are spread: 5 %, median, 95 %, 99 %."""
+
+    p5: float
+    p50: float
+    p95: float
+    p99: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A relative difference with its interval; `verdict` says whose favour it is in."""
+
+    label: str
+    value: float
+    low: float
+    high: float
+    verdict: Literal["a", "b", "unclear"]
+
+
+def line_figure(
+    ident: str,
+    title: str,
+    text: str,
+    lines: Sequence[Line],
+    *,
+    x_label: str,
+    y_label: str,
+    y_most: float | None = None,
+    steps: bool = False,
+) -> str:
+    """Lines over uptime, from 0 on the y axis.
+
+    Parameters
+    ----------
+    ident : str
+        Prefix of all ids in the figure, unique in the document.
+    title, text : str
+        What the figure is and shows, for those who cannot see it.
+    lines : sequence of Line
+        At most `MAX_SERIES`; others are left out.
+    y_most : float, optional
+        Greatest value that is possible, such as 100 %.
+    steps : bool
+        Draw each value as level from the x before it.
+
+    Returns
+    -------
+    str
+        An svg element.
+    """
+    with _drawing(3.0) as figure:
+        axes = figure.add_subplot()
+        for i, line in enumerate(lines[:MAX_SERIES]):
+            if line.low is not None and line.high is not None:
+                axes.fill_between(line.x, line.low, line.high, color=COLOURS[i], alpha=0.16, linewidth=0)
+        for i, line in enumerate(lines[:MAX_SERIES]):
+            axes.plot(
+                line.x,
+                line.y,
+                color=COLOURS[i],
+                linestyle=DASHES[i % len(DASHES)],
+                linewidth=1.2 if line.minor else 2.2,
+                marker=MARKERS[i] if len(line.x) <= 30 else None,
+                markersize=3 if line.minor else 4.5,
+                drawstyle="steps-pre" if steps else "default",
+                label=label(line.label, 24),
+            )
+        values = [
+            v for line in lines[:MAX_SERIES] for part in (line.y, line.high or ()) for v in part if math.isfinite(v)
+        ]
+        top = max(values, default=0.0)
+        axes.set_ylim(0, _above(top, y_most))
+        axes.set_xlim(left=0)
+        axes.set_xlabel(x_label)
+        axes.set_ylabel(y_label)
+        _plain_ticks(axes, "both")
+        if len(lines) > 1 or lines[0].label:
+            _legend(figure, axes.get_legend_handles_labels()[0])
+        return _inline(figure, ident, title, text)
+
+
+def spread_figure(
+    ident: str,
+    title: str,
+    text: str,
+    rows: Sequence[tuple[str, Sequence[Spread | None]]],
+    series: Sequence[str],
+    *,
+    x_label: str,
+    x_most: float | None = None,
+) -> str:
+    """How devices of each class are spread: a bar from 5 % to 95 %, the median, and 99 %.
+
+    Parameters
+    ----------
+    rows : sequence of (str, sequence of Spread or None)
+        Classes from top to bottom, each with a spread for every series.
+    series : sequence of str
+        Names of what is compared; one empty name if nothing is.
+
+    Returns
+    -------
+    str
+        An svg element.
+    """
+    height = 0.36 + 0.16 * (len(series) - 1)
+    with _drawing(0.95 + height * len(rows)) as figure:
+        axes = figure.add_subplot()
+        top = 0.0
+        for i, (_, spreads) in enumerate(rows):
+            for j, spread in enumerate(spreads):
+                if spread is None:
+                    continue
+                y = i + (j - (len(series) - 1) / 2) * 0.36
+                colour = COLOURS[j % MAX_SERIES]
+                axes.plot([spread.p5, spread.p95], [y, y], color=colour, alpha=0.35, linewidth=6.5)
+                axes.plot([spread.p99], [y], color=colour, linestyle="", marker="|", markersize=8, markeredgewidth=1.6)
+                axes.plot([spread.p50], [y], color=colour, linestyle="", marker=MARKERS[j % MAX_SERIES], markersize=5.5)
+                top = max(top, spread.p99, spread.p95)
+        least = min((s.p5 for _, spreads in rows for s in spreads if s is not None), default=0.0)
+        axes.set_xlim(min(0.0, least * 1.05), _above(top, x_most))
+        _rows(axes, [name for name, _ in rows])
+        axes.set_xlabel(x_label)
+        _plain_ticks(axes, "x")
+        handles = _keys(series) if len(series) > 1 else _spread_key()
+        _legend(figure, handles)
+        return _inline(figure, ident, title, text)
+
+
+def bar_figure(
+    ident: str,
+    title: str,
+    text: str,
+    rows: Sequence[tuple[str, Sequence[float]]],
+    series: Sequence[str],
+    *,
+    x_label: str,
+    show: Callable[[float], str],
+    mark: float | None = None,
+) -> str:
+    """Horizontal bars with their values behind them.
+
+    Parameters
+    ----------
+    rows : sequence of (str, sequence of float)
+        From top to bottom, each with a value for every series.
+    show : callable
+        How a value is written.
+    mark : float, optional
+        Value at which a vertical line is drawn.
+
+    Returns
+    -------
+    str
+        An svg element.
+    """
+    height = 0.32 + 0.18 * (len(series) - 1)
+    thick = 0.68 / len(series)
+    with _drawing(0.62 + 0.2 * (len(series) > 1) + height * len(rows)) as figure:
+        axes = figure.add_subplot()
+        for j in range(len(series)):
+            values = [row[1][j] for row in rows]
+            places = [i + (j - (len(series) - 1) / 2) * thick for i in range(len(rows))]
+            bars = axes.barh(places, values, height=thick * 0.92, color=COLOURS[j % MAX_SERIES])
+            axes.bar_label(bars, labels=[show(value) for value in values], padding=3, fontsize=8.5, color=INK)
+        top = max((value for _, values in rows for value in values), default=0.0)
+        # Room for the numbers behind the bars.
+        axes.set_xlim(0, (top or 1.0) * 1.22)
+        if mark is not None:
+            axes.axvline(mark, color=GREY, linewidth=1, linestyle="--")
+        _rows(axes, [name for name, _ in rows])
+        axes.set_xlabel(x_label)
+        _plain_ticks(axes, "x")
+        if len(series) > 1:
+            _legend(figure, _keys(series))
+        return _inline(figure, ident, title, text)
+
+
+def forest_figure(
+    ident: str, title: str, text: str, rows: Sequence[Difference], names: dict[Literal["a", "b", "unclear"], str]
+) -> str:
+    """Relative differences with their intervals, around a line at "no difference".
+
+    Beyond a doubling the axis is logarithmic in the ratio: a half and a double are equally far from the middle.
+
+    Parameters
+    ----------
+    rows : sequence of Difference
+        From top to bottom.
+    names : dict
+        What the legend calls each verdict.
+
+    Returns
+    -------
+    str
+        An svg element.
+    """
+    ends = [end for row in rows for end in (row.value, row.low, row.high)]
+    logarithmic = max(ends, default=0.0) > 1.0
+    least = -31 / 32  # where the ratio's logarithm ends
+
+    def place(value: float) -> float:
+        return math.log2(1 + max(value, least)) if logarithmic else value
+
+    colours = {"a": COLOURS[0], "b": COLOURS[1], "unclear": GREY}
+    markers = {"a": "o", "b": "s", "unclear": "D"}
+    with _drawing(0.95 + 0.32 * len(rows)) as figure:
+        from matplotlib.lines import Line2D
+
+        axes = figure.add_subplot()
+        axes.axvline(0, color=INK, linewidth=1)
+        for i, row in enumerate(rows):
+            colour = colours[row.verdict]
+            low, value, high = place(row.low), place(row.value), place(row.high)
+            axes.plot([low, high], [i, i], color=colour, linewidth=2)
+            for end in (low, high):
+                axes.plot([end], [i], color=colour, linestyle="", marker="|", markersize=7, markeredgewidth=1.4)
+            axes.plot([value], [i], color=colour, linestyle="", marker=markers[row.verdict], markersize=6)
+        places = [place(end) for end in ends] or [0.0]
+        room = max((max(*places, 0.0) - min(*places, 0.0)) * 0.06, 0.005)
+        axes.set_xlim(min(*places, 0.0) - room, max(*places, 0.0) + room)
+        if logarithmic:
+            _ratio_ticks(axes)
+        else:
+            axes.xaxis.set_major_formatter(lambda value, _: change(value))
+        _rows(axes, [row.label for row in rows])
+        axes.set_xlabel("relative difference")
+        used: list[Literal["a", "b", "unclear"]] = [v for v in ("b", "a", "unclear") if v in {r.verdict for r in rows}]
+        handles = [Line2D([], [], color=colours[v], marker=markers[v], label=label(names[v])) for v in used]
+        _legend(figure, handles)
+        return _inline(figure, ident, title, text)
+
+
+def change(value: float) -> str:
+    """A relative difference as people write it: +12 %."""
+    percent = 100 * value
+    digits = 0 if abs(percent) >= 9.95 or abs(percent - round(percent)) < 1e-9 else 1 if abs(percent) >= 0.995 else 2
+    shown = f"{percent:+,.{digits}f}"
+    if not any(digit in shown for digit in "123456789"):
+        shown = "0"
+    return shown.replace("-", "\N{MINUS SIGN}") + "\N{NO-BREAK SPACE}%"
+
+
+def label(text: str, most: int = MAX_LABEL) -> str:
+    """A text for a figure: one line, nothing that XML cannot hold, at most so many characters."""
+    text = " ".join(_CONTROLS.sub(" ", text).split())
+    return text if len(text) <= most else text[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+
+
+def _above(top: float, most: float | None) -> float:
+    """End of an axis that must show `top`."""
+    if top <= 0:
+        return 1.0
+    end = top * 1.06
+    return end if most is None else min(end, most * 1.02)
+
+
+def _plain_ticks(axes: Axes, which: Literal["x", "both"]) -> None:
+    for axis in (axes.xaxis, axes.yaxis)[: 1 + (which == "both")]:
+        axis.set_major_formatter(lambda value, _: f"{value:,.6g}".replace("-", "\N{MINUS SIGN}"))
+
+
+def _ratio_ticks(axes: Axes) -> None:
+    """Ticks of a logarithmic axis at ratios that are powers of 2, at most eight."""
+    low, high = axes.get_xlim()
+    powers = list(range(math.ceil(low), math.floor(high) + 1))
+    step = -(-len(powers) // 8)
+    powers = [power for power in powers if power % step == 0]
+    axes.set_xticks(powers, [change(2.0**power - 1) for power in powers])
+
+
+def _rows(axes: Axes, names: list[str]) -> None:
+    """Names of rows, the first at the top."""
+    axes.set_yticks(range(len(names)), [label(name) for name in names])
+    axes.set_ylim(len(names) - 0.4, -0.6)
+    axes.tick_params(axis="y", length=0)
+    axes.grid(visible=False, axis="y")
+    axes.spines["left"].set_visible(False)
+
+
+def _legend(figure: Figure, handles: Sequence[Any]) -> None:
+    """A legend above the axes, in as many columns as fit."""
+    points = 34 + 5.2 * max(len(str(handle.get_label())) for handle in handles)
+    columns = max(1, min(len(handles), int(72 * WIDTH_INCHES / points)))
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns)
+
+
+def _keys(series: Sequence[str]) -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    return [
+        Line2D([], [], color=COLOURS[j % MAX_SERIES], marker=MARKERS[j % MAX_SERIES], linewidth=4, label=label(name))
+        for j, name in enumerate(series)
+    ]
+
+
+def _spread_key() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    colour = COLOURS[0]
+    return [
+        Line2D([], [], color=colour, linestyle="", marker=MARKERS[0], markersize=5.5, label="median device"),
+        Line2D([], [], color=colour, alpha=0.35, linewidth=6.5, label="5 % to 95 % of devices"),
+        Line2D([], [], color=colour, linestyle="", marker="|", markersize=8, markeredgewidth=1.6, label="99 %"),
+    ]
+
+
+@contextmanager
+def _drawing(height_inches: float) -> Iterator[Figure]:
+    """A figure, while the settings of this module hold."""
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(), warnings.catch_warnings():
+        # Names in scripts that the built-in font lacks: browsers have other fonts.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
+        mpl.rcdefaults()
+        mpl.rcParams.update(_STYLE)
+        yield Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
+
+
+def _inline(figure: Figure, ident: str, title: str, text: str) -> str:
+    """The figure as an svg element for HTML: no namespaces, styles or metadata, ids of its own, named for readers."""
+    written = io.StringIO()
+    figure.savefig(written, format="svg", metadata=_METADATA)
+    root = ElementTree.fromstring(written.getvalue())  # noqa: S314 (written by matplotlib, just now)
+    used = set()
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+        for key in list(element.attrib):
+            value = element.attrib.pop(key)
+            element.set(key.rpartition("}")[2], value)
+            used.update(_REFERENCE.findall(value))
+    for element in root.iter():
+        for child in [c for c in element if c.tag in ("metadata", "style") or (c.tag == "defs" and _is_style(c))]:
+            element.remove(child)
+        _tidy(element, ident, used)
+    for key in ("width", "height", "version"):
+        root.attrib.pop(key, None)
+    root.attrib |= {"role": "img", "aria-labelledby": f"{ident}-title {ident}-text"}
+    for place, (tag, content) in enumerate((("title", title), ("desc", text))):
+        element = ElementTree.Element(tag, {"id": f"{ident}-{'text' if place else 'title'}"})
+        element.text = _CONTROLS.sub(" ", content)
+        root.insert(place, element)
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _is_style(defs: ElementTree.Element) -> bool:
+    return all(child.tag == "style" for child in defs)
+
+
+def _tidy(element: ElementTree.Element, ident: str, used: set[str]) -> None:
+    """Make an element's ids unique in the document, and leave out what browsers do not need."""
+    own = element.attrib.pop("id", None)
+    for key, value in element.attrib.items():
+        changed = _REFERENCE.sub(lambda match: match[0].replace("#", f"#{ident}-"), value)
+        if key in ("d", "x", "y", "transform"):
+            changed = _DECIMALS.sub(lambda match: f"{float(match[0]):.2f}", " ".join(changed.split()))
+        element.set(key, changed)
+    if own in used:
+        element.set("id", f"{ident}-{own}")
+    if element.tag == "text":
+        rules = [rule.partition(":") for rule in element.get("style", "").split(";")]
+        kept = [f"{key.strip()}:{value.strip()}" for key, _, value in rules if key.strip() in _KEPT_IN_TEXT]
+        element.set("style", ";".join(kept))
+        if element.get("transform", "").startswith("rotate(-0 "):
+            del element.attrib["transform"]
+    if not (element.text or "").strip():
+        element.text = None
+    element.tail = None
+
+
+def thinned(count: int, most: int) -> list[int]:
+    """Places of at most `most` of `count` values, evenly apart, the last one among them."""
+    step = max(1, -(-count // most))
+    return list(range((count - 1) % step, count, step))
+
+
+def grouped(count: int, most: int) -> list[tuple[int, int]]:
+    """Bounds of at most `most` groups of `count` values, of equal size but for the first."""
+    ends = [0, *(place + 1 for place in thinned(count, most))]
+    return list(pairwise(ends))

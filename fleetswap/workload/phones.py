@@ -1,0 +1,341 @@
+"""Phones of a fleet scenario: the habits, sizes and policy of each device class, and the program that all run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetswap_kernels import allocation, bits, ops
+from fleetswap_kernels import habits as h
+from fleetswap_kernels.app import MOST_QUARTERS
+from fleetswap_kernels.arena import Blueprint
+from fleetswap_kernels.layout import Sizes
+from fleetswap_kernels.size_classes import size_classes
+
+from ..content_library import library_model, load_library
+from ..device_config import PAGE_BYTES, Config
+from ..fleet_scenario import AppClass, DeviceClass, FleetScenario
+from ..program import policy
+
+MIB = 1 << 20
+LOW = 0xFFFFFFFF
+Q16 = 1 << 16
+FULL_SIZE_MINUTES = 5
+"""An app has its full size after so long (Ariadne, table 1)."""
+SESSION_PERMILLE = (155, 268, 364, 460, 560, 669, 789, 925, 1082, 1268, 1495, 1784, 2174, 2746, 3736, 6441)
+"""Sixteen equally likely sessions over their median: the middles of the sixteenths of a log-normal, sigma 1."""
+RECENT_APPS = 5
+"""Apps that count as recent; assumption."""
+GROW_CHUNK_PAGES = 64
+"""Pages an app writes at a time as it grows; it orders nothing but what comes between."""
+DEFRAG = {
+    "always": allocation.DEFRAG_ALWAYS,
+    "defer": allocation.DEFRAG_DEFER,
+    "defer+madvise": allocation.DEFRAG_DEFER_MADVISE,
+    "madvise": allocation.DEFRAG_MADVISE,
+    "never": allocation.DEFRAG_NEVER,
+}
+GLOBAL = {"never": bits.THP_NEVER, "madvise": bits.THP_MADVISE, "always": bits.THP_ALWAYS}
+LEAST_FREE_PAGES = 64
+"""A fault may need this many pages at once (readahead), and the pool some more."""
+
+
+@dataclass(frozen=True)
+class PhonePlan:
+    """A fleet ready for arenas.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        Names of the device classes.
+    blueprints : tuple of Blueprint
+        By class.
+    program : uint32 array of shape (n, 8)
+        The same for all devices.
+    marks : tuple of int
+        Program positions: start, end of every step of the time series.
+    """
+
+    classes: tuple[str, ...]
+    blueprints: tuple[Blueprint, ...]
+    program: npt.NDArray[np.uint32]
+    marks: tuple[int, ...]
+
+
+def plan(scenario: FleetScenario) -> PhonePlan:
+    """Lay out a fleet."""
+    steps = scenario.days * scenario.steps_per_day
+    switches = scenario.days * scenario.behaviour.switches_per_day
+    program = np.zeros((2 * steps, ops.OP_WORDS), dtype=np.uint32)
+    for step in range(steps):
+        program[2 * step, [0, 2]] = ops.SWITCH, switches * (step + 1) // steps
+        program[2 * step + 1, [0, 2]] = ops.GAUGE, bits.ANON_ORDERS & ~(1 << bits.MAX_ORDER)
+    names = tuple(scenario.device_class)
+    return PhonePlan(
+        names, tuple(blueprint(scenario, name) for name in names), program, tuple(2 * i for i in range(steps + 1))
+    )
+
+
+def class_of_devices(scenario: FleetScenario, first: int, end: int) -> npt.NDArray[np.int64]:
+    """Index of the class of each device, a pure function of its number.
+
+    The numbers walk over the shares in golden-ratio steps, so that every range of devices has all classes in about
+    their shares.
+    """
+    shares = np.array([c.share for c in scenario.device_class.values()], dtype=object)
+    edges = np.array([int(e) * (1 << 32) // int(shares.sum()) for e in np.cumsum(shares)], dtype=np.int64)
+    place = (np.arange(first, end, dtype=np.uint64) * np.uint64(0x9E3779B9) & np.uint64(LOW)).astype(np.int64)
+    return np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1).astype(np.int64)
+
+
+def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
+    """What a device of a class is made of: a miniature, all sizes divided by the page scale."""
+    device = scenario.device_class[name]
+    unit = PAGE_BYTES * scenario.page_scale
+    frames = device.available_bytes // unit
+    slots = scenario.slots_of(name)
+    block_order = (device.block // PAGE_BYTES).bit_length() - 1
+    classes = size_classes(block_order=block_order)
+    words = habits(scenario, device, slots)
+    ptes, pmds = process_size(scenario)
+    sizes = Sizes(
+        slots=slots,
+        ptes=ptes,
+        pmds=pmds,
+        frames=frames,
+        procs=2 + scenario.system.processes + device.cached_apps,
+        vmas=1 + h.REGIONS,
+        cpus=device.cpus,
+        contents=3,
+        zspages=slots + 2 if scenario.policy.pool == "exact" else 0,
+        zclasses=len(classes.class_bytes),
+        block_order=block_order,
+        verify=False,
+        pressure=True,
+        habits=len(words),
+        phone=h.PHONE_APPS + device.installed_apps * h.APP_WORDS,
+    )
+    return Blueprint(
+        sizes,
+        header_fields(scenario, name, frames),
+        np.zeros(3, np.uint32),
+        np.zeros(1, np.uint32),
+        classes,
+        model=library_model(_library(scenario)),
+        habits=words,
+    )
+
+
+def _library(scenario: FleetScenario) -> Path | None:
+    return None if scenario.content_library == "measured" else Path(scenario.content_library)
+
+
+def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, int]:
+    """Policy fields of a device's header."""
+    device, chosen = scenario.device_class[name], scenario.policy
+    config = Config(
+        cpus=device.cpus,
+        thp={size // 1024: setting for size, setting in scenario.mthp_of(name).items()},
+        page_cluster=device.page_cluster,
+        algorithm=device.codec,
+        mem_limit_bytes=device.mem_limit // scenario.page_scale,
+        kernel=chosen.kernel,
+        block_order=(device.block // PAGE_BYTES).bit_length() - 1,
+        block_rewrite=chosen.block_rewrite,
+        block_fallback=chosen.block_fallback,
+        content_scaled=True,
+    )
+    granted = sum(1 << (size // PAGE_BYTES).bit_length() - 1 for size in chosen.swapin_bytes)
+    pool_order = (chosen.large_pool.size // PAGE_BYTES).bit_length() - 1
+    pool = device.ram * chosen.large_pool.share_percent // 100 // (PAGE_BYTES * scenario.page_scale)
+    pool = min(pool, frames) >> pool_order << pool_order
+    managed = frames - pool
+    least = max(chosen.reclaim.min_free_kib * 1024 // (PAGE_BYTES * scenario.page_scale), LEAST_FREE_PAGES)
+    distance = max(least // 4, managed * chosen.reclaim.watermark_scale_permyriad // 10_000)
+    return policy(config) | {
+        "thp_global": GLOBAL[chosen.thp],
+        "zeromap_check": int(chosen.kernel != "v7" and chosen.zeromap != "v7"),
+        "zeromap_off": int(chosen.zeromap == "off"),
+        "swapin_denied": bits.FAULT_ORDERS & ~granted,
+        "verdicts": 1,
+        "random_philox": 1,
+        "seed_lo": scenario.seed & LOW,
+        "seed_hi": scenario.seed >> 32,
+        "min_free": least,
+        "low_free": least + distance,
+        "high_free": least + 2 * distance,
+        "kswapd_pages": chosen.reclaim.kswapd_pages_per_fault,
+        "direct_pages": chosen.reclaim.direct_pages,
+        "reserve_order": pool_order,
+        "reserve_frames": pool,
+        "margin_rule": int(chosen.margin_rule),
+        "defrag": DEFRAG[chosen.defrag],
+    }
+
+
+def scaled_pages(scenario: FleetScenario, mib: int) -> int:
+    """Pages of a miniature for so much memory of the real device."""
+    return max(mib * MIB // (PAGE_BYTES * scenario.page_scale), 1)
+
+
+def process_size(scenario: FleetScenario) -> tuple[int, int]:
+    """PTEs and 2 MiB ranges that the largest process needs (`phone.map_own_region`)."""
+    largest = max(
+        [scaled_pages(scenario, scenario.system.process_mib)]
+        + [
+            (scaled_pages(scenario, app.anon_5min_mib) * (Q16 + _q16(app.spread_percent, 100)) >> 16) * MOST_QUARTERS
+            >> 2
+            for app in scenario.app_class.values()
+        ]
+    )
+    zygote = scaled_pages(scenario, scenario.system.zygote_mib)
+    # Whatever their shares, three regions have at most a block of 64 KiB and two ranges each besides their pages.
+    ptes = (zygote + largest + 15 * (1 + h.REGIONS) + h.REGIONS) // 16 * 16 + 16
+    return ptes, ptes // 512 + 2 * (1 + h.REGIONS) + 2
+
+
+def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDArray[np.uint32]:
+    """The words of `fleetswap_kernels.habits` for one device class."""
+    people, system, chosen = scenario.behaviour, scenario.system, scenario.policy
+    names = load_library(_library(scenario)).names
+    apps = list(scenario.app_class.values())
+    at_popularity = h.HABIT_WORDS
+    at_classes = at_popularity + device.installed_apps
+    words = np.zeros(at_classes + (len(apps) + 1) * h.CLASS_WORDS, dtype=np.uint32)
+    minutes_per_switch = Fraction(1440, people.switches_per_day)
+    unit_kib = PAGE_BYTES * scenario.page_scale // 1024
+    for index, value in {
+        h.HABIT_INSTALLED: device.installed_apps,
+        h.HABIT_CACHED: device.cached_apps,
+        h.HABIT_SYSTEM: system.processes,
+        h.HABIT_ZYGOTE_PAGES: scaled_pages(scenario, system.zygote_mib),
+        h.HABIT_COW: _q16(system.zygote_cow_percent, 100),
+        h.HABIT_SYSTEM_CLASS: len(apps),
+        h.HABIT_ZYGOTE_CONTENT: names.index(max(system.content, key=lambda c: system.content[c])),
+        h.HABIT_RECENT: _q16(people.relaunch_of_recent_percent, 100),
+        h.HABIT_RECENT_APPS: RECENT_APPS,
+        h.HABIT_BACKGROUND_APPS: people.background_apps_per_switch,
+        h.HABIT_COMPACTION: int(chosen.compaction.enabled),
+        h.HABIT_COMPACT_RSS: chosen.compaction.min_rss_kib // unit_kib,
+        h.HABIT_COMPACT_DELTA: chosen.compaction.min_delta_kib // unit_kib,
+        h.HABIT_COMPACT_FREE_SLOTS: slots * chosen.compaction.min_free_swap_percent // 100,
+        h.HABIT_COMPACT_SWITCHES: -int(-chosen.compaction.throttle_minutes // minutes_per_switch),
+        h.HABIT_LMKD: int(chosen.lmkd.enabled),
+        h.HABIT_SWAP_LOW_SLOTS: slots * chosen.lmkd.swap_free_low_percent // 100,
+        h.HABIT_THRASH_LIMIT: chosen.lmkd.thrashing_limit_percent,
+        h.HABIT_THRASH_DECAY: chosen.lmkd.thrashing_decay_percent,
+        h.HABIT_CLASSES: len(apps) + 1,
+        h.HABIT_RUN_CHUNK: GROW_CHUNK_PAGES,
+        h.HABIT_POPULARITY: at_popularity,
+        h.HABIT_FIRST_CLASS: at_classes,
+    }.items():
+        words[index] = value
+    for i, permille in enumerate(SESSION_PERMILLE):
+        share = Fraction(people.session_minutes * permille, 1000 * FULL_SIZE_MINUTES)
+        words[h.HABIT_SESSIONS + i] = min(int(share * Q16), Q16)
+    words[at_popularity:at_classes] = _popularity(device.installed_apps, people.popularity_permille)
+    total = sum(app.share for app in apps)
+    shares = np.cumsum([app.share for app in apps]).tolist()
+    for i, app in enumerate(apps):
+        share = min(shares[i] * (1 << 32) // total, LOW)
+        record = _app_words(scenario, app, people.background_touch_percent, names) | {h.CLASS_SHARE: share}
+        _put(words, at_classes + i * h.CLASS_WORDS, record)
+    _put(words, at_classes + len(apps) * h.CLASS_WORDS, _system_words(scenario, names))
+    return words
+
+
+def _put(words: npt.NDArray[np.uint32], at: int, record: dict[int, int]) -> None:
+    for index, value in record.items():
+        words[at + index] = value
+
+
+def _q16(part: int, whole: int) -> int:
+    """A share in 2^-16."""
+    return part * Q16 // whole
+
+
+def _popularity(apps: int, exponent_permille: int) -> list[int]:
+    """Cumulative chances of apps to be opened, Zipf by rank, in 2^-32."""
+    weights = [round((1 << 40) / (rank + 1) ** (exponent_permille / 1000)) for rank in range(apps)]
+    total = sum(weights)
+    edges = []
+    passed = 0
+    for weight in weights:
+        passed += weight
+        edges.append(min(passed * (1 << 32) // total, LOW))
+    return edges
+
+
+def hot_chances(hot_percent: int, similarity_percent: int) -> tuple[int, int]:
+    """Chances, in 2^-16, that a run of pages is used at every relaunch, and that another one is at a given relaunch.
+
+    With a core c and a chance t of the others, a share h = c + (1 - c) t is hot, and of it (c + (1 - c) t^2) / h at
+    the next relaunch again. Solved for the similarity s: c = h (s - h) / (1 - 2 h + s h).
+    """
+    hot, same = Fraction(hot_percent, 100), Fraction(similarity_percent, 100)
+    if hot == 0 or hot == 1:
+        return int(hot * Q16), 0
+    core = max(hot * (same - hot) / (1 - 2 * hot + same * hot), Fraction(0))
+    return int(core * Q16), int((hot - core) / (1 - core) * Q16) if core < 1 else 0
+
+
+def _mix_words(content: dict[str, int], names: tuple[str, ...]) -> dict[int, int]:
+    """Three regions, each of one content class, in the shares of a mix; the largest comes first."""
+    kinds = sorted(content.items(), key=lambda item: (-item[1], item[0]))
+    total = sum(content.values())
+    words = {}
+    passed = 0
+    for r in range(h.REGIONS):
+        kind, weight = kinds[r] if r < len(kinds) else (kinds[0][0], 0)
+        passed += weight
+        words[h.CLASS_REGIONS + r] = _q16(passed, total)
+        words[h.CLASS_REGIONS + h.REGIONS + r] = names.index(kind)
+    return words
+
+
+def _run_words(locality_percent: int) -> dict[int, int]:
+    """Chances of runs longer than 1, 2, ... 32 pages, if every page is followed by the next with one chance."""
+    follows = Fraction(locality_percent, 100)
+    return {h.CLASS_RUN + k: int(follows ** (k + 1) * Q16) for k in range(32)}
+
+
+def _app_words(scenario: FleetScenario, app: AppClass, background: int, names: tuple[str, ...]) -> dict[int, int]:
+    core, changing = hot_chances(app.hot_percent, app.similarity_percent)
+    return {
+        h.CLASS_START_PAGES: scaled_pages(scenario, app.anon_10s_mib),
+        h.CLASS_FULL_PAGES: scaled_pages(scenario, app.anon_5min_mib),
+        h.CLASS_SPREAD: _q16(app.spread_percent, 100),
+        h.CLASS_HOT_CORE: core,
+        h.CLASS_HOT_CHANGING: changing,
+        h.CLASS_WRITE: _q16(app.write_percent, 100),
+        h.CLASS_NEW: _q16((100 - app.reuse_percent) * app.hot_percent, 10_000),
+        h.CLASS_GC: _q16(app.gc_percent_per_session, 100),
+        h.CLASS_GROWTH: _q16(app.growth_percent_per_session, 100),
+        h.CLASS_BACKGROUND: _q16(background, 100),
+        h.CLASS_FLAGS: bits.VMA_HUGEPAGE if app.madvise_hugepage else 0,
+        **_mix_words(app.content, names),
+        **_run_words(app.locality_percent),
+    }
+
+
+SYSTEM_SIMILARITY_PERCENT = 70
+"""System processes use the same pages again as apps do; assumption."""
+
+
+def _system_words(scenario: FleetScenario, names: tuple[str, ...]) -> dict[int, int]:
+    system = scenario.system
+    core, changing = hot_chances(system.hot_percent_per_switch, SYSTEM_SIMILARITY_PERCENT)
+    pages = scaled_pages(scenario, system.process_mib)
+    return {
+        h.CLASS_START_PAGES: pages,
+        h.CLASS_FULL_PAGES: pages,
+        h.CLASS_HOT_CORE: core,
+        h.CLASS_HOT_CHANGING: changing,
+        h.CLASS_WRITE: _q16(system.write_percent, 100),
+        **_mix_words(system.content, names),
+        **_run_words(system.locality_percent),
+    }

@@ -1,0 +1,53 @@
+"""What a look at a device finds: free blocks, resident and swapped pages, contiguity (spec 06 §6.3)."""
+
+import numpy as np
+
+from .access import counter_value, set_quad, word
+from .bits import FRAME_LINK, FRAME_NIL, MAX_BLOCK_ORDER
+from .counters import (
+    GAUGE_BLOCKS, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED, GAUGE_RESIDENT,
+    GAUGE_SWAPPED, POOL_PAGES,
+)  # fmt: skip
+from .jit import device, rare
+from .layout import PROC_SWAPENTS, PROC_USED, Q_COUNTER, W_BLOCK_HEAD
+from .region import proc_at
+
+
+@device
+def set_gauge(dev, gauge, value):
+    """Store the value of a gauge, which stands among the counters."""
+    set_quad(dev, Q_COUNTER + gauge, value)
+
+
+@device
+def free_blocks(dev, order):
+    """Length of a list of free blocks of page frames, reserved ones not counted."""
+    n = np.int64(0)
+    frame = word(dev, W_BLOCK_HEAD + order)
+    for _ in range(np.int64(dev.n_frames)):
+        if frame == FRAME_NIL:
+            break
+        n += 1
+        frame = word(dev, dev.o_frame + frame) & FRAME_LINK
+    return n
+
+
+@rare
+def take_gauges(dev, orders):
+    """Look at a device and store what is found among its counters."""
+    swapped = np.int64(0)
+    processes = np.int64(0)
+    for p in range(np.int64(dev.n_procs)):
+        o = proc_at(dev, p)
+        if word(dev, o + PROC_USED):
+            processes += 1
+            swapped += word(dev, o + PROC_SWAPENTS)
+    used = np.int64(dev.n_frames) - np.int64(dev.frames_free) - np.int64(dev.reserve_free)
+    set_gauge(dev, GAUGE_FREE_FRAMES, np.int64(dev.frames_free))
+    set_gauge(dev, GAUGE_RESERVED, np.int64(dev.reserve_free))
+    set_gauge(dev, GAUGE_RESIDENT, used - counter_value(dev, POOL_PAGES))
+    set_gauge(dev, GAUGE_SWAPPED, swapped)
+    set_gauge(dev, GAUGE_FREE_SLOTS, np.int64(dev.nr_swap_pages))
+    set_gauge(dev, GAUGE_PROCESSES, processes)
+    for order in range(MAX_BLOCK_ORDER + 1):
+        set_gauge(dev, GAUGE_BLOCKS + order, free_blocks(dev, order))

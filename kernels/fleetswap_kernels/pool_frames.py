@@ -1,0 +1,32 @@
+"""Page frames that zsmalloc's zspages take from the page allocator (spec 06 §6.5; mm/zsmalloc.c alloc_zspage)."""
+
+import numpy as np
+
+from .access import counter_value, fail, set_word, word
+from .counters import NOTIFY_FREE
+from .errors import NO_FRAMES
+from .jit import rare
+from .physical import frames_give, frames_take
+
+
+@rare
+def pool_frames_change(dev, have, pages):
+    """Take page frames for a pool that holds `have` of them, or give some back if `pages` is negative.
+
+    A zspage that becomes empty may be any of them, so a frame that is given back is one by chance: that is how objects
+    that live on pin blocks of memory.
+    """
+    for i in range(pages):
+        frame = frames_take(dev, np.int64(0))
+        if frame < 0:
+            fail(dev, NO_FRAMES, 0)
+            return
+        set_word(dev, dev.o_frame + frame, 0)
+        set_word(dev, dev.o_pool_frame + have + i, frame)
+    for i in range(-pages):
+        last = have - 1 - i
+        mixed = (counter_value(dev, NOTIFY_FREE) + i + 1) * 0x9E3779B1 & 0xFFFFFFFF
+        at = np.int64(dev.o_pool_frame) + (mixed * (last + 1) >> 32)
+        frame = word(dev, at)
+        set_word(dev, at, word(dev, dev.o_pool_frame + last))
+        frames_give(dev, frame, np.int64(0))

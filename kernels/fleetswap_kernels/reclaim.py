@@ -1,0 +1,196 @@
+"""Reclaim of the oldest pages of a device, whoever maps them (spec 03 §3.5; mm/vmscan.c evict_folios)."""
+
+import numpy as np
+
+from .access import byte, count, set_byte, set_word, word
+from .bits import (
+    FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, KIND_SHIFT, PRESENT, PTE_DIRTY, PTE_PAYLOAD, PTE_SWAP, VMA_USED,
+)  # fmt: skip
+from .counters import PAGE_EVENTS, SWAPOUT_FOLIOS
+from .folio import cache_enter, cache_leave, folio_free, folio_mapped
+from .generation import age_of, forget, keep, oldest_age, oldest_done
+from .jit import device, rare
+from .layout import GEN_PTES, PROC_USED, VMA_FLAGS, VMA_PAGES, VMA_PTE, VMA_START
+from .physical import frame_order
+from .region import account, present_run, proc_at, pte_at, vma_at, vma_find
+from .release import drop_pins, mark_dirty, zeromap_clear
+from .slot_cache import folio_alloc_swap
+from .split import split_folio
+from .swapout import reclaim_folio, write_out
+
+ROUNDS = 4
+"""Rounds of the hand without a page after which none can go: by then every generation has been the oldest one."""
+
+
+@rare
+def unmap_everywhere(dev, vpn, frame, slot):
+    """Replace every PTE that maps a page by a swap entry (try_to_unmap); number of PTEs, and 1 if one was dirty."""
+    mappings = np.int64(0)
+    dirty = np.int64(0)
+    for p in range(np.int64(dev.n_procs)):
+        o_vma = vma_find(dev, p, vpn)
+        if o_vma < 0:
+            continue
+        o_pte = pte_at(dev, o_vma, vpn - word(dev, o_vma + VMA_START))
+        pte = word(dev, o_pte)
+        if pte >> KIND_SHIFT != PRESENT or pte & PTE_PAYLOAD != frame:
+            continue
+        set_word(dev, o_pte, PTE_SWAP | slot)
+        account(dev, p, -1, 1)
+        mappings += 1
+        if pte & PTE_DIRTY:
+            dirty = np.int64(1)
+    return mappings, dirty
+
+
+@rare
+def evict_shared(dev, model, vpn, frame):
+    """Swap out a small folio that several processes map since a fork; 1 if it is gone (spec 03 §3.5-3.6)."""
+    info = word(dev, dev.o_frame + frame)
+    cached = info & FRAME_CACHED
+    slot = info & PTE_PAYLOAD
+    if not cached:
+        slot = folio_alloc_swap(dev, np.int64(0))
+        if slot == 0:
+            return 0
+    mappings, dirty = unmap_everywhere(dev, vpn, frame, slot)
+    o_map = dev.o_map + slot
+    held = byte(dev, o_map) if cached else np.int64(HAS_CACHE)
+    set_byte(dev, o_map, held + mappings)
+    set_byte(dev, dev.o_mapcount + frame, 0)
+    count(dev, PAGE_EVENTS, 1)
+    count(dev, SWAPOUT_FOLIOS, 1)
+    if not cached or dirty or info & FRAME_DIRTY:
+        if cached:
+            zeromap_clear(dev, slot, np.int64(1))
+        if not write_out(dev, model, frame, np.int64(0), slot):
+            if not cached:
+                cache_enter(dev, frame, slot, 1)
+            mark_dirty(dev, frame)
+            return 1
+    if cached:
+        cache_leave(dev, frame)
+    drop_pins(dev, slot, np.int64(1))
+    folio_free(dev, frame, np.int64(0))
+    return 1
+
+
+@rare
+def evict_own(dev, model, p, o_vma, page, head, order):
+    """Swap out a folio that one process maps completely."""
+    reclaim_folio(dev, model, p, o_vma, page, head, order)
+
+
+@device
+def used_since(dev, pte, n, age):
+    """Whether a part of a folio that is larger than a block of PTEs is younger than the oldest generation."""
+    for block in range(pte // GEN_PTES, (pte + n - 1) // GEN_PTES + 1):
+        if 0 <= age_of(dev, block) < age:
+            return True
+    return False
+
+
+@device
+def evict_block(dev, model, p, o_vma, page, end, age):
+    """Evict the folios of a block of pages of a region; pages that were present, and 1 if some stayed."""
+    o_first = pte_at(dev, o_vma, np.int64(0))
+    start = word(dev, o_vma + VMA_START)
+    evicted = np.int64(0)
+    stayed = 0
+    # A folio that has to be split is met twice.
+    for _ in range(2 * GEN_PTES):
+        if page >= end:
+            break
+        pte = word(dev, o_first + page)
+        if pte >> KIND_SHIFT != PRESENT:
+            page += 1
+            continue
+        frame = pte & PTE_PAYLOAD
+        order = frame_order(dev, frame)
+        n = np.int64(1) << order
+        head = frame >> order << order
+        first = page - (frame - head)
+        mapped = folio_mapped(dev, head, order)
+        if n > GEN_PTES and first >= 0 and used_since(dev, word(dev, o_vma + VMA_PTE) + first, n, age):
+            stayed = 1
+            page = first + n
+            continue
+        if order > 0 and first >= 0 and mapped == n:
+            if present_run(dev, o_first + first, n, (pte & ~PTE_PAYLOAD) | head) == n:
+                evict_own(dev, model, p, o_vma, first, head, order)
+                evicted += n
+                page = first + n
+                continue
+        if order > 0:
+            # Partly unmapped, or shared since a fork: split, then page by page (spec 03 §3.5 row 2).
+            split_folio(dev, start + first, head, order, 0)
+            continue
+        if mapped == 1:
+            evict_own(dev, model, p, o_vma, page, frame, order)
+        else:
+            evict_shared(dev, model, start + page, frame)
+        if word(dev, o_first + page) >> KIND_SHIFT == PRESENT:
+            stayed = 1
+        else:
+            evicted += 1
+        page += 1
+    return evicted, stayed
+
+
+@rare
+def evict_generation_block(dev, model, block, age):
+    """Evict what a block of 16 PTEs maps; the number of pages."""
+    first = block * GEN_PTES
+    p = first // (np.int64(dev.n_ptes) // np.int64(dev.n_procs))
+    if word(dev, proc_at(dev, p) + PROC_USED) == 0:
+        forget(dev, block)
+        return np.int64(0)
+    evicted = np.int64(0)
+    stayed = 0
+    for v in range(np.int64(dev.n_vmas)):
+        o_vma = vma_at(dev, p, v)
+        if word(dev, o_vma + VMA_FLAGS) & VMA_USED == 0:
+            continue
+        page = max(first - word(dev, o_vma + VMA_PTE), np.int64(0))
+        end = min(first + GEN_PTES - word(dev, o_vma + VMA_PTE), word(dev, o_vma + VMA_PAGES))
+        if page < end:
+            pages, left = evict_block(dev, model, p, o_vma, page, end, age)
+            evicted += pages
+            stayed |= left
+    if stayed:
+        keep(dev, block)
+    else:
+        forget(dev, block)
+    return evicted
+
+
+@rare
+def reclaim(dev, model, goal):
+    """Evict pages of the oldest generations; how many.
+
+    The hand goes around all blocks of PTEs. When it has been around, the oldest generation is empty.
+
+    Parameters
+    ----------
+    goal : int64
+        Pages after which it stops; the last block is finished.
+    """
+    blocks = np.int64(dev.n_gens)
+    evicted = np.int64(0)
+    age = oldest_age(dev)
+    left = ROUNDS * blocks
+    while evicted < goal and left > 0 and np.int64(dev.nr_swap_pages) > 0:
+        block = np.int64(dev.hand)
+        if age_of(dev, block) >= age:
+            got = evict_generation_block(dev, model, block, age)
+            if got > 0:
+                evicted += got
+                left = ROUNDS * blocks
+        left -= 1
+        block += 1
+        if block == blocks:
+            block = np.int64(0)
+            oldest_done(dev)
+            age = oldest_age(dev)
+        dev.hand = np.uint32(block)
+    return evicted
