@@ -17,9 +17,15 @@ from .content_library import load_library
 from .cost import Price, load_profile, price
 from .engine import SHARD_BYTES, Progress, Shard, cut, no_progress
 from .fleet_scenario import FleetScenario
+from .invariants import Checker
 from .log_histogram import LogHistogram
 from .metrics import METRICS, STATES, Events, columns
 from .workload.phones import PhonePlan, class_of_devices
+
+
+class BrokenDeviceError(RuntimeError):
+    """The recounted state of a device differs from what it keeps; the message names device, step and difference."""
+
 
 ALL = "all"
 """Stands for the devices of every class."""
@@ -110,9 +116,25 @@ def fleet_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
 
 
 def run_shard(
-    scenario: FleetScenario, laid_out: PhonePlan, shard: Shard, threads: int, progress: Progress = no_progress
+    scenario: FleetScenario,
+    laid_out: PhonePlan,
+    shard: Shard,
+    threads: int,
+    progress: Progress = no_progress,
+    check: bool = False,
 ) -> FleetShard:
-    """Simulate the devices of a shard."""
+    """Simulate the devices of a shard.
+
+    Parameters
+    ----------
+    check : bool
+        Recount after every step that nothing is lost: frames, slots, swap counts, compressed bytes, mappings.
+
+    Raises
+    ------
+    BrokenDeviceError
+        If something is.
+    """
     classes = class_of_devices(scenario, shard.first, shard.end)
     # Devices of one class stand together in memory, and go back to their order at the end.
     order = np.argsort(classes, kind="stable")
@@ -132,6 +154,8 @@ def run_shard(
         started = time.perf_counter_ns()
         arena.run(laid_out.program, first, end, progress)
         result.step_ns += time.perf_counter_ns() - started
+        if check:
+            _check(arena, shard.first + order, step)
         after = arena.counters().astype(np.int64)
         change = after - before
         change[:, _STATE_COLUMNS] = after[:, _STATE_COLUMNS]
@@ -142,6 +166,14 @@ def run_shard(
     result.counters = result.counters[back]
     result.metrics = {name: values[back] for name, values in result.metrics.items()}
     return result
+
+
+def _check(arena: Arena, numbers: npt.NDArray[np.int64], step: int) -> None:
+    """Recount the state of every device from the bottom."""
+    for d, number in enumerate(numbers.tolist()):
+        found = Checker(arena.view(d)).violations()
+        if found:
+            raise BrokenDeviceError(f"device {number} after step {step}: {'; '.join(found[:3])}")
 
 
 def _ranges(laid_out: PhonePlan, counts: list[int]) -> dict[str, slice]:
@@ -212,7 +244,8 @@ def run_shards(
     shards: list[Shard],
     threads: int,
     progress: Progress = no_progress,
+    check: bool = False,
 ) -> Iterator[FleetShard]:
-    """Simulate shards one after the other, each on all threads."""
+    """Simulate shards one after the other, each on all threads (`run_shard`)."""
     for shard in shards:
-        yield run_shard(scenario, laid_out, shard, threads, progress)
+        yield run_shard(scenario, laid_out, shard, threads, progress, check)

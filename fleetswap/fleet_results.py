@@ -72,10 +72,9 @@ def value_of(metric: str, cell: Cell) -> int:
     return cell.top * METRICS[metric].per // max(cell.bottom, 1)
 
 
-def _figures(metric: str, cell: Cell, percents: tuple[int, ...]) -> dict[str, int | None]:
-    known = cell.histogram.devices > 0
-    quantiles = {f"p{q}": cell.histogram.quantile(10 * q) if known else None for q in percents}
-    return {"total": value_of(metric, cell), **quantiles}
+def _figures(metric: str, cell: Cell, percents: tuple[int, ...]) -> dict[str, int]:
+    """A metric of the devices that have it: of a share, those with a base."""
+    return {"total": value_of(metric, cell), **{f"p{q}": cell.histogram.quantile(10 * q) for q in percents}}
 
 
 def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
@@ -85,6 +84,9 @@ def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
     at = columns()
     whole = totals.totals[ALL, WHOLE_RUN]
     last = totals.totals[ALL, steps[-1]]
+
+    def known(name: str, step: int, metric: str) -> bool:
+        return totals.cells[name, step, metric].histogram.devices > 0
 
     def allocation(size: int) -> list[dict[str, int]]:
         rows = []
@@ -103,11 +105,17 @@ def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
         "hours_per_step": 24 / scenario.steps_per_day,
         "quantile_error": f"1/{2 << SUB_BITS}",
         "metrics": {
-            name: {m: _figures(m, totals.cells[name, WHOLE_RUN, m], PERCENTS) for m in METRICS} for name in where
+            name: {
+                m: _figures(m, totals.cells[name, WHOLE_RUN, m], PERCENTS) for m in METRICS if known(name, WHOLE_RUN, m)
+            }
+            for name in where
         },
         "series": {
             name: {
-                m: [{"step": s, **_figures(m, totals.cells[name, s, m], (5, 50, 95))} for s in steps] for m in METRICS
+                m: [
+                    {"step": s, **_figures(m, totals.cells[name, s, m], (5, 50, 95))} for s in steps if known(name, s, m)
+                ]
+                for m in METRICS
             }
             for name in where
         },
@@ -171,8 +179,16 @@ def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
     wide = pa.decimal128(38, 0)
     schema = pa.schema(
         {
-            "step": ints, "class": pa.string(), "metric": pa.string(), "devices": ints, "total": wide, "base": wide,
-            "least": ints, "greatest": ints, "bins": pa.list_(ints), "counts": pa.list_(ints),
+            "step": ints,
+            "class": pa.string(),
+            "metric": pa.string(),
+            "devices": ints,
+            "total": wide,
+            "base": wide,
+            "least": ints,
+            "greatest": ints,
+            "bins": pa.list_(ints),
+            "counts": pa.list_(ints),
         }
     )
     return pa.Table.from_pylist(rows, schema=schema)

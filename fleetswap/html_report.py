@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import compress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -617,7 +618,9 @@ def _pairing(rows: Sequence[Summary]) -> Section:
     if not gains:
         return Section("", [])
     ordered = sorted(gains, key=lambda gain: -gain[1])
-    lead = f"The same devices under both policies: {_times(ordered[-1][1])} to {_times(ordered[0][1])} fewer devices."
+    least, most = _times(ordered[-1][1]), _times(ordered[0][1])
+    span = most if least == most else f"{least.removesuffix(' times')} to {most}"
+    lead = f"Because both policies ran on the same devices, {span} fewer of them are needed."
     meaning = "How many times more devices it would take for the same certainty if each policy ran on devices of its"
     meaning += " own. 1 (dashed) is no gain." + _cut(len(gains))
     title = "Pairing gain"
@@ -827,11 +830,20 @@ def _meaning(metric: str) -> str:
 
 def _allocation(runs: Sequence[Run]) -> list[Panel]:
     """Large folios that memory could give over uptime, by size."""
-    wanted = []
+    asked_of: dict[str, int] = {}
     for run in runs:
         for size, points in (run.summary.get("allocation") or {}).items():
+            asked_of[size] = asked_of.get(size, 0) + sum(p["wanted"] for p in points)
+    sizes = [size for size, asked in asked_of.items() if asked]
+    # Those that are asked for most are drawn, the same ones of every run.
+    drawn = sorted(sizes, key=lambda size: -asked_of[size])[: MAX_SERIES // len(runs)]
+    wanted, is_drawn = [], []
+    for size in sizes:
+        for run in runs:
+            points = (run.summary.get("allocation") or {}).get(size) or []
             if any(p["wanted"] for p in points):
                 wanted.append((f"{size} {run.name}".strip(), points))
+                is_drawn.append(size in drawn)
     if not wanted:
         return []
     factor, time = _x_axis(runs, (points for _, points in wanted))
@@ -843,7 +855,8 @@ def _allocation(runs: Sequence[Run]) -> list[Panel]:
         lines.append(Line(text, [step * factor for step in sums], shares))
         columns.append(sums)
     ends = []
-    for line in lines[:MAX_SERIES]:
+    shown = list(compress(lines, is_drawn))
+    for line in shown:
         known = [share for share in line.y if math.isfinite(share)]
         ends.append(f"{line.label} from {known[0]:.1f}{SPACE}% to {known[-1]:.1f}{SPACE}%")
     ident, title = "allocation", "Large folios that memory could give, over uptime"
@@ -852,13 +865,13 @@ def _allocation(runs: Sequence[Run]) -> list[Panel]:
     meaning += " fragmented, the fewer."
     if any(len(column) < len(points) for column, (_, points) in zip(columns, wanted, strict=True)):
         meaning += " Steps are added up in groups."
-    if len(lines) > MAX_SERIES:
-        meaning += f" The figure shows the first {MAX_SERIES} of {len(lines)} lines; the table has all."
+    if len(drawn) < len(sizes):
+        meaning += f" The figure shows the {len(drawn)} sizes asked for most; the table has all {len(sizes)}."
     svg = line_figure(
         ident,
         title,
         f"{lead} {meaning}",
-        lines,
+        shown,
         x_label=f"uptime, {time}",
         y_label="granted, % of requests",
         y_most=100,

@@ -255,7 +255,7 @@ def bar_figure(
             axes.bar_label(bars, labels=[show(value) for value in values], padding=3, fontsize=8.5, color=INK)
         top = max((value for _, values in rows for value in values), default=0.0)
         # Room for the numbers behind the bars.
-        axes.set_xlim(0, (top or 1.0) * 1.22)
+        axes.set_xlim(0, (top or 1.0) * 1.32)
         if mark is not None:
             axes.axvline(mark, color=GREY, linewidth=1, linestyle="--")
         _rows(axes, [name for name, _ in rows])

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/SCENARIO-TIME]")
+@click.option("--check", is_flag=True, help="Recount every device after every step (slow; fleets of phones).")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def run(
     scenario: str,
@@ -37,6 +38,7 @@ def run(
     shards: int | None,
     settings: tuple[str, ...],
     out: Path | None,
+    check: bool,
     as_json: bool,
 ) -> None:
     """Simulate a fleet and write its run directory.
@@ -71,7 +73,7 @@ def run(
     if isinstance(resolved, Breakeven):
         summary, tables = _run_breakeven(resolved, shards or 1, workers, folder, facts, err)
     elif isinstance(resolved, FleetScenario):
-        summary, tables = _run_fleet(resolved, shards or 0, workers, folder, facts, err)
+        summary, tables = _run_fleet(resolved, shards or 0, workers, folder, facts, err, check)
     else:
         summary, tables = _run_allocator_test(resolved, shards or 0, workers, folder, facts, err)
     if as_json:
@@ -120,10 +122,16 @@ def _run_allocator_test(
 
 
 def _run_fleet(
-    scenario: FleetScenario, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+    scenario: FleetScenario,
+    shards: int,
+    workers: int,
+    folder: Path,
+    facts: dict[str, Any],
+    err: Console,
+    check: bool,
 ) -> tuple[dict[str, Any], list[Any]]:
     """A fleet of phones: its summary and its tables."""
-    from ..fleet import fleet_bytes, plan_shards, run_shards
+    from ..fleet import BrokenDeviceError, fleet_bytes, plan_shards, run_shards
     from ..fleet_results import FleetWriter
     from ..report import fleet_tables
     from ..workload.phones import plan
@@ -147,7 +155,9 @@ def _run_fleet(
         with _progress(err) as progress:
             steps = scenario.days * scenario.steps_per_day
             task = progress.add_task("simulating", total=scenario.devices * steps)
-            for result in run_shards(scenario, laid_out, pieces, workers, lambda done: progress.advance(task, done)):
+            for result in run_shards(
+                scenario, laid_out, pieces, workers, lambda done: progress.advance(task, done), check
+            ):
                 writer.add(result)
                 step_ns += result.step_ns
         facts["device_bytes"] = each
@@ -158,6 +168,10 @@ def _run_fleet(
             "fold_and_write": time.perf_counter() - started - step_ns / 1e9,
         }
         summary = writer.finish(facts)
+    except BrokenDeviceError as error:
+        writer.abandon()
+        err.print(f"[bold red]FAIL[/] {error}")
+        raise click.exceptions.Exit(1) from None
     except BaseException:
         writer.abandon()
         raise

@@ -6,14 +6,15 @@ policies under which most folios fall back ask for every one of them: `swapout_r
 
 import numpy as np
 
-from .access import bytes_any, counter_value, word, words_any, words_differ
+from .access import bytes_any, count, counter_value, word, words_any, words_differ
+from .allocation import has_margin
 from .allocator import skip_used
 from .bits import (
     CLUSTER_COUNT, CLUSTER_FLAGS_SHIFT, CLUSTER_ORDER_SHIFT, CLUSTER_SLOTS, FAULT_ORDERS, FLAG_FREE, PTE_PAYLOAD,
     VMA_UFFD,
 )  # fmt: skip
 from .content import zeromap_mixed
-from .counters import NOTIFY_FREE
+from .counters import NOTIFY_FREE, SWAPIN_REASON, SWAPOUT_REASON
 from .jit import device, rare
 from .layout import VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
@@ -81,6 +82,21 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
     if words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040:
         return IN_SWAP_CACHE
     return REFUSED_LATER
+
+
+@rare
+def count_smaller_swapin(dev, o_vma, page, pte, got_order):
+    """Count a fault that brings in less than the largest wanted size, by the reason."""
+    wanted = allowed_orders(dev, o_vma)
+    reason = np.int64(swapin_reason(dev, o_vma, page, pte, wanted, got_order))
+    if reason == NOT_SMALLER:
+        return
+    if reason == REFUSED_LATER:
+        order = np.int64(8)
+        while wanted >> order & 1 == 0:
+            order -= 1
+        reason = np.int64(IN_MARGIN if dev.margin_rule and not has_margin(dev, order) else IN_ALLOCATION)
+    count(dev, SWAPIN_REASON + reason, 1)
 
 
 @device
@@ -184,3 +200,9 @@ def swapout_reason(dev, order):
             return OUT_NO_ALIGNED_HOLE
         dev.hole_slot = np.uint32(slot)
     return OUT_ORDER_MISMATCH
+
+
+@rare
+def count_refused_swapout(dev, order):
+    """Count a large folio that just got no slots, by the reason."""
+    count(dev, SWAPOUT_REASON + swapout_reason(dev, order), 1)

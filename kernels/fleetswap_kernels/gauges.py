@@ -4,8 +4,9 @@ import numpy as np
 
 from .access import counter_value, set_quad, word
 from .bits import FRAME_LINK, FRAME_NIL, MAX_BLOCK_ORDER
+from .census import census
 from .counters import (
-    GAUGE_BLOCKS, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED, GAUGE_RESIDENT,
+    GAUGE_BLOCKS, GAUGE_CENSUS, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED, GAUGE_RESIDENT,
     GAUGE_SWAPPED, POOL_PAGES,
 )  # fmt: skip
 from .jit import device, rare
@@ -51,3 +52,4 @@ def take_gauges(dev, orders):
     set_gauge(dev, GAUGE_PROCESSES, processes)
     for order in range(MAX_BLOCK_ORDER + 1):
         set_gauge(dev, GAUGE_BLOCKS + order, free_blocks(dev, order))
+    census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))

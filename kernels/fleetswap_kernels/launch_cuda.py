@@ -22,7 +22,9 @@ THREADS_PER_BLOCK = 128
 OUT_OF_LINE = frozenset(
     {
         *("range_free", "frames_give", "compact", "split_folio"),
-        *("store_compressed", "count_codec_reads", "block_identity", "draw_rewritten", "swapin_small"),
+        *("store_compressed", "store_run", "count_codec_reads", "block_identity", "draw_rewritten", "swapin_small"),
+        *("make_room", "evict_own", "evict_shared", "next_op", "take_gauges", "folio_available", "pool_frames_change"),
+        *("count_smaller_swapin", "count_refused_swapout", "note_refault", "note_eviction", "unmap_regions"),
     }
 )
 """Large functions with several callers, or not needed by every program: one copy of each, called, keeps the code in

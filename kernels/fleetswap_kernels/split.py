@@ -38,10 +38,11 @@ def remap_pages(dev, vpn, head, n):
     """
     dirty = np.int64(0)
     for p in range(np.int64(dev.n_procs)):
+        # A folio was allocated in one region, which is never cut.
+        o_vma = vma_find(dev, p, vpn)
+        if o_vma < 0:
+            continue
         for i in range(n):
-            o_vma = vma_find(dev, p, vpn + i)
-            if o_vma < 0:
-                continue
             page = vpn + i - word(dev, o_vma + VMA_START)
             o = pte_at(dev, o_vma, page)
             pte = word(dev, o)

@@ -20,6 +20,7 @@ from .counters import (
     FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
     WARN_MIXED_ZEROMAP,
 )  # fmt: skip
+from .fallback import count_smaller_swapin
 from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
 from .jit import device, rare
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
@@ -117,6 +118,8 @@ def swapin_begin(dev, o_vma, page, pte, whole):
         is read yet and `swapin_small` has to serve the fault.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
+    if dev.n_gens:
+        count_smaller_swapin(dev, o_vma, page, pte, order)
     slot = (pte & PTE_PAYLOAD) >> order << order
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0

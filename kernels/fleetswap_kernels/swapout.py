@@ -12,6 +12,7 @@ from .counters import (
     NR_VMSCAN_WRITE, PAGE_EVENTS, PGACTIVATE, PSWPOUT, SWAPOUT_FOLIOS, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO, THP_SWPOUT,
     THP_SWPOUT_FALLBACK,
 )  # fmt: skip
+from .fallback import count_refused_swapout
 from .folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
 from .jit import device, rare
 from .layout import VMA_START
@@ -147,6 +148,8 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
                 pmd_split(dev, o_vma, page)
             done += np.int64(1) << piece
         elif piece > 0:
+            if dev.n_gens:
+                count_refused_swapout(dev, order)
             split_folio(dev, word(dev, o_vma + VMA_START) + page, head, order, 1)
             if order == MAX_ORDER:
                 count(dev, THP_SWPOUT_FALLBACK, 1)

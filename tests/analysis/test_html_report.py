@@ -287,8 +287,9 @@ def test_page_needs_nothing_else(page: str, request: pytest.FixtureRequest) -> N
     assert "default-src 'none'" in html
 
 
-@pytest.mark.parametrize("html", [render_run(evil_summary()), render_comparison(evil_comparison())], ids=["run", "two"])
-def test_everything_is_escaped(html: str) -> None:
+@pytest.mark.parametrize("kind", ["run", "comparison"])
+def test_everything_is_escaped(kind: str) -> None:
+    html = render_run(evil_summary()) if kind == "run" else render_comparison(evil_comparison())
     page = assert_self_contained(html)
     assert "<script" not in html
     # Every text of the input is on the page as text.
@@ -458,15 +459,33 @@ def test_explanations_are_paragraphs(comparison_page: str) -> None:
     assert "<p>Not all are needed.</p>" in comparison_page
 
 
-@pytest.mark.parametrize("key", [*sample(), "everything"])
+@pytest.mark.parametrize("key", sample())
 def test_what_is_missing_is_left_out(key: str) -> None:
     summary = sample()
-    if key == "everything":
-        summary = {}
-    else:
-        del summary[key]
+    del summary[key]
     assert_self_contained(render_run(summary))
-    assert_self_contained(render_comparison({"a": summary, "b": sample()}))
+
+
+def test_what_one_of_two_runs_lacks() -> None:
+    assert_self_contained(render_run({}))
+    assert_self_contained(render_comparison({}))
+    poor = sample()
+    for name in ("series", "allocation", "fallback", "census"):
+        del poor[name]
+    poor["metrics"]["all"] = {"kills": {"p50": 1}}
+    for pair in ({"a": poor, "b": sample()}, {"a": sample(), "b": poor}, {"b": sample()}):
+        page = assert_self_contained(render_comparison(pair))
+        assert {"allocation-numbers", "uptime-stall_ns-numbers", "classes-kills-numbers"} <= set(page.tables)
+
+
+def test_sizes_asked_for_most_are_drawn() -> None:
+    comparison = {"a": sample(), "b": sample()}
+    sizes = {f"{4 << i}K": [{"step": 1, "wanted": 100 + i, "granted": 50}] for i in range(2, 10)}
+    comparison["a"]["allocation"] = comparison["b"]["allocation"] = sizes
+    page = Document(render_comparison(comparison))
+    assert len(page.raw("allocation-numbers")[0]) == 1 + 2 * 2 * 8
+    assert "the 3 sizes asked for most; the table has all 8" in page.text
+    assert "Requests granted: 512K A from 46.7 % to 46.7 %" in page.text  # 50 of 107
 
 
 @pytest.mark.parametrize(
