@@ -25,7 +25,10 @@ from fleetswap_kernels.arena import Arena, device_bytes
 
 from .reference import Reference, ReferenceMissingError
 from .scenario import AllocatorTest
+from .scenario_file import load_fleet_scenario
 from .workload.allocator_test import plan
+from .workload.phones import arena_of as phone_arena
+from .workload.phones import plan as plan_phones
 
 DEFINITIONS = {
     "page event": "one page touched by an operation, mapped by a fault, swapped out, or dropped by a zap",
@@ -40,6 +43,9 @@ DEFINITIONS = {
     "bytes_per_resident_page": "PTE, page frame; and the share of what belongs to no page",
     "bytes_per_page": "all memory of a device, free slots and frames too, over the pages of its regions",
     "bytes_per_device": "all memory of a device: a process with its zram device and page frames",
+    "page_faults_per_s": "faults of simulated phones of the scenario phones, one thread, in its CPU time",
+    "device_hours_per_s": "simulated hours of such phones, one thread, in its CPU time",
+    "phone_ns_per_event": "the same as the time of a page event",
     "memory_bandwidth_bytes_per_s": "bytes read and written by one thread that copies a large array",
     "copied_bytes_per_event": "what that copy moves in the time of one page event",
     "cold_start_s": "a run of one device, from the start of the command to its end, with an empty cache folder",
@@ -170,6 +176,8 @@ def measure(effort: Effort, progress: Callable[[str], None]) -> Result:
         _contents(result, effort, policy)
     progress("two threads")
     _two_threads(result, effort)
+    progress("phones")
+    _phones(result, effort)
     progress("memory")
     result.values |= bytes_per_page(effort.test)
     _memory_bandwidth(result, effort)
@@ -232,6 +240,22 @@ def _two_threads(result: Result, effort: Effort) -> None:
         lambda: fleet.seconds(lambda: fleet.run(threads=2), time.perf_counter),
     )
     result.values[name] = statistics.median(a / b for a, b in pairs)
+
+
+def _phones(result: Result, effort: Effort) -> None:
+    """Phones for a day, from their boot on."""
+    scenario = load_fleet_scenario("phones", (), devices=4 * effort.devices)
+    laid_out = plan_phones(scenario)
+    arena, _ = phone_arena(scenario, laid_out)
+    program = laid_out.program
+    started = time.thread_time()
+    arena.init()
+    arena.run(program, 0, len(program))
+    seconds = time.thread_time() - started
+    counted = arena.counters()
+    result.values["page_faults_per_s"] = int(counted[:, counters.PGFAULT].sum()) / seconds
+    result.values["device_hours_per_s"] = scenario.devices * scenario.days * 24 / seconds
+    result.values["phone_ns_per_event"] = 1e9 * seconds / int(counted[:, counters.PAGE_EVENTS].sum())
 
 
 def bytes_per_page(test: AllocatorTest) -> dict[str, float | None]:

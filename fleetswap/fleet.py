@@ -20,7 +20,7 @@ from .fleet_scenario import FleetScenario
 from .invariants import Checker
 from .log_histogram import LogHistogram
 from .metrics import METRICS, STATES, Events, columns
-from .workload.phones import PhonePlan, class_of_devices
+from .workload.phones import PhonePlan, arena_of, class_of_devices
 
 
 class BrokenDeviceError(RuntimeError):
@@ -136,15 +136,10 @@ def run_shard(
         If something is.
     """
     classes = class_of_devices(scenario, shard.first, shard.end)
-    # Devices of one class stand together in memory, and go back to their order at the end.
-    order = np.argsort(classes, kind="stable")
     counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
     started = time.perf_counter_ns()
-    arena = Arena(
-        [(blueprint, n) for blueprint, n in zip(laid_out.blueprints, counts, strict=True) if n],
-        threads=threads,
-        ids=shard.first + order,
-    )
+    # Devices go back to their order at the end.
+    arena, order = arena_of(scenario, laid_out, shard.first, shard.end, threads)
     arena.init()
     result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64), step_ns=time.perf_counter_ns() - started)
     ranges = _ranges(laid_out, counts)

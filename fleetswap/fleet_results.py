@@ -113,7 +113,9 @@ def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
         "series": {
             name: {
                 m: [
-                    {"step": s, **_figures(m, totals.cells[name, s, m], (5, 50, 95))} for s in steps if known(name, s, m)
+                    {"step": s, **_figures(m, totals.cells[name, s, m], (5, 50, 95))}
+                    for s in steps
+                    if known(name, s, m)
                 ]
                 for m in METRICS
             }

@@ -67,7 +67,9 @@ def fleet_tables(summary: dict[str, Any]) -> list[Table]:
     for name in ("devices", *shown):
         classes.add_column(name, justify="right")
     for name, metrics in summary["metrics"].items():
-        classes.add_row(name, f"{devices[name]:,}", *(_grouped(metrics[m]["p50"]) if m in metrics else "-" for m in shown))
+        classes.add_row(
+            name, f"{devices[name]:,}", *(_grouped(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
+        )
     why = Table(title="Where large folios fell back", title_justify="left", box=box.SIMPLE_HEAD)
     for name in ("", "reason", "folios"):
         why.add_column(name, justify="right" if name == "folios" else "left")

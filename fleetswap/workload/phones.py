@@ -12,7 +12,7 @@ import numpy.typing as npt
 from fleetswap_kernels import allocation, bits, ops
 from fleetswap_kernels import habits as h
 from fleetswap_kernels.app import MOST_QUARTERS
-from fleetswap_kernels.arena import Blueprint
+from fleetswap_kernels.arena import Arena, Blueprint
 from fleetswap_kernels.layout import Sizes
 from fleetswap_kernels.size_classes import size_classes
 
@@ -90,6 +90,25 @@ def class_of_devices(scenario: FleetScenario, first: int, end: int) -> npt.NDArr
     edges = np.array([int(e) * (1 << 32) // int(shares.sum()) for e in np.cumsum(shares)], dtype=np.int64)
     place = (np.arange(first, end, dtype=np.uint64) * np.uint64(0x9E3779B9) & np.uint64(LOW)).astype(np.int64)
     return np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1).astype(np.int64)
+
+
+def arena_of(
+    scenario: FleetScenario, laid_out: PhonePlan, first: int = 0, end: int | None = None, threads: int = 1
+) -> tuple[Arena, npt.NDArray[np.int64]]:
+    """Memory of the devices `first` to `end` - 1, all by default.
+
+    Returns
+    -------
+    Arena
+        Devices of one class stand together.
+    int64 array of shape (devices,)
+        The number of each device in the arena, less `first`.
+    """
+    classes = class_of_devices(scenario, first, scenario.devices if end is None else end)
+    order = np.argsort(classes, kind="stable")
+    counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
+    kinds = [(blueprint, n) for blueprint, n in zip(laid_out.blueprints, counts, strict=True) if n]
+    return Arena(kinds, threads=threads, ids=first + order), order
 
 
 def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
