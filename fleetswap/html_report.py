@@ -57,15 +57,15 @@ class Unit:
         From which value on people count in which unit, ascending.
     most : int or None
         Greatest value there is.
-    total : bool
-        Whether a sum over devices means something.
+    sums : bool
+        Whether the whole fleet's value is the sum of its devices' values, and not a share of sums.
     """
 
     head: str
     divisor: int
     steps: tuple[tuple[int, str], ...]
     most: int | None = None
-    total: bool = True
+    sums: bool = True
 
     def exact(self, value: int) -> str:
         """All digits."""
@@ -88,9 +88,9 @@ class Unit:
 
 
 COUNT = Unit("", 1, ((1, ""), (10**6, "million"), (10**9, "billion")))
-PERMYRIAD = Unit("%", 100, ((100, "%"),), most=10_000, total=False)
-PERMILLE = Unit("%", 10, ((10, "%"),), most=1000, total=False)
-RATIO = Unit("times", 1000, ((1000, "times"),), total=False)
+PERMYRIAD = Unit("%", 100, ((100, "%"),), most=10_000, sums=False)
+PERMILLE = Unit("%", 10, ((10, "%"),), most=1000, sums=False)
+RATIO = Unit("times", 1000, ((1000, "times"),), sums=False)
 BYTES = Unit("bytes", 1, ((1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30, "GiB"), (1 << 40, "TiB")))
 NANOSECONDS = Unit(
     "ns",
@@ -135,6 +135,9 @@ METRICS = {
     "pswpin": Metric("Pages swapped in", "single pages read from zram, whether needed or not"),
     "pswpout": Metric("Pages swapped out", "single pages written to zram"),
     "refaults": Metric("Refaults", "pages that were needed again after they had been swapped out"),
+    "alloc_success_permyriad": Metric("Large folios granted", "requests for a large folio that free memory could meet"),
+    "cold_starts": Metric("Cold starts", "apps that had to be started anew"),
+    "decompressed_bytes": Metric("Bytes decompressed", "what the codec put out"),
     "fragmentation_permille": Metric(
         "Fragmentation", "free memory that lies in pieces too small for large folios"
     ),
@@ -377,6 +380,12 @@ def _finite(value: float | None) -> bool:
     return value is not None and math.isfinite(value)
 
 
+def _span(low: int, high: int, unit: Unit) -> str:
+    """Two values, or one where people would read the same twice."""
+    texts = dict.fromkeys((unit.human(low), unit.human(high)))
+    return " to ".join(texts)
+
+
 def _capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
@@ -496,8 +505,8 @@ def _cards(run: Run) -> list[Card]:
         unit = unit_of(metric)
         spread = ""
         if "p5" in found and "p95" in found:
-            spread = f"9 of 10 devices: {unit.human(found['p5'])} to {unit.human(found['p95'])}"
-        if unit.total and "total" in found:
+            spread = f"9 of 10 devices: {_span(found['p5'], found['p95'], unit)}"
+        if "total" in found:
             spread += f"{'; ' if spread else ''}fleet: {unit.human(found['total'])}"
         cards.append(Card(known.name, unit.human(found["p50"]), spread, known.meaning))
     return cards
@@ -598,6 +607,11 @@ def _forest(runs: Sequence[Run], ident: str, title: str, named: Sequence[tuple[s
     }
     meaning = f"Change from {runs[0].name} to {runs[1].name}. Lines are confidence intervals: one that crosses 0 leaves"
     meaning += " open which is better." + _cut(len(drawn))
+    missing = _joined(
+        [name for name, row in named if not all(_finite(row.get(k)) for k in ("relative", "low", "high"))]
+    )
+    if missing:
+        meaning += f" Without a relative change, and in the table only: {missing}."
     svg = forest_figure(ident, title, f"{lead} {meaning}", drawn[:MAX_ROWS], names)
     head = ["", *(run.name for run in runs), "change", "from", "to", ""]
     return Panel(ident, title, lead, meaning, svg, Table(head, cells))
@@ -739,10 +753,10 @@ def _uptime(hours: float, longest: float) -> tuple[float, str]:
 
 
 def _x_axis(runs: Sequence[Run], points: Iterable[Sequence[Mapping[str, int]]]) -> tuple[float, str]:
-    """What the number of a step is multiplied by, and the unit of the product."""
+    """Length of a step and its unit; step 0 is the first, and a point stands where its step ends."""
     last = max((p[-1]["step"] for p in points if p), default=0)
     hours = runs[0].hours
-    return _uptime(hours, last * hours)
+    return _uptime(hours, (last + 1) * hours)
 
 
 def _over_uptime(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
@@ -767,21 +781,23 @@ def _over_uptime(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
     for text, points, minor in wanted:
         shown = [points[i] for i in kept if i < len(points)]
         y, low, high = ([p[key] / size for p in shown] for key in ("p50", "p5", "p95"))
-        x = [p["step"] * factor for p in shown]
+        x = [(p["step"] + 1) * factor for p in shown]
         lines.append(Line(text, x, y, minor=True) if minor else Line(text, x, y, low, high))
         columns.append({p["step"]: p for p in shown})
     ident = f"uptime-{metric}"
     points = having[-1].series(ALL, metric)
     first, last = points[0], points[-1]
     who = f"{having[-1].name}: the" if len(runs) > 1 else "The"
+    ends = _span(first["p50"], last["p50"], unit)
     lead = (
-        f"{who} median device goes from {unit.human(first['p50'])} to {unit.human(last['p50'])}; at the end, nine of "
-        f"ten devices are between {unit.human(last['p5'])} and {unit.human(last['p95'])}."
+        f"{who} median device {'goes from' if ' to ' in ends else 'begins and ends at'} {ends}; at the end, nine of ten"
     )
+    lead += f" devices have {_span(last['p5'], last['p95'], unit)}."
     if len(having) > 1:
-        lead += f" {having[0].name}: from {_ends(having[0].series(ALL, metric), unit)}."
+        points = having[0].series(ALL, metric)
+        lead += f" {having[0].name}: {_span(points[0]['p50'], points[-1]['p50'], unit)}."
     meaning = _meaning(metric)
-    if unit.total:
+    if unit.sums:
         meaning += f"Each point is what a device had in a step of {having[0].hours:,.6g} h. "
     meaning += "Thick lines: median device; bands: 5 % to 95 % of devices."
     if len(lines) > len(having):
@@ -807,16 +823,12 @@ def _over_uptime(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
     rows = [
         [
             Cell(f"{step:,}", step),
-            Cell(f"{step * factor:,.6g}"),
+            Cell(f"{(step + 1) * factor:,.6g}"),
             *(_cell(column[step][key] if step in column else None, unit) for column, key in keys),
         ]
         for step in steps
     ]
     return [Panel(ident, title, lead, meaning, svg, Table(head, rows))]
-
-
-def _ends(points: Sequence[Mapping[str, int]], unit: Unit) -> str:
-    return f"{unit.human(points[0]['p50'])} to {unit.human(points[-1]['p50'])}"
 
 
 def _quantile(key: str) -> str:
@@ -852,7 +864,7 @@ def _allocation(runs: Sequence[Run]) -> list[Panel]:
         groups = [points[start:end] for start, end in grouped(len(points), MAX_STEPS)]
         sums = {g[-1]["step"]: (sum(p["wanted"] for p in g), sum(p["granted"] for p in g)) for g in groups}
         shares = [100 * granted / asked if asked else math.nan for asked, granted in sums.values()]
-        lines.append(Line(text, [step * factor for step in sums], shares))
+        lines.append(Line(text, [(step + 1) * factor for step in sums], shares))
         columns.append(sums)
     ends = []
     shown = list(compress(lines, is_drawn))
@@ -881,7 +893,7 @@ def _allocation(runs: Sequence[Run]) -> list[Panel]:
         head += [f"{line.label} {what}" for what in ("wanted", "granted", "granted, %")]
     rows = []
     for step in sorted({step for column in columns for step in column}):
-        row = [Cell(f"{step:,}", step), Cell(f"{step * factor:,.6g}")]
+        row = [Cell(f"{step:,}", step), Cell(f"{(step + 1) * factor:,.6g}")]
         for column in columns:
             asked, granted = column.get(step, (None, None))
             row += [_cell(asked, COUNT), _cell(granted, COUNT)]
@@ -931,13 +943,12 @@ def _by_class(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
     head = ["class", "devices"]
     for run in runs:
         head += [_headed(f"{run.name} {_quantile(key)}".strip(), unit) for key in keys]
-        head += [_headed(f"{run.name} total".strip(), unit)] if unit.total else []
-    columns = (*keys, "total") if unit.total else keys
+        head.append(_headed(f"{run.name} whole fleet".strip(), unit))
     cells_of = [
         [
             Cell(_class_name(c)),
             _cell(runs[-1].devices.get(c), COUNT),
-            *(_cell(cell.get(key), unit) for cell in cells for key in columns),
+            *(_cell(cell.get(key), unit) for cell in cells for key in (*keys, "total")),
         ]
         for c, cells in found
     ]
@@ -1052,7 +1063,7 @@ def _kills(runs: Sequence[Run]) -> list[Panel]:
             sums[points[end - 1]["step"]] = total
             rates.append(24 * total / (run.devices[ALL] * run.hours * (end - start)))
         # Rates hold between two ends of steps: the first one from the beginning.
-        x = [step * factor for step in sums]
+        x = [(step + 1) * factor for step in sums]
         lines.append(Line(run.name, [0.0, *x], [rates[0], *rates]))
         columns.append(sums)
         total = sum(sums.values())
@@ -1078,7 +1089,7 @@ def _kills(runs: Sequence[Run]) -> list[Panel]:
     rows = [
         [
             Cell(f"{step:,}", step),
-            Cell(f"{step * factor:,.6g}"),
+            Cell(f"{(step + 1) * factor:,.6g}"),
             *(_cell(column.get(step), COUNT) for column in columns),
         ]
         for step in sorted({step for column in columns for step in column})
@@ -1105,7 +1116,7 @@ def _sources(page: _Page, runs: Sequence[Run]) -> None:
     rows = []
     for name, key in (("scenario", "name"), ("seed", "seed")):
         rows.append([Cell(name), *(_text((run.summary.get("scenario") or {}).get(key)) for run in runs)])
-    for name, key in (("digest of the result", "digest"), ("computed on", "backend")):
+    for name, key in (("digest of the scenario", "digest"), ("computed on", "backend")):
         rows.append([Cell(name), *(_text(run.summary.get(key)) for run in runs)])
     versions = [run.summary.get("versions") or {} for run in runs]
     for program in dict.fromkeys(name for own in versions for name in own):

@@ -35,7 +35,7 @@ def free_blocks(dev, order):
 
 @rare
 def take_gauges(dev, orders):
-    """Look at a device and store what is found among its counters."""
+    """Look at a device and store what is found among its counters; without a mask of orders no contiguity."""
     swapped = np.int64(0)
     processes = np.int64(0)
     for p in range(np.int64(dev.n_procs)):
@@ -52,4 +52,5 @@ def take_gauges(dev, orders):
     set_gauge(dev, GAUGE_PROCESSES, processes)
     for order in range(MAX_BLOCK_ORDER + 1):
         set_gauge(dev, GAUGE_BLOCKS + order, free_blocks(dev, order))
-    census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))
+    if orders:
+        census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))
