@@ -40,7 +40,7 @@ def invoke(*arguments: str) -> Result:
 
 def run(folder: Path, *arguments: str) -> Path:
     """Run a small fleet into a folder."""
-    result = invoke("run", *SMALL, *AMOUNTS, "--out", str(folder), *arguments)
+    result = invoke("run", "allocator-test", *SMALL, *AMOUNTS, "--out", str(folder), *arguments)
     assert result.exit_code == 0, result.stderr
     return folder
 
@@ -109,7 +109,7 @@ def test_every_device_draws_its_own_numbers(finished: Path) -> None:
 
 
 def test_json_goes_to_stdout_and_people_to_stderr(tmp_path: Path) -> None:
-    result = invoke("run", *SMALL, *AMOUNTS, "--out", str(tmp_path / "r"), "--json")
+    result = invoke("run", "allocator-test", *SMALL, *AMOUNTS, "--out", str(tmp_path / "r"), "--json")
     summary = json.loads(result.stdout)
     assert summary["run_directory"] == str(tmp_path / "r")
     assert len(summary["steps"]["on"]) == 2
@@ -120,13 +120,13 @@ def test_json_goes_to_stdout_and_people_to_stderr(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("run", "allocator"), "allocator-test"),
-        (("run", "--set", "zram_mb=3"), "did you mean zram_mib?"),
-        (("run", "--set", "zram_mib=x"), "zram_mib"),
-        (("run", "--set", "zram_mib"), "KEY=VALUE"),
-        (("run", "--set", "folio_kib=8"), "16, 32, 64"),
-        (("run", "--set", "aligned=yes"), "true, false"),
-        (("run", "--devices", "0"), "devices"),
-        (("run", "--seed", "-1"), "seed"),
+        (("run", "allocator-test", "--set", "zram_mb=3"), "did you mean zram_mib?"),
+        (("run", "allocator-test", "--set", "zram_mib=x"), "zram_mib"),
+        (("run", "allocator-test", "--set", "zram_mib"), "KEY=VALUE"),
+        (("run", "allocator-test", "--set", "folio_kib=8"), "16, 32, 64"),
+        (("run", "allocator-test", "--set", "aligned=yes"), "true, false"),
+        (("run", "allocator-test", "--devices", "0"), "devices"),
+        (("run", "allocator-test", "--seed", "-1"), "seed"),
         (("run", "--backend", "cuda"), "cuda"),
         (("run", "--threads", "0"), "0"),
         (("digest", "nowhere"), "nowhere"),
@@ -142,7 +142,7 @@ def test_bad_input_is_one_line_and_exit_2(arguments: tuple[str, ...], message: s
 
 def test_an_existing_folder_is_not_touched(finished: Path) -> None:
     before = (finished / "manifest.json").read_bytes()
-    result = invoke("run", *SMALL, "--out", str(finished))
+    result = invoke("run", "allocator-test", *SMALL, "--out", str(finished))
     assert result.exit_code == 2
     assert "exists already" in result.stderr
     assert (finished / "manifest.json").read_bytes() == before

@@ -1,0 +1,135 @@
+"""`fleetswap run` of phones: the run directory, its digest, and what is left of a run that did not finish."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from fleetswap import fleet_results
+from fleetswap.cli import main
+from fleetswap.metrics import METRICS, columns
+
+TINY = ("--set", "page_scale=512", "--set", "behaviour.switches_per_day=12", "--set", "steps_per_day=4")
+FILES = {"manifest.json", "devices.parquet", "series.parquet", "summary.json", "report.html"}
+
+
+def run(folder, *words):
+    return main(["run", "phones", *TINY, "--devices", "21", "--out", str(folder), *words])
+
+
+def digest(folder, capsys):
+    capsys.readouterr()
+    assert main(["digest", str(folder)]) == 0
+    return capsys.readouterr().out.strip()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "whole"
+    assert run(folder, "--shards", "1", "--threads", "1", "--check") == 0
+    return folder
+
+
+def test_a_run_directory_explains_itself(whole):
+    assert {path.name for path in whole.iterdir()} == FILES
+    manifest = json.loads((whole / "manifest.json").read_text())
+    assert manifest["seed"] == 0
+    assert manifest["page_scale"] == 512
+    assert manifest["scenario"]["behaviour"]["switches_per_day"] == 12
+    assert manifest["files"].keys() == FILES - {"manifest.json"}
+    table = pq.read_table(whole / "devices.parquet")
+    assert table.column("device").to_pylist() == list(range(21))
+    assert set(table.column_names) >= {"class", *columns(), *METRICS}
+
+
+def test_counters_are_those_of_the_real_device(whole):
+    table = pq.read_table(whole / "devices.parquet")
+    assert all(n % 512 == 0 for n in table.column("pgfault").to_pylist())
+    assert table.column("app_switches").to_pylist() == [12] * 21
+    summary = json.loads((whole / "summary.json").read_text())
+    assert summary["metrics"]["all"]["pgmajfault"]["total"] == sum(table.column("pgmajfault").to_pylist())
+    by_class = [n for name, n in summary["devices"].items() if name != "all"]
+    assert sum(by_class) == summary["devices"]["all"] == 21
+
+
+def test_the_series_adds_up_to_the_run(whole):
+    series = pq.read_table(whole / "series.parquet").to_pylist()
+    summary = json.loads((whole / "summary.json").read_text())
+    for metric in ("pgmajfault", "pswpin", "kills"):
+        steps = [row["total"] for row in series if row["metric"] == metric and row["class"] == "all"]
+        assert len(steps) == 4
+        assert sum(steps) == summary["metrics"]["all"][metric]["total"]
+
+
+@pytest.mark.parametrize(("shards", "threads"), [(1, 2), (3, 1), (7, 2)])
+def test_shards_and_threads_change_nothing(whole, shards, threads, tmp_path, capsys):
+    assert run(tmp_path / "cut", "--shards", str(shards), "--threads", str(threads)) == 0
+    assert digest(tmp_path / "cut", capsys) == digest(whole, capsys)
+    assert (tmp_path / "cut" / "summary.json").read_bytes() == (whole / "summary.json").read_bytes()
+    assert pq.read_table(tmp_path / "cut" / "devices.parquet").equals(pq.read_table(whole / "devices.parquet"))
+    assert pq.read_table(tmp_path / "cut" / "series.parquet").equals(pq.read_table(whole / "series.parquet"))
+
+
+def test_another_seed_is_another_run(whole, tmp_path, capsys):
+    assert run(tmp_path / "other", "--seed", "1") == 0
+    assert digest(tmp_path / "other", capsys) != digest(whole, capsys)
+
+
+def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(fleet_results, "finish_directory", full)
+    assert run(tmp_path / "full") == 2
+    message = capsys.readouterr().err.strip().splitlines()[-1]
+    assert message == f"fleetswap: {tmp_path / 'full'}: cannot be written: No space left on device"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_killed_run_is_never_taken_for_a_whole_one(whole, tmp_path, capsys):
+    folder = tmp_path / "killed"
+    words = [sys.executable, "-m", "fleetswap", "run", "phones", *TINY, "--devices", "3000", "--shards", "300"]
+    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    with subprocess.Popen(
+        [*words, "--out", str(folder)],
+        env=os.environ | {"PYTHONPATH": paths},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as process:
+        rows = tmp_path / "killed.partial" / "devices.parquet"
+        until = time.monotonic() + 120
+        while not rows.exists() and time.monotonic() < until:
+            time.sleep(0.02)
+        process.send_signal(signal.SIGKILL)
+    assert rows.exists()
+    assert not folder.exists()
+    assert main(["digest", str(tmp_path / "killed.partial")]) == 2
+    # The next run of that name takes its place.
+    assert run(folder) == 0
+    assert digest(folder, capsys) == digest(whole, capsys)
+    assert [path.name for path in tmp_path.iterdir()] == ["killed"]
+
+
+def test_interrupting_a_run_leaves_nothing(tmp_path, monkeypatch, capsys):
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fleetswap.fleet.run_shard", interrupt)
+    assert run(tmp_path / "stopped") == 130
+    assert list(tmp_path.iterdir()) == []
+    assert capsys.readouterr().err.strip().endswith("interrupted")
+
+
+def test_a_broken_device_fails_the_run(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr("fleetswap.fleet.Checker.violations", lambda _: ["pool_bytes: 1, recounted 2"])
+    assert run(tmp_path / "broken", "--check") == 1
+    assert "pool_bytes: 1, recounted 2" in capsys.readouterr().err
+    assert not (tmp_path / "broken").exists()
