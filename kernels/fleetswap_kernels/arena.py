@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from . import counters, errors
 from .content_model import MODEL, no_model
-from .layout import HEADER, HEADER_BYTES, Q_COUNTER, Sizes, arrays, exact_view, offsets
+from .layout import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER, Sizes, arrays, exact_view, offsets
 from .size_classes import SizeClasses
 
 Program = npt.NDArray[np.uint32]
@@ -127,7 +127,10 @@ class Arena:
         lengths = [offsets(b.sizes)[1] // HEADER_BYTES for b, n in blueprints for _ in range(n)]
         self.base: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         self.memory: npt.NDArray[np.uint8] = np.zeros(int(self.base[-1]) * HEADER_BYTES, dtype=np.uint8)
-        self.records: Any = self.memory.view(HEADER)
+        short = {b.sizes.pressure for b, _ in blueprints}
+        if len(short) > 1:
+            raise ValueError("the memory of all devices of an arena can run short, or that of none")
+        self.records: Any = self.memory.view(SHORT_HEADER if True in short else HEADER)
         models = [b.model for b, _ in blueprints if b.model is not None]
         if any(model is not models[0] for model in models):
             raise ValueError("all devices of an arena need the same content model")

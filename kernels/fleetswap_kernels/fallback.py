@@ -68,11 +68,11 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
         return IN_POLICY
     if (allowed_orders(dev, o_vma) & ~np.int64(dev.swapin_denied)) >> order & 1 == 0:
         return IN_POLICY
-    if ((word(dev, o_vma + VMA_START) + page) ^ pte) & (n - 1):
-        return IN_ORDER_MISMATCH
     first = block_start(dev, o_vma, page, order)
     if first < 0:
         return IN_VMA_BOUNDS
+    if ((word(dev, o_vma + VMA_START) + page) ^ pte) & (n - 1):
+        return IN_ORDER_MISMATCH
     entry = pte - (page - first)
     if words_differ(dev, pte_at(dev, o_vma, first), n, entry):
         return IN_NOT_CONTIGUOUS
@@ -97,6 +97,13 @@ def count_smaller_swapin(dev, o_vma, page, pte, got_order):
             order -= 1
         reason = np.int64(IN_MARGIN if dev.margin_rule and not has_margin(dev, order) else IN_ALLOCATION)
     count(dev, SWAPIN_REASON + reason, 1)
+
+
+@rare
+def count_shared_swapin(dev, o_vma):
+    """Count a fault on an entry that others share: it goes through the swap cache, page by page (spec 05 §5.1)."""
+    if allowed_orders(dev, o_vma) & FAULT_ORDERS:
+        count(dev, SWAPIN_REASON + IN_SWAP_CACHE, 1)
 
 
 @device
@@ -155,11 +162,9 @@ def find_hole(dev, order, own, start):
 
 @device
 def hole_is_there(dev, slot, order):
-    """Whether `slot` begins a free window of 2^order slots in a cluster of another order; slot 0 never does."""
+    """Whether `slot` begins a free aligned window of 2^order slots; slot 0 never does."""
     n = np.int64(1) << order
-    if slot & (n - 1) or slot + n > np.int64(dev.n_slots) or bytes_any(dev, dev.o_map + slot, n):
-        return False
-    return not serves_order(word(dev, dev.o_cluster + slot // CLUSTER_SLOTS), order)
+    return slot & (n - 1) == 0 and slot + n <= np.int64(dev.n_slots) and not bytes_any(dev, dev.o_map + slot, n)
 
 
 @rare
@@ -171,7 +176,8 @@ def swapout_reason(dev, order):
     this order. OUT_NO_ALIGNED_HOLE: the free slots are scattered.
 
     The allocator looks at every cluster of the order before it gives up, and at no other. So it leaves a hole there
-    only by dropping swap-cache folios on its way: clusters so freed are not looked at again (steps 3-5).
+    only by dropping swap-cache folios on its way: clusters so freed are not looked at again (steps 3-5). If nothing
+    was freed, any hole is in a cluster of another order.
 
     Three words remember what was found. `hole_slot` is where a hole was last, and is looked at again. `hole_frees` is
     the number of slots freed until the last answer, modulo 2^32; while it stays, holes can only vanish, so there is

@@ -6,8 +6,9 @@ from .access import byte, count, set_word, word
 from .anon_fault import anon_fault, write_protect_fault
 from .bits import HAS_CACHE, KIND_SHIFT, MAP_COUNT, NONE, PTE_PAYLOAD, SWAP
 from .counters import PGFAULT, PGMAJFAULT, SIGBUS, SWAPIN_WAITS
+from .fallback import count_shared_swapin
 from .folio import cache_lookup
-from .jit import device
+from .jit import device, runs_short
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_MIXED, FAULT_ORDER, FAULT_PTE, PROC_MAJFLT,
 )  # fmt: skip
@@ -57,6 +58,8 @@ def swap_fault(dev, p, o_vma, page, write, phase):
             if frame_order(dev, cached) == 0:
                 note_hit(dev, o_vma, page, cached)
         elif byte(dev, dev.o_map + slot) & MAP_COUNT != 1:
+            if runs_short(dev):
+                count_shared_swapin(dev, o_vma)
             cached = readahead(dev, o_vma, page, slot)
             if cached < 0:
                 return WAITS if cached == -1 else FAILED

@@ -15,7 +15,7 @@ from .gauges import take_gauges
 from .generation import stamp
 from .habits import PHONE_OP
 from .identity import block_identity, is_new, new_identity, page_kinds, page_of_block, rewritten_page
-from .jit import device
+from .jit import device, runs_short
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_ANONPAGES, PROC_CPU,
     PROC_DRAWS, PROC_MAJFLT, PROC_PMD, PROC_PTE, PROC_RAND, PROC_SWAPENTS, PROC_USED, Q_VERDICT, VMA_FLAGS,
@@ -69,7 +69,7 @@ def map_region(dev, p, v, pages, start, flags, pte, pmd):
 @device
 def fault_and_reclaim(dev, model, p, o_vma, page, write, phase):
     """A fault and the deferred work it made due; whether the access can go on, else the operation's errno is set."""
-    if dev.n_gens and not make_room(dev, model, o_vma):
+    if runs_short(dev) and not make_room(dev, model, o_vma):
         dev.op_errno = np.uint32(ENOMEM)
         return False
     errno = handle_fault(dev, p, o_vma, page, write, phase)
@@ -184,7 +184,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
         if op == DONTNEED or (op == RANDOM and d != 0):
             discard_pages(dev, p, o_vma, page, pages)
         if op != DONTNEED:
-            if dev.n_gens:
+            if runs_short(dev):
                 stamp(dev, o_vma, page, pages)
             touch_pages(dev, model, p, o_vma, page, pages, mode, e, f)
     set_word(dev, o_proc + PROC_DRAWS, draw)

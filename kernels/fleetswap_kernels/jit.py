@@ -22,7 +22,7 @@ from numba.extending import overload
 from platformdirs import user_cache_path
 
 from .content_model import exact_model
-from .layout import exact_view
+from .layout import SHORT, exact_view
 from .link_only import LinkOnlyCompiler, RareCompiler, WholeProgramCompiler
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -119,6 +119,33 @@ def _device_at_compiled(arena: Any, base: Any, d: int) -> Any:
         return arena[base[d]]
 
     return record
+
+
+def runs_short(dev: Any) -> bool:
+    """Whether the memory of a device can run short (`layout.Sizes.pressure`).
+
+    Compiled code knows it from the type of the header: what only such devices do is not in the code of others, where
+    it would take registers.
+    """
+    return int(dev.n_gens) != 0
+
+
+def runs_short_by_type(dev: Any) -> Any:
+    """The compiled `runs_short`: a constant."""
+    if SHORT in dev.fields:
+
+        def short(dev: Any) -> bool:
+            return True
+
+        return short
+
+    def ample(dev: Any) -> bool:
+        return False
+
+    return ample
+
+
+overload(runs_short)(runs_short_by_type)
 
 
 def model_at(models: Any) -> Any:

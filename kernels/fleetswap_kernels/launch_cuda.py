@@ -12,8 +12,8 @@ from numba import cuda
 from numba.core import config
 
 from .content_model import MODEL, exact_model, no_model
-from .jit import DEVICE_FUNCTIONS
-from .layout import HEADER, HEADER_BYTES, exact_view
+from .jit import DEVICE_FUNCTIONS, runs_short, runs_short_by_type
+from .layout import HEADER, HEADER_BYTES, SHORT, SHORT_HEADER, exact_view
 
 from .interpreter import run_program  # isort: skip
 from .setup import setup_device  # isort: skip
@@ -36,7 +36,7 @@ if config.ENABLE_CUDASIM:
         """The device `d`, with aliases of its exact length; the simulator wraps arrays, here one of bytes."""
         return exact_view(arena._ary[int(base[d]) * HEADER_BYTES : int(base[d + 1]) * HEADER_BYTES])
 
-    def records_of(memory: Any) -> Any:
+    def records_of(memory: Any, header: Any) -> Any:
         """What kernels take as an arena."""
         return memory
 
@@ -50,6 +50,7 @@ if config.ENABLE_CUDASIM:
 
 else:
     from numba.cuda import types
+    from numba.cuda.extending import overload
     from numba.cuda.dispatcher import CUDADispatcher
 
     class _DeviceDispatcher(CUDADispatcher):  # type: ignore[misc]
@@ -80,9 +81,11 @@ else:
     for _function in DEVICE_FUNCTIONS:
         _adopt(_function)
 
-    def records_of(memory: Any) -> Any:
+    overload(runs_short)(runs_short_by_type)
+
+    def records_of(memory: Any, header: Any) -> Any:
         """What kernels take as an arena: records over its bytes."""
-        return memory.view(HEADER)
+        return memory.view(header)
 
     def models_of(memory: Any) -> Any:
         """What kernels take as content models: records over their bytes."""
@@ -154,7 +157,8 @@ class CudaArena:
         self.devices = len(base) - 1
         # As bytes: a copy of records would leave out what lies between their fields, which is all the rest.
         self.memory = cuda.to_device(memory)
-        self.records = records_of(self.memory)
+        short = memory.view(SHORT_HEADER)[SHORT][int(base[0])] != 0
+        self.records = records_of(self.memory, SHORT_HEADER if short else HEADER)
         self.base = cuda.to_device(base)
         self.models = models_of(cuda.to_device(no_model() if model is None else model))
 

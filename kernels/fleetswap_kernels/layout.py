@@ -54,6 +54,17 @@ _FIELD_OFFSETS = [8 + 4 * i for i in range(len(_NAMES) - 4)] + [0, 0, 0, 0]
 HEADER = np.dtype(
     {"names": _NAMES, "formats": _FORMATS, "offsets": _FIELD_OFFSETS, "itemsize": HEADER_BYTES}, align=True
 )
+SHORT = "memory_runs_short"
+SHORT_HEADER = np.dtype(
+    {
+        "names": [*_NAMES, SHORT],
+        "formats": [*_FORMATS, "u4"],
+        "offsets": [*_FIELD_OFFSETS, _FIELD_OFFSETS[_NAMES.index("n_gens")]],
+        "itemsize": HEADER_BYTES,
+    },
+    align=True,
+)
+"""The same header of a device whose memory can run short: another type, for which code is compiled anew (`jit`)."""
 
 # Arrays of fixed size stand behind the header at constant offsets (in words or quads from the device's start).
 W_LIST_HEAD = HEADER_BYTES // 4

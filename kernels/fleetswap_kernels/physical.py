@@ -16,7 +16,7 @@ from .bits import (
 )  # fmt: skip
 from .counters import POOL_PAGES
 from .errors import NO_FRAMES
-from .jit import device, rare
+from .jit import device, rare, runs_short
 from .layout import CPU_FAULT, CPU_WORDS, FAULT_FRAME, W_BLOCK_HEAD
 
 RESERVED = MAX_BLOCK_ORDER + 1
@@ -160,7 +160,7 @@ def follow_moves(dev):
         frame = word(dev, o) - 1
         if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
             set_word(dev, o, word(dev, dev.o_content + frame) + 1)
-    pool_pages = counter_value(dev, POOL_PAGES) if dev.n_pool_frames else np.int64(0)
+    pool_pages = counter_value(dev, POOL_PAGES) if runs_short(dev) else np.int64(0)
     for i in range(pool_pages):
         frame = word(dev, dev.o_pool_frame + i)
         if word(dev, dev.o_frame + frame) == FRAME_VACANT:
@@ -220,7 +220,7 @@ def compact(dev):
 def frames_take_always(dev, order):
     """Allocate a block as if memory were never fragmented; -1 with the error word set if there is too little."""
     frame = frames_take(dev, order)
-    if frame < 0 and dev.n_gens == 0 and np.int64(dev.frames_free) >= 1 << order:
+    if frame < 0 and not runs_short(dev) and np.int64(dev.frames_free) >= 1 << order:
         compact(dev)
         frame = frames_take(dev, order)
     if frame < 0:

@@ -7,7 +7,7 @@ from .allocation import folio_available
 from .allocator import get_swap_pages
 from .bits import SWAP_BATCH
 from .counters import SWAP_CHARGE_REFUSED
-from .jit import device, rare
+from .jit import device, rare, runs_short
 from .layout import (
     CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
     VERDICT_FOLIO, W_VERDICT_LEFT,
@@ -42,7 +42,7 @@ def verdict(dev, which, order):
     if left == 0:
         if which != VERDICT_FOLIO:
             return True
-        if dev.n_gens:
+        if runs_short(dev):
             return folio_available(dev, order)
         return dev.folio_chance == 0 or folio_by_chance(dev)
     answers = quad(dev, Q_VERDICT + i)

@@ -10,7 +10,7 @@ from .bits import (
 from .content import read_stored, zeromap_bit
 from .counters import FAULT_PAGES, PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
 from .folio import cache_enter, cache_lookup, folio_mapped, folio_new
-from .jit import device, rare
+from .jit import device, rare, runs_short
 from .layout import VMA_PAGES, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START
 from .physical import frame_order
 from .region import PMD_PAGES, account, pmd_end, pte_at
@@ -86,7 +86,7 @@ def read_into_cache(dev, slot):
         return -2
     set_byte(dev, o_map, byte(dev, o_map) | HAS_CACHE)
     cache_enter(dev, head, slot, 1)
-    if dev.n_shadows:
+    if runs_short(dev):
         note_refault(dev, slot, np.int64(1))
     if zeromap_bit(dev, slot):
         set_word(dev, dev.o_content + head, CONTENT_ZERO)

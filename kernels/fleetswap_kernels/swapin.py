@@ -22,7 +22,7 @@ from .counters import (
 )  # fmt: skip
 from .fallback import count_smaller_swapin
 from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
-from .jit import device, rare
+from .jit import device, rare, runs_short
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import account, pte_at
@@ -64,7 +64,7 @@ def swapin_order(dev, o_vma, page, pte):
             if verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
                 return order, np.int64(0)
         order -= 1
-    if small and (dev.n_gens == 0 or np.int64(dev.frames_free) > 2 << block):
+    if small and (not runs_short(dev) or np.int64(dev.frames_free) > 2 << block):
         return block, np.int64(1)
     return np.int64(0), np.int64(0)
 
@@ -84,7 +84,7 @@ def block_ok(dev, o_pte, first, n):
 def swapin_read(dev, head, slot, order):
     """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
     n = np.int64(1) << order
-    if dev.n_shadows:
+    if runs_short(dev):
         note_refault(dev, slot, n)
     zero = zeromap_bit(dev, slot)
     if order > 0 and zeromap_mixed(dev, slot, n):
@@ -118,7 +118,7 @@ def swapin_begin(dev, o_vma, page, pte, whole):
         is read yet and `swapin_small` has to serve the fault.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
-    if dev.n_gens:
+    if runs_short(dev):
         count_smaller_swapin(dev, o_vma, page, pte, order)
     slot = (pte & PTE_PAYLOAD) >> order << order
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
@@ -145,7 +145,7 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     if write:
         flags |= PTE_DIRTY
     zero = zeromap_bit(dev, slot)
-    if dev.n_shadows:
+    if runs_short(dev):
         note_refault(dev, slot, n)
     for i in range(n):
         frame = folio_new(dev, np.int64(0))

@@ -14,7 +14,7 @@ from .counters import (
 )  # fmt: skip
 from .fallback import count_refused_swapout
 from .folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
-from .jit import device, rare
+from .jit import device, rare, runs_short
 from .layout import VMA_START
 from .physical import frame_order
 from .region import account, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
@@ -48,7 +48,7 @@ def write_out(dev, model, head, order, slot):
     """Write a folio to its slots (swap_writepage, spec 03 §3.8); 0 if zram refused a page."""
     n = np.int64(1) << order
     count(dev, NR_VMSCAN_WRITE, n)
-    if dev.n_shadows:
+    if runs_short(dev):
         note_eviction(dev, slot, n)
     if dev.zeromap_off == 0 and all_zero(dev, head, n):
         zeromap_set(dev, slot, n)
@@ -148,7 +148,7 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
                 pmd_split(dev, o_vma, page)
             done += np.int64(1) << piece
         elif piece > 0:
-            if dev.n_gens:
+            if runs_short(dev):
                 count_refused_swapout(dev, order)
             split_folio(dev, word(dev, o_vma + VMA_START) + page, head, order, 1)
             if order == MAX_ORDER:

@@ -15,7 +15,7 @@ from .counters import (
     COMPRESSED_PAGES, DEAD_BYTES, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED, POOL_PAGES,
     SAME_PAGES,
 )  # fmt: skip
-from .jit import device, rare
+from .jit import device, rare, runs_short
 from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
 from .zsmalloc import packed_pool_grow, page_share_bytes, zs_free, zs_malloc
 
@@ -350,7 +350,7 @@ def zram_write(dev, model, slot, o_content, n):
 
     The pages before a refused one stay stored, those after it are not tried.
     """
-    if dev.n_pool_frames and np.int64(dev.frames_free) <= n:
+    if runs_short(dev) and np.int64(dev.frames_free) <= n:
         # Not even the reserves have pages for the pool.
         count(dev, FAILED_WRITES, 1)
         return 0

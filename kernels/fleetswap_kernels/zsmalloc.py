@@ -12,7 +12,7 @@ from .access import byte, counter_value, fail, set_word, word
 from .bits import NIL
 from .counters import MAX_USED_PAGES, POOL_BYTES, POOL_PAGES
 from .errors import NO_ZSPAGES
-from .jit import device
+from .jit import device, runs_short
 from .layout import (
     Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZSHARE_STEPS, ZSPAGE_INFO, ZSPAGE_NEXT,
     ZSPAGE_PREV, ZSPAGE_WORDS,
@@ -38,7 +38,7 @@ def pool_grow(dev, pages):
     """Account pages that the pool takes, and its peak (zram's mem_used_max); negative ones it gives back."""
     o = np.uint32(Q_COUNTER + POOL_PAGES)
     pool = np.int64(dev.q[o]) + pages
-    if dev.n_pool_frames and pages != 0:
+    if runs_short(dev) and pages != 0:
         pool_frames_change(dev, pool - pages, pages)
     dev.q[o] = np.uint64(pool)
     o = np.uint32(Q_COUNTER + MAX_USED_PAGES)

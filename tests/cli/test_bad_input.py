@@ -167,7 +167,7 @@ def test_messages_are_one_printable_line(tmp_path: Path, capsys: pytest.CaptureF
     said = _line(capsys, "replay", script)
     assert said.isprintable()
     assert "two\\nlines.ops:3" in said
-    assert len(said) < 1000
+    assert len(said) < 4100
 
 
 def test_missing_script(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

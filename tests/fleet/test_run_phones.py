@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
@@ -97,7 +98,7 @@ def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch, 
 def test_a_killed_run_is_never_taken_for_a_whole_one(whole, tmp_path, capsys):
     folder = tmp_path / "killed"
     words = [sys.executable, "-m", "fleetswap", "run", "phones", *TINY, "--devices", "3000", "--shards", "300"]
-    paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     with subprocess.Popen(
         [*words, "--out", str(folder)],
         env=os.environ | {"PYTHONPATH": paths},

@@ -208,10 +208,10 @@ SINGLES = "cfg zram 64M lz4\nmap A 16 9 none\n"
         ),
         # Neighbours in slots and in the PTE array, but not in the address space.
         pytest.param(
-            "cfg zram 64M lz4\nmap A 12 9 none\nmap B 4 9 none\nwrite A 0 12 text:1\nwrite B 0 4 text:1\n"
-            "pageout A 0 12\npageout B 0 4",
-            {2: 8, 3: 8},
-            {2: 1, 3: 1},
+            "cfg zram 64M lz4\nmap A 16 9 none\nmap B 16 9 none\nwrite A 0 16 text:1\nwrite B 0 16 text:1\n"
+            "pageout A 0 16\npageout B 0 16",
+            {4: 32},
+            {4: 2},
             id="two regions",
         ),
         # Pages 8..15 of the parent are in the child too: the batch breaks in the middle, the run of slots does not.
@@ -239,6 +239,12 @@ def test_a_mask_of_orders():
     device = Device(ONE_FOLIO + "pageout A 0 16")
     sizes = {orders: device.census(orders)[0] for orders in (0, 1 << 9 | 3, 1 << 2, 1 << 3 | 1 << 5, 1 << 5)}
     assert sizes == {0: {0: 16}, 1 << 9 | 3: {0: 16}, 1 << 2: {2: 16}, 1 << 3 | 1 << 5: {3: 16}, 1 << 5: {0: 16}}
+
+
+def test_what_no_region_holds_does_not_count():
+    device = Device(ONE_FOLIO + "pageout A 0 16")
+    device.view.w[device.arrays.scalar("o_vma") + layout.VMA_FLAGS] = 0
+    assert device.census() == ({}, {})
 
 
 @pytest.mark.parametrize("share", range(SHARES))

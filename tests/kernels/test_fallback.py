@@ -134,10 +134,10 @@ def ruled_out_by(device, region, page, pte, order):
     allowed = sysfs_orders(device, flags) & ~int(device.record["swapin_denied"])
     if device.record["zswap_ever"] or flags & bits.VMA_UFFD or not allowed >> order & 1:
         return "policy"
-    if slot % n != index:
-        return "order_mismatch"
     if page < index or page - index + n > len(ptes):
         return "vma_bounds"
+    if slot % n != index:
+        return "order_mismatch"
     slots = list(range(slot - index, slot - index + n))
     block = ptes[page - index : page - index + n]
     if any(other >> 24 != pte >> 24 or other & 0xFFFFFF != at for other, at in zip(block, slots, strict=True)):
