@@ -233,6 +233,15 @@ def _fold(
         result.counters = events.counted
 
 
+def warm_up(laid_out: PhonePlan) -> int:
+    """Compile the kernels, or load them from the cache folder; nanoseconds it took."""
+    started = time.perf_counter_ns()
+    arena = Arena([(laid_out.blueprints[0], 1)])
+    arena.init()
+    arena.run(laid_out.program, 0, 0)
+    return time.perf_counter_ns() - started
+
+
 def run_shards(
     scenario: FleetScenario,
     laid_out: PhonePlan,

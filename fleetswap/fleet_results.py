@@ -245,7 +245,7 @@ class FleetWriter:
         """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
         import pyarrow.parquet as pq
 
-        from .html_report import render_run
+        from .html.page import render_run
 
         summary = summarise(self.scenario, self.totals)
         told = versions()

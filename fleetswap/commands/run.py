@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -97,7 +98,7 @@ def _run_allocator_test(
     from fleetswap_kernels.arena import device_bytes
 
     from ..cost import load_profile
-    from ..engine import plan_shards, run_shards, steps_of
+    from ..engine import plan_shards, run_shards, steps_of, warm_up
     from ..report import run_tables
     from ..results import write_run
     from ..workload.allocator_test import plan
@@ -111,7 +112,7 @@ def _run_allocator_test(
         f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), {workers} thread(s), "
         f"backend cpu, seed {scenario.test.seed}"
     )
-    compile_s = _prepare(err)
+    compile_s = _prepare(err, warm_up)
     with _progress(err) as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
         results = list(run_shards(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
@@ -131,7 +132,7 @@ def _run_fleet(
     check: bool,
 ) -> tuple[dict[str, Any], list[Any]]:
     """A fleet of phones: its summary and its tables."""
-    from ..fleet import BrokenDeviceError, fleet_bytes, plan_shards, run_shards
+    from ..fleet import BrokenDeviceError, fleet_bytes, plan_shards, run_shards, warm_up
     from ..fleet_results import FleetWriter
     from ..report import fleet_tables
     from ..workload.phones import plan
@@ -149,7 +150,7 @@ def _run_fleet(
     writer = FleetWriter(folder, scenario)
     writer.begin()
     try:
-        compile_s = _prepare(err)
+        compile_s = _prepare(err, lambda: warm_up(laid_out))
         started = time.perf_counter()
         step_ns = 0
         with _progress(err) as progress:
@@ -184,7 +185,7 @@ def _run_breakeven(
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
     from ..cost import load_profile
-    from ..engine import cut
+    from ..engine import cut, warm_up
     from ..errors import InputError
     from ..report import breakeven_tables
     from ..results import write_directory
@@ -201,7 +202,7 @@ def _run_breakeven(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "
         f"{workers} thread(s), backend cpu, seed {scenario.seed}, cost profile {scenario.cost}"
     )
-    compile_s = _prepare(err)
+    compile_s = _prepare(err, warm_up)
     started = time.perf_counter()
     pieces = cut(scenario.devices, shards)
     with _progress(err) as progress:
@@ -215,10 +216,8 @@ def _run_breakeven(
     return summary, breakeven_tables(summary)
 
 
-def _prepare(err: Console) -> float:
+def _prepare(err: Console, warm_up: Callable[[], int]) -> float:
     """Compile the kernels or load them; seconds it took."""
-    from ..engine import warm_up
-
     err.print("preparing kernels (compiled once, then kept) ...")
     compile_s = warm_up() / 1e9
     err.print(f"kernels ready after {compile_s:.1f} s")

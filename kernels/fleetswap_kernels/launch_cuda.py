@@ -130,12 +130,14 @@ def signatures() -> dict[str, tuple[Any, tuple[Any, ...]]]:
     from numba.cuda.np import numpy_support
 
     arena = types.Array(numpy_support.from_dtype(HEADER), 1, "C")
+    phones = types.Array(numpy_support.from_dtype(SHORT_HEADER), 1, "C")
     base = types.Array(types.int64, 1, "C")
     models = types.Array(numpy_support.from_dtype(MODEL), 1, "C")
     program = types.Array(types.uint32, 2, "C")
     return {
         "init_devices": (init_devices, (arena, base, models, types.int64)),
         "run_devices": (run_devices, (arena, base, models, program, types.int64, types.int64)),
+        "run_phones": (run_devices, (phones, base, models, program, types.int64, types.int64)),
     }
 
 

@@ -1,6 +1,6 @@
 """Compiles the CUDA kernels for one compute capability without a GPU; a program the tests start once per capability.
 
-    compile_kernels.py MAJOR.MINOR
+    compile_kernels.py MAJOR.MINOR KERNEL...
 
 Prints one JSON document: registers, spills and stack of every kernel, as ptxas reports them.
 """
@@ -37,7 +37,7 @@ def pretend_capability(capability: tuple[int, int]) -> None:
     dispatcher.get_current_device = Device
 
 
-def main(text: str) -> None:
+def main(text: str, *kernels: str) -> None:
     """Compile, assemble, report."""
     major, minor = (int(part) for part in text.split("."))
     pretend_capability((major, minor))
@@ -46,7 +46,8 @@ def main(text: str) -> None:
     from fleetswap_kernels.launch_cuda import signatures
 
     report: dict[str, Any] = {}
-    for name, (body, signature) in signatures().items():
+    for name in kernels:
+        body, signature = signatures()[name]
         ptx, _ = cuda.compile_ptx(body, signature, cc=(major, minor))
         with tempfile.TemporaryDirectory() as folder:
             source = Path(folder, "kernel.ptx")
@@ -62,4 +63,4 @@ def main(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

@@ -1,22 +1,18 @@
-"""Figures of the HTML report as inline SVG: lines over uptime, ranges over devices, bars, forests.
+"""Figures of a report: lines over uptime, ranges over devices, bars, forests.
 
-The same input gives the same bytes: matplotlib's own defaults hold, whatever the user's matplotlibrc says, its ids come
-from a fixed salt, and no date is written. Text stays text. A series has a colour (Okabe and Ito's, which people with
-any colour vision can tell apart) and a marker or dash of its own, for black and white.
+A series has a colour (Okabe and Ito's, which people with any colour vision can tell apart) and a marker or dash of its
+own, for black and white.
 """
 
 from __future__ import annotations
 
-import io
 import math
-import re
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
-from xml.etree import ElementTree
+
+from .svg import INK, WIDTH_INCHES, drawing, inline, label
+from .units import change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -26,41 +22,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 """Okabe and Ito's palette, without its yellow, which is too pale on white."""
 DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5, 1.5)))
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-INK = "#1d2530"
 GREY = "#68717d"
 MAX_SERIES = len(COLOURS)
-WIDTH_INCHES = 5.4
-"""Narrow, so that text can be read when a phone shrinks the figure to its width."""
-MAX_LABEL = 40
-"""Characters of a label; longer ones are cut."""
-_STYLE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "fleetswap",
-    "text.parse_math": False,
-    "font.family": ["DejaVu Sans"],
-    "font.size": 9.5,
-    "text.color": INK,
-    "axes.edgecolor": "#9aa3ad",
-    "axes.labelcolor": INK,
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "grid.color": "#e3e7ec",
-    "grid.linewidth": 0.8,
-    "legend.frameon": False,
-    "legend.fontsize": 9.0,
-    "xtick.color": "#9aa3ad",
-    "ytick.color": "#9aa3ad",
-    "xtick.labelcolor": INK,
-    "ytick.labelcolor": INK,
-}
-_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
-_REFERENCE = re.compile(r"(?:^|url\()#([\w.-]+)")
-_DECIMALS = re.compile(r"-?\d+\.\d{3,}")
-_CONTROLS = re.compile(r"[^\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-_KEPT_IN_TEXT = ("font-size", "font-weight", "text-anchor", "fill")
 
 
 @dataclass(frozen=True)
@@ -138,7 +101,7 @@ def line_figure(
     str
         An svg element.
     """
-    with _drawing(3.0) as figure:
+    with drawing(3.0) as figure:
         axes = figure.add_subplot()
         for i, line in enumerate(lines[:MAX_SERIES]):
             if line.low is not None and line.high is not None:
@@ -166,7 +129,7 @@ def line_figure(
         _plain_ticks(axes, "both")
         if len(lines) > 1 or lines[0].label:
             _legend(figure, axes.get_legend_handles_labels()[0])
-        return _inline(figure, ident, title, text)
+        return inline(figure, ident, title, text)
 
 
 def spread_figure(
@@ -194,7 +157,7 @@ def spread_figure(
         An svg element.
     """
     height = 0.36 + 0.16 * (len(series) - 1)
-    with _drawing(0.95 + height * len(rows)) as figure:
+    with drawing(0.95 + height * len(rows)) as figure:
         axes = figure.add_subplot()
         top = 0.0
         for i, (_, spreads) in enumerate(rows):
@@ -214,7 +177,7 @@ def spread_figure(
         _plain_ticks(axes, "x")
         handles = _keys(series) if len(series) > 1 else _spread_key()
         _legend(figure, handles)
-        return _inline(figure, ident, title, text)
+        return inline(figure, ident, title, text)
 
 
 def bar_figure(
@@ -246,7 +209,7 @@ def bar_figure(
     """
     height = 0.32 + 0.18 * (len(series) - 1)
     thick = 0.68 / len(series)
-    with _drawing(0.62 + 0.2 * (len(series) > 1) + height * len(rows)) as figure:
+    with drawing(0.62 + 0.2 * (len(series) > 1) + height * len(rows)) as figure:
         axes = figure.add_subplot()
         for j in range(len(series)):
             values = [row[1][j] for row in rows]
@@ -263,7 +226,7 @@ def bar_figure(
         _plain_ticks(axes, "x")
         if len(series) > 1:
             _legend(figure, _keys(series))
-        return _inline(figure, ident, title, text)
+        return inline(figure, ident, title, text)
 
 
 def forest_figure(
@@ -294,7 +257,7 @@ def forest_figure(
 
     colours = {"a": COLOURS[0], "b": COLOURS[1], "unclear": GREY}
     markers = {"a": "o", "b": "s", "unclear": "D"}
-    with _drawing(0.95 + 0.32 * len(rows)) as figure:
+    with drawing(0.95 + 0.32 * len(rows)) as figure:
         from matplotlib.lines import Line2D
 
         axes = figure.add_subplot()
@@ -318,23 +281,7 @@ def forest_figure(
         used: list[Literal["a", "b", "unclear"]] = [v for v in ("b", "a", "unclear") if v in {r.verdict for r in rows}]
         handles = [Line2D([], [], color=colours[v], marker=markers[v], label=label(names[v])) for v in used]
         _legend(figure, handles)
-        return _inline(figure, ident, title, text)
-
-
-def change(value: float) -> str:
-    """A relative difference as people write it: +12 %."""
-    percent = 100 * value
-    digits = 0 if abs(percent) >= 9.95 or abs(percent - round(percent)) < 1e-9 else 1 if abs(percent) >= 0.995 else 2
-    shown = f"{percent:+,.{digits}f}"
-    if not any(digit in shown for digit in "123456789"):
-        shown = "0"
-    return shown.replace("-", "\N{MINUS SIGN}") + "\N{NO-BREAK SPACE}%"
-
-
-def label(text: str, most: int = MAX_LABEL) -> str:
-    """A text for a figure: one line, nothing that XML cannot hold, at most so many characters."""
-    text = " ".join(_CONTROLS.sub(" ", text).split())
-    return text if len(text) <= most else text[: most - 1].rstrip() + "\N{HORIZONTAL ELLIPSIS}"
+        return inline(figure, ident, title, text)
 
 
 def _above(top: float, most: float | None) -> float:
@@ -393,80 +340,3 @@ def _spread_key() -> list[Any]:
         Line2D([], [], color=colour, alpha=0.35, linewidth=6.5, label="5 % to 95 % of devices"),
         Line2D([], [], color=colour, linestyle="", marker="|", markersize=8, markeredgewidth=1.6, label="99 %"),
     ]
-
-
-@contextmanager
-def _drawing(height_inches: float) -> Iterator[Figure]:
-    """A figure, while the settings of this module hold."""
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(), warnings.catch_warnings():
-        # Names in scripts that the built-in font lacks: browsers have other fonts.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from", category=UserWarning)
-        mpl.rcdefaults()
-        mpl.rcParams.update(_STYLE)
-        yield Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
-
-
-def _inline(figure: Figure, ident: str, title: str, text: str) -> str:
-    """The figure as an svg element for HTML: no namespaces, styles or metadata, ids of its own, named for readers."""
-    written = io.StringIO()
-    figure.savefig(written, format="svg", metadata=_METADATA)
-    root = ElementTree.fromstring(written.getvalue())  # noqa: S314 (written by matplotlib, just now)
-    used = set()
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        for key in list(element.attrib):
-            value = element.attrib.pop(key)
-            element.set(key.rpartition("}")[2], value)
-            used.update(_REFERENCE.findall(value))
-    for element in root.iter():
-        for child in [c for c in element if c.tag in ("metadata", "style") or (c.tag == "defs" and _is_style(c))]:
-            element.remove(child)
-        _tidy(element, ident, used)
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.attrib |= {"role": "img", "aria-labelledby": f"{ident}-title {ident}-text"}
-    for place, (tag, content) in enumerate((("title", title), ("desc", text))):
-        element = ElementTree.Element(tag, {"id": f"{ident}-{'text' if place else 'title'}"})
-        element.text = _CONTROLS.sub(" ", content)
-        root.insert(place, element)
-    return ElementTree.tostring(root, encoding="unicode")
-
-
-def _is_style(defs: ElementTree.Element) -> bool:
-    return all(child.tag == "style" for child in defs)
-
-
-def _tidy(element: ElementTree.Element, ident: str, used: set[str]) -> None:
-    """Make an element's ids unique in the document, and leave out what browsers do not need."""
-    own = element.attrib.pop("id", None)
-    for key, value in element.attrib.items():
-        changed = _REFERENCE.sub(lambda match: match[0].replace("#", f"#{ident}-"), value)
-        if key in ("d", "x", "y", "transform"):
-            changed = _DECIMALS.sub(lambda match: f"{float(match[0]):.2f}", " ".join(changed.split()))
-        element.set(key, changed)
-    if own in used:
-        element.set("id", f"{ident}-{own}")
-    if element.tag == "text":
-        rules = [rule.partition(":") for rule in element.get("style", "").split(";")]
-        kept = [f"{key.strip()}:{value.strip()}" for key, _, value in rules if key.strip() in _KEPT_IN_TEXT]
-        element.set("style", ";".join(kept))
-        if element.get("transform", "").startswith("rotate(-0 "):
-            del element.attrib["transform"]
-    if not (element.text or "").strip():
-        element.text = None
-    element.tail = None
-
-
-def thinned(count: int, most: int) -> list[int]:
-    """Places of at most `most` of `count` values, evenly apart, the last one among them."""
-    step = max(1, -(-count // most))
-    return list(range((count - 1) % step, count, step))
-
-
-def grouped(count: int, most: int) -> list[tuple[int, int]]:
-    """Bounds of at most `most` groups of `count` values, of equal size but for the first."""
-    ends = [0, *(place + 1 for place in thinned(count, most))]
-    return list(pairwise(ends))
