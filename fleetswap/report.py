@@ -8,7 +8,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .metrics import METRICS
+from .html.metrics import metric_name
+from .html.units import unit_of
 from .published import PATCH_OFF, PATCH_ON
 from .swap_costs import INPUTS, PREDICTED, Row
 from .validate import Check
@@ -50,38 +51,31 @@ def _spread(cell: dict[str, int], unit: int = 1) -> str:
 
 
 def fleet_tables(summary: dict[str, Any]) -> list[Table]:
-    """What a fleet of phones found: every metric over the fleet, and by device class."""
+    """What a fleet of phones found: every metric over the fleet, its medians by class, reasons of fallbacks."""
     devices = summary["devices"]
     title = f"{devices['all']:,} devices, {summary['scenario']['days']} day(s): the whole run, device by device"
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("", "unit", "fleet"):
-        table.add_column(name, no_wrap=True)
-    for name in ("5 %", "median", "95 %", "99 %"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, figures in summary["metrics"]["all"].items():
-        spread = (_grouped(figures[q]) for q in ("p5", "p50", "p95", "p99"))
-        table.add_row(name, METRICS[name].unit, _grouped(figures["total"]), *spread)
+    for name in ("", "fleet", "5 %", "median", "95 %", "99 %"):
+        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    for metric, figures in summary["metrics"]["all"].items():
+        unit = unit_of(metric)
+        cells = (unit.human(figures[q]) for q in ("total", "p5", "p50", "p95", "p99"))
+        table.add_row(metric_name(metric), *cells)
     classes = Table(title="Medians by device class", title_justify="left", box=box.SIMPLE_HEAD)
-    classes.add_column("class", no_wrap=True)
     shown = ("pgmajfault", "fallback_permyriad", "alloc_success_permyriad", "ratio_permille", "stall_ns", "kills")
-    for name in ("devices", *shown):
-        classes.add_column(name, justify="right")
+    for name in ("class", "devices", *map(metric_name, shown)):
+        classes.add_column(name, justify="left" if name == "class" else "right")
     for name, metrics in summary["metrics"].items():
-        classes.add_row(
-            name, f"{devices[name]:,}", *(_grouped(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
-        )
+        medians = (unit_of(m).human(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
+        classes.add_row(name, f"{devices[name]:,}", *medians)
     why = Table(title="Where large folios fell back", title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("", "reason", "folios"):
-        why.add_column(name, justify="right" if name == "folios" else "left")
+    for name in ("", "reason", "times"):
+        why.add_column(name, justify="right" if name == "times" else "left", no_wrap=True)
     for direction, reasons in summary["fallback"].items():
         for reason, n in reasons.items():
             if n:
                 why.add_row(direction, reason.replace("_", " "), f"{n:,}")
     return [table, classes, why]
-
-
-def _grouped(value: int) -> str:
-    return f"{value:,}"
 
 
 def check_table(check: Check) -> Table:
