@@ -16,6 +16,9 @@ from .errors import InputError
 COMMANDS = {
     "run": ("fleetswap.commands.run:run", "Simulate a fleet."),
     "show": ("fleetswap.commands.show:show", "Show what a scenario says."),
+    "compare": ("fleetswap.commands.compare:compare", "Compare two policies on the same devices."),
+    "sweep": ("fleetswap.commands.sweep:sweep", "Simulate a grid of policies."),
+    "plan": ("fleetswap.commands.plan:plan", "Tell what a run would take."),
     "conform": ("fleetswap.commands.conform:conform", "Compare scripts with what a real kernel did."),
     "replay": ("fleetswap.commands.replay:replay", "Run one script and print its dumps."),
     "validate": ("fleetswap.commands.validate:validate", "Show published tables beside the simulated ones."),

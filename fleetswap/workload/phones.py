@@ -73,7 +73,9 @@ def plan(scenario: FleetScenario) -> PhonePlan:
     program = np.zeros((2 * steps, ops.OP_WORDS), dtype=np.uint32)
     for step in range(steps):
         program[2 * step, [0, 2]] = ops.SWITCH, switches * (step + 1) // steps
-        program[2 * step + 1, [0, 2]] = ops.GAUGE, bits.ANON_ORDERS & ~(1 << bits.MAX_ORDER)
+        # The census looks at every page: once a day.
+        census = bits.FAULT_ORDERS if (step + 1) % scenario.steps_per_day == 0 else 0
+        program[2 * step + 1, [0, 2]] = ops.GAUGE, census
     names = tuple(scenario.device_class)
     return PhonePlan(
         names, tuple(blueprint(scenario, name) for name in names), program, tuple(2 * i for i in range(steps + 1))
@@ -171,7 +173,8 @@ def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, 
     granted = sum(1 << (size // PAGE_BYTES).bit_length() - 1 for size in chosen.swapin_bytes)
     pool_order = (chosen.large_pool.size // PAGE_BYTES).bit_length() - 1
     pool = device.ram * chosen.large_pool.share_percent // 100 // (PAGE_BYTES * scenario.page_scale)
-    pool = min(pool, frames) >> pool_order << pool_order
+    # The zone begins where a folio may begin.
+    pool = frames - (max(frames - pool, 0) >> pool_order << pool_order) if pool else 0
     managed = frames - pool
     least = max(chosen.reclaim.min_free_kib * 1024 // (PAGE_BYTES * scenario.page_scale), LEAST_FREE_PAGES)
     distance = max(least // 4, managed * chosen.reclaim.watermark_scale_permyriad // 10_000)

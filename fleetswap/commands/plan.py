@@ -1,0 +1,307 @@
+"""`fleetswap plan`: what a run would take, before it is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from fleetswap_kernels.layout import Sizes
+
+    from ..fleet_scenario import FleetScenario
+    from ..scenario import Scenario
+
+GROUPS = {
+    "PTEs": ("o_pte", "o_pmd", "o_gen", "o_expect"),
+    "slots": (
+        "o_cluster", "o_cluster_next", "o_cluster_prev", "o_map", "o_zeromap", "o_cache", "o_shadow",
+    ),
+    "frames": ("o_frame", "o_mapcount"),
+    "folio contents": ("o_content", "o_content_bytes", "o_content_map"),
+    "zram and pool": (
+        "o_stored", "o_stored_bytes", "o_block", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw", "o_zstep",
+        "o_zshare", "o_pool_frame",
+    ),
+    "processes": ("o_cpu", "o_proc", "o_vma", "o_phone"),
+    "habits": ("o_habits",),
+}  # fmt: skip
+"""Arrays of a device by what they are of; header, counters and padding are the rest."""
+WIDTH = 156
+"""Columns that the tables need."""
+REST = "header, counters"
+PROBE_SECONDS = 4.0
+"""The probe stops after about so long, but never within its first step."""
+PROBE_DEVICES = 12
+"""Devices of a class in the probe, for each thread; fewer keep no thread busy. They fit the memory of a shard."""
+COPIES = 8
+"""Copies of a shard's counters that are held while they are folded."""
+
+
+@click.command()
+@click.argument("scenario", default="phones")
+@click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
+@click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+def plan(
+    scenario: str,
+    devices: int | None,
+    threads: int | None,
+    shards: int | None,
+    settings: tuple[str, ...],
+    as_json: bool,
+) -> None:
+    """Tell what a run would take: bytes by device class, processes, shards, memory and time.
+
+    Bytes of devices are exact. The time is an estimate: a few devices of each class are simulated for some seconds,
+    from their first step on, and what that took is scaled.
+    """
+    from rich.console import Console
+
+    from ..errors import InputError
+    from ..scenario import BUILT_IN, Breakeven, load_scenario
+    from ..scenario_file import load_fleet_scenario
+
+    workers = threads or os.cpu_count() or 1
+    told: dict[str, Any]
+    probe: Callable[[], Any]
+    if scenario in BUILT_IN:
+        test = load_scenario(scenario, devices, 0, settings)
+        if isinstance(test, Breakeven):
+            raise InputError(f"{scenario}: cannot be planned; allowed are allocator-test, the fleets and .toml files")
+        told, probe = _test_plan(test, shards or 0), lambda: _probe_test(test, workers)
+    else:
+        fleet = load_fleet_scenario(scenario, settings, devices)
+        told, probe = _fleet_plan(fleet, shards or 0), lambda: _probe_fleet(fleet, workers)
+    err = Console(stderr=True)
+    err.print("preparing kernels (compiled once, then kept), then timing a few devices ...")
+    told["threads"] = workers
+    told["time"] = {"estimate": True, **probe()}
+    told["memory"]["program"] = _resident_bytes()
+    told["memory"]["peak_estimate"] = sum(told["memory"].values())
+    if as_json:
+        click.echo(json.dumps(told))
+        return
+    console = Console()
+    console.width = max(console.width, WIDTH)
+    for table in plan_tables(told):
+        console.print(table)
+
+
+def _resident_bytes() -> int:
+    """Memory of the program itself, with everything loaded."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * resource.getpagesize()
+    except OSError:  # no Linux
+        most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return most if sys.platform == "darwin" else most * 1024
+
+
+def groups_of(sizes: Sizes) -> dict[str, int]:
+    """Bytes of a device by group of arrays; they sum up to `device_bytes`."""
+    from fleetswap_kernels.arena import device_bytes
+    from fleetswap_kernels.layout import arrays
+
+    lengths = {name: width * length for name, (width, length) in arrays(sizes).items()}
+    found = {group: sum(lengths.pop(name) for name in names) for group, names in GROUPS.items()}
+    return {**found, REST: device_bytes(sizes) - sum(found.values())}
+
+
+def _class_plan(name: str, devices: int, sizes: Sizes) -> dict[str, Any]:
+    groups = groups_of(sizes)
+    each = sum(groups.values())
+    told = {"class": name, "devices": devices, "processes": sizes.procs, "device_bytes": each, "groups": groups}
+    return {**told, "bytes": devices * each}
+
+
+def _whole_plan(name: str, devices: int, steps: int, classes: list[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "scenario": name,
+        "devices": devices,
+        "steps": steps,
+        "processes": sum(one["devices"] * one["processes"] for one in classes),
+        "bytes": sum(one["bytes"] for one in classes),
+        "classes": classes,
+    }
+
+
+def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
+    """All but the time of a fleet."""
+    import numpy as np
+
+    from fleetswap_kernels import counters
+
+    from ..fleet import plan_shards
+    from ..log_histogram import BINS
+    from ..metrics import METRICS
+    from ..workload.phones import class_of_devices
+    from ..workload.phones import plan as lay_out
+
+    laid_out = lay_out(scenario)
+    pieces = plan_shards(scenario, laid_out, shards)
+    counts = [np.bincount(class_of_devices(scenario, p.first, p.end), minlength=len(laid_out.classes)) for p in pieces]
+    devices = np.sum(counts, axis=0).tolist()
+    sizes = [blueprint.sizes for blueprint in laid_out.blueprints]
+    classes = [_class_plan(*one) for one in zip(laid_out.classes, devices, sizes, strict=True)]
+    steps = scenario.days * scenario.steps_per_day
+    told = _whole_plan(scenario.name, scenario.devices, steps, classes)
+    each = [one["device_bytes"] for one in classes]
+    told["shards"] = len(pieces)
+    told["memory"] = {
+        "devices_of_a_shard": max(int(count @ np.array(each)) for count in counts),
+        "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * max(p.end - p.first for p in pieces),
+        # Histograms of the fleet, the shard and the one before: by class and for all, by step and for the whole run, by
+        # metric.
+        "time_series": min(3, 1 + len(pieces)) * 8 * BINS * (1 + sum(map(bool, devices))) * (1 + steps) * len(METRICS),
+    }
+    return told
+
+
+def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
+    """All but the time of an allocator test."""
+    from fleetswap_kernels import counters
+
+    from ..engine import plan_shards, steps_of
+    from ..scenario import POLICIES
+    from ..workload.allocator_test import plan as lay_out
+
+    pieces = plan_shards(scenario, shards)
+    sizes = lay_out(scenario.test).blueprint.sizes
+    classes = [_class_plan(scenario.name, scenario.devices, sizes)]
+    told = _whole_plan(scenario.name, scenario.devices, steps_of(scenario), classes)
+    told["shards"] = len(pieces)
+    most = max(p.end - p.first for p in pieces)
+    told["memory"] = {
+        "devices_of_a_shard": most * classes[0]["device_bytes"],
+        "counters_of_a_shard": 3 * 8 * counters.N_COUNTERS * most,
+        "results": len(POLICIES) * 8 * counters.N_COUNTERS * scenario.devices,
+    }
+    return told
+
+
+def _probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
+    """Time of a fleet, from some devices of each class; the first steps have less to swap than later ones."""
+    import numpy as np
+
+    from fleetswap_kernels.arena import Arena, device_bytes
+
+    from ..engine import SHARD_BYTES
+    from ..fleet import warm_up
+    from ..workload.phones import class_of_devices
+    from ..workload.phones import plan as lay_out
+
+    laid_out = lay_out(scenario)
+    warm_up(laid_out)
+    devices = np.bincount(class_of_devices(scenario, 0, scenario.devices), minlength=len(laid_out.classes)).tolist()
+    steps = len(laid_out.marks) - 1
+    room = SHARD_BYTES // sum(device_bytes(b.sizes) for b in laid_out.blueprints)
+    many = max(1, min(PROBE_DEVICES * threads, room))
+    probes = [(n, Arena([(b, many)], threads=threads)) for n, b in zip(devices, laid_out.blueprints, strict=True) if n]
+    started = time.perf_counter()
+    seconds = 0.0
+    for count, arena in probes:
+        at = time.perf_counter()
+        arena.init()
+        seconds += count * (time.perf_counter() - at) / many
+    done, last = 0, 0.0
+    while done < steps and (done == 0 or time.perf_counter() - started < PROBE_SECONDS):
+        last = 0.0
+        for count, arena in probes:
+            at = time.perf_counter()
+            arena.run(laid_out.program, laid_out.marks[done], laid_out.marks[done + 1])
+            last += count * (time.perf_counter() - at) / many
+        seconds += last
+        done += 1
+    # Steps that were not tried take as long as the last one that was.
+    seconds += (steps - done) * last
+    fold = _probe_folding(scenario, steps)
+    return {
+        "seconds": seconds + fold,
+        "simulating_s": seconds,
+        "folding_s": fold,
+        "probe": {"devices": many * len(probes), "steps": done, "of_steps": steps},
+    }
+
+
+def _probe_folding(scenario: FleetScenario, steps: int) -> float:
+    """Time in which counters are priced and folded, from one step of some devices, scaled."""
+    from ..engine import Shard
+    from ..fleet import run_shard
+    from ..workload.phones import plan as lay_out
+
+    laid_out = lay_out(scenario)
+    found = []
+    for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
+        at = time.perf_counter()
+        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:1]), Shard(0, 0, n), 1)
+        found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
+    (few, short), (many, long) = found
+    each = max(long - short, 0.0) / max(many - few, 1)
+    return (short + each * (scenario.devices - few)) * (steps + 1)
+
+
+def _probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
+    """Time of an allocator test, from some devices of it."""
+    from ..engine import Shard, no_progress, run_shard
+
+    many = min(scenario.devices, PROBE_DEVICES * threads)
+    run_shard(scenario, Shard(0, 0, 1), threads, no_progress)  # Loads what is loaded once.
+    at = time.perf_counter()
+    run_shard(scenario, Shard(0, 0, many), threads, no_progress)
+    each = (time.perf_counter() - at) / many
+    steps = scenario.test.iterations
+    return {"seconds": each * scenario.devices, "probe": {"devices": many, "steps": steps, "of_steps": steps}}
+
+
+def plan_tables(told: dict[str, Any]) -> list[Table]:
+    """Bytes of a device by class, and what the whole run takes."""
+    from rich import box
+    from rich.table import Table
+
+    table = Table(title="Bytes of a device, exact", title_justify="left", box=box.SIMPLE_HEAD)
+    table.add_column("class", no_wrap=True)
+    for name in ("devices", "processes", *told["classes"][0]["groups"], "device", "all devices"):
+        table.add_column(name, justify="right")
+    for one in told["classes"]:
+        cells = (one["devices"], one["processes"], *one["groups"].values(), one["device_bytes"], one["bytes"])
+        table.add_row(one["class"], *(f"{n:,}" for n in cells))
+    probe, memory = told["time"]["probe"], told["memory"]
+    whole = Table(title=f"{told['scenario']}: the run", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    parts = [f"{name.replace('_', ' ')} {_mib(n)}" for name, n in memory.items() if name != "peak_estimate"]
+    rows: Sequence[tuple[str, str]] = (
+        ("devices", f"{told['devices']:,}, with {told['processes']:,} processes"),
+        ("steps", f"{told['steps']:,} of each device"),
+        ("all devices at once", f"{told['bytes']:,} bytes"),
+        ("shards", f"{told['shards']:,}, one after the other, each on {told['threads']} thread(s)"),
+        ("peak memory", f"about {_mib(memory['peak_estimate'])}: {', '.join(parts)}"),
+        ("time", f"about {_duration(told['time']['seconds'])}: an ESTIMATE"),
+        (
+            "",
+            f"from {probe['devices']} devices in {probe['steps']} of {probe['of_steps']} steps; compiling not counted",
+        ),
+    )
+    for row in rows:
+        whole.add_row(*row)
+    return [table, whole]
+
+
+def _mib(size: int) -> str:
+    return f"{size / (1 << 20):,.0f} MiB"
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

@@ -1,0 +1,393 @@
+"""Two policies on one fleet: its devices simulated under both, or read from run directories, and compared in pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .engine import Progress, no_progress
+from .errors import InputError
+from .explanations import explain
+from .fleet import ALL, FleetShard, plan_shards, run_shard
+from .fleet_results import FleetTotals, summarise
+from .fleet_scenario import FleetScenario
+from .metrics import METRICS, Ints
+from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
+from .results import SCHEMA_VERSION, versions
+from .scenario_file import resolved
+from .workload.phones import plan
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Source = FleetScenario | Path
+"""A fleet to be simulated, or the directory of a finished run."""
+Values = dict[str, Ints]
+"""Metrics of devices; of a share numerator and denominator, shape (devices, 2)."""
+FLEET = ("devices", "seed", "days", "steps_per_day", "page_scale")
+"""What makes fleets the same, besides their device classes' names and shares."""
+LABELLED = 3
+"""Two policies that differ in more keys are not called by what differs."""
+
+
+@dataclass
+class Side:
+    """A fleet under one policy.
+
+    Parameters
+    ----------
+    scenario : mapping
+        Resolved.
+    summary : mapping
+        That of its run, with the versions and the backend it ran on.
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    values : Values
+    """
+
+    scenario: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    classes: Ints
+    values: Values
+
+
+@dataclass
+class Collected:
+    """Devices of a fleet as far as they are simulated: totals, and the metrics of each device; no counters."""
+
+    scenario: FleetScenario
+    totals: FleetTotals = field(default_factory=FleetTotals)
+    classes: list[Ints] = field(default_factory=list)
+    parts: list[Values] = field(default_factory=list)
+
+    def add(self, shard: FleetShard) -> None:
+        """Add the devices of the next shard."""
+        self.totals.add(shard, tuple(self.scenario.device_class))
+        self.classes.append(shard.classes)
+        self.parts.append(shard.metrics)
+
+    def side(self) -> Side:
+        """The whole fleet."""
+        values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
+        summary = {**summarise(self.scenario, self.totals), "versions": versions(), "backend": "cpu"}
+        return Side(resolved(self.scenario), summary, np.concatenate(self.classes), values)
+
+
+def simulate(
+    scenarios: Sequence[FleetScenario], threads: int = 1, shards: int = 0, progress: Progress = no_progress
+) -> Iterator[tuple[int, FleetShard]]:
+    """Simulate the same devices under one policy after the other, then the next ones: number of the policy, shard."""
+    if not scenarios:
+        return
+    plans = [plan(scenario) for scenario in scenarios]
+    most = max((plan_shards(s, p, shards) for s, p in zip(scenarios, plans, strict=True)), key=len)
+    for shard in most:
+        for number, (scenario, laid_out) in enumerate(zip(scenarios, plans, strict=True)):
+            yield number, run_shard(scenario, laid_out, shard, threads, progress)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the finished run of a fleet.
+
+    Raises
+    ------
+    InputError
+        If the folder is none, or one of its files is not the one that was written.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise InputError(
+                f"{folder / 'manifest.json'}: schema_version: {manifest['schema_version']} is not possible; allowed is "
+                f"{SCHEMA_VERSION}"
+            )
+        for name in (*FLEET, "device_class"):
+            if name not in manifest["scenario"]:
+                raise InputError(
+                    f"{folder}: is a run of {manifest['scenario']['scenario']}; allowed are runs of fleets"
+                )
+        for name, checksum in manifest["files"].items():
+            with (folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
+                    raise InputError(f"{folder / name}: differs from what the run wrote; run it again")
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be read: {error.strerror}; expected a finished run"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run") from None
+    return manifest
+
+
+def read_side(folder: Path) -> Side:
+    """A fleet from the directory of its finished run.
+
+    Raises
+    ------
+    InputError
+        See `read_manifest`.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    manifest = read_manifest(folder)
+    names = {name: (f"{name}_of", f"{name}_base") if METRICS[name].base else (name,) for name in METRICS}
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        table = pq.read_table(
+            folder / "devices.parquet", columns=["class", *(c for own in names.values() for c in own)]
+        )
+        kinds = table["class"].unify_dictionaries().combine_chunks()
+        read = {name: [table[c].to_numpy().astype(np.int64) for c in own] for name, own in names.items()}
+        places = {name: i for i, name in enumerate(manifest["scenario"]["device_class"])}
+        lookup = np.array([places[name] for name in kinds.dictionary.to_pylist()], dtype=np.int64)
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        raise InputError(f"{folder}: is a run of another version of fleetswap; run it again") from None
+    values = {name: columns[0] if len(columns) == 1 else np.stack(columns, axis=1) for name, columns in read.items()}
+    told = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}
+    return Side(manifest["scenario"], {**summary, **told}, lookup[kinds.indices.to_numpy()], values)
+
+
+def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> None:
+    """Refuse to compare different fleets; both scenarios are resolved.
+
+    Raises
+    ------
+    InputError
+    """
+    found = [f"{key}: {a[key]} and {b[key]}" for key in FLEET if a[key] != b[key]]
+    shares = [{name: one["share"] for name, one in side["device_class"].items()} for side in (a, b)]
+    if list(shares[0]) != list(shares[1]):
+        found.append(f"device_class: {', '.join(shares[0])} and {', '.join(shares[1])}")
+    else:
+        found += [
+            f"device_class.{name}.share: {share} and {shares[1][name]}"
+            for name, share in shares[0].items()
+            if share != shares[1][name]
+        ]
+    if found:
+        raise InputError(f"{name_a} and {name_b} are different fleets: {'; '.join(found)}; allowed is the same fleet")
+
+
+def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
+    """Refuse sources that are no finished runs, or of another fleet than the first one.
+
+    Raises
+    ------
+    InputError
+    """
+    told = [resolved(s) if isinstance(s, FleetScenario) else read_manifest(s)["scenario"] for s in sources]
+    for other, name in zip(told[1:], names[1:], strict=True):
+        check_same_fleet(told[0], other, names[0], name)
+
+
+def pair(metric: str, left: Ints, right: Ints, classes: Ints, names: Sequence[str]) -> PairedComparison:
+    """One metric of the same devices under two policies, as `Side.values` has it."""
+    known = METRICS[metric]
+    better: Literal["min", "max"] = "max" if known.better == "max" else "min"
+    return compare_pairs(
+        left[:, 0] if known.base else left,
+        right[:, 0] if known.base else right,
+        base_a=left[:, 1] if known.base else None,
+        base_b=right[:, 1] if known.base else None,
+        classes=classes,
+        names=names,
+        better=better,
+    )
+
+
+def value(metric: str, contrast: Contrast, side: str) -> int:
+    """A metric of all devices of a contrast together, in its unit: a sum, or the share of the sums."""
+    total: int = getattr(contrast, f"total_{side}")
+    known = METRICS[metric]
+    return total * known.per // max(getattr(contrast, f"base_{side}"), 1) if known.base else total
+
+
+def verdict(metric: str, contrast: Contrast) -> str:
+    """Which side is better: a, b, or unclear, if the interval of the difference holds 0."""
+    sign = direction(contrast) * {"min": -1, "max": 1}.get(METRICS[metric].better, 0)
+    return "b" if sign > 0 else "a" if sign < 0 else "unclear"
+
+
+def direction(contrast: Contrast) -> int:
+    """1 if B has more, -1 if it has less, 0 if the interval of the difference holds 0."""
+    interval = contrast.difference_paired
+    return 0 if interval is None else int(interval.low > 0) - int(interval.high < 0)
+
+
+def row(metric: str, contrast: Contrast) -> dict[str, Any]:
+    """One metric of one class, or of all devices, with plain values; what is of devices is in the metric's unit."""
+    known = METRICS[metric]
+    per = known.per if known.base else 1
+    told: dict[str, Any] = {"metric": metric, "unit": known.unit, "class": contrast.name or ALL}
+    told |= {"devices": contrast.devices, "a": value(metric, contrast, "a"), "b": value(metric, contrast, "b")}
+    told["better"] = verdict(metric, contrast)
+    relative, difference = contrast.relative_paired, contrast.difference_paired
+    told["difference"] = None if contrast.difference is None else contrast.difference * per
+    told["difference_low"] = None if difference is None else difference.low * per
+    told["difference_high"] = None if difference is None else difference.high * per
+    told |= {"relative": contrast.relative, "low": relative and relative.low, "high": relative and relative.high}
+    apart = contrast.relative_unpaired
+    told |= {"unpaired_low": apart and apart.low, "unpaired_high": apart and apart.high}
+    told["pairing_gain"] = contrast.pairing_gain
+    told["pairing_gain_relative"] = (
+        (apart.width / relative.width) ** 2 if apart and relative and relative.width else None
+    )
+    told |= {f"{name}_devices": getattr(contrast, name) for name in ("better", "worse", "equal", "undefined")}
+    told["worse_devices_permille"] = contrast.worse * 1000 // max(contrast.devices, 1)
+    for name in ("a", "b", "difference"):
+        quantiles = getattr(contrast, f"quantiles_{name}") or dict.fromkeys(("p5", "p50", "p95", "p99"))
+        # Quantiles of shares are in millionths.
+        told |= {f"{name}_{q}": n // (PER_MILLION // per) if known.base and n is not None else n
+                 for q, n in quantiles.items()}  # fmt: skip
+    return told
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What policy B does to the devices of a fleet that have policy A.
+
+    Parameters
+    ----------
+    a, b : mapping
+        Summaries of the runs.
+    label_a, label_b : str
+        What they are called.
+    metrics : dict of str to PairedComparison
+        By metric.
+    reference : mapping or None
+        Summary of a third policy, against which extra pages are counted (`explain`).
+    """
+
+    a: Mapping[str, Any]
+    b: Mapping[str, Any]
+    label_a: str
+    label_b: str
+    metrics: Mapping[str, PairedComparison]
+    reference: Mapping[str, Any] | None = None
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per metric and class, all devices first."""
+        return [
+            {**row(metric, part), "worst": part.name == found.worst_class}
+            for metric, found in self.metrics.items()
+            for part in (found.overall, *found.classes)
+            if part.devices
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `html.page.render_comparison` and summary.json have."""
+        told = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b, "rows": self.rows}
+        return {**told, "explanations": explain({**told, "reference": self.reference})}
+
+    def table(self) -> pa.Table:
+        """The rows as a table."""
+        return rows_table(self.rows)
+
+    def report_html(self, path: str | PathLike[str]) -> Path:
+        """Write the report for people who decide; returns its path."""
+        from .html.file import write_report
+        from .html.page import render_comparison
+
+        write_report(Path(path), render_comparison(self.to_dict()))
+        return Path(path)
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table; sums of a fleet may exceed 64 bits."""
+    import pyarrow as pa
+
+    wide = {"a": pa.decimal128(38, 0), "b": pa.decimal128(38, 0), "value": pa.decimal128(38, 0)}
+    floats = ("difference", "relative", "low", "high", "pairing_gain")
+    columns = {}
+    for name in rows[0]:
+        kind = wide.get(name) or (pa.float64() if name.endswith(floats) else None)
+        columns[name] = pa.array([one[name] for one in rows], kind)
+    return pa.table(columns)
+
+
+def compare(
+    a: Source,
+    b: Source,
+    *,
+    names: tuple[str, str] | None = None,
+    reference: FleetScenario | None = None,
+    threads: int = 1,
+    shards: int = 0,
+    progress: Progress = no_progress,
+) -> Comparison:
+    """Compare two policies on the same devices, with the same random numbers.
+
+    Parameters
+    ----------
+    a, b : FleetScenario or Path
+        A fleet to be simulated, or the directory of a finished run. Both must be the same fleet; policies, sizes and
+        apps may differ.
+    names : (str, str), optional
+        What the user calls them.
+    reference : FleetScenario, optional
+        A third policy, of which only the pages read are used: those that A reads more are extra (`explain`).
+    threads, shards : int
+        Results do not depend on them.
+    progress : callable
+        Called with numbers of device-steps done.
+
+    Raises
+    ------
+    InputError
+        If the fleets differ, naming what differs, or a directory is no finished run.
+    """
+    sources = [source for source in (a, b, reference) if source is not None]
+    called = [*(names or (_called(a), _called(b))), "the reference"][: len(sources)]
+    check_sources(sources, called)
+    collected = [Collected(source) for source in sources if isinstance(source, FleetScenario)]
+    for number, shard in simulate([c.scenario for c in collected], threads, shards, progress):
+        collected[number].add(shard)
+    simulated = iter(collected)
+    sides = [next(simulated).side() if isinstance(s, FleetScenario) else read_side(s) for s in sources]
+    first, second = sides[0], sides[1]
+    label_a, label_b = _labels(first.scenario, second.scenario, called[0], called[1])
+    classes = list(first.scenario["device_class"])
+    metrics = {m: pair(m, first.values[m], second.values[m], first.classes, classes) for m in METRICS}
+    return Comparison(first.summary, second.summary, label_a, label_b, metrics, sides[2].summary if reference else None)
+
+
+def _called(source: Source) -> str:
+    return source.name if isinstance(source, FleetScenario) else str(source)
+
+
+def _labels(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> tuple[str, str]:
+    """What two policies are called: by the settings in which they differ, if those are few."""
+    left, right = _flat(a), _flat(b)
+    keys = [k for k in dict.fromkeys((*left, *right)) if left.get(k) != right.get(k)]
+    keys = [key for key in keys if key not in ("scenario", "title", "description")]
+    if 0 < len(keys) <= LABELLED:
+        last = [key.rpartition(".")[2] for key in keys]
+        shown = keys if len({*last}) < len(last) else last
+        texts = [[f"{s} {_shown(side.get(k))}" for s, k in zip(shown, keys, strict=True)] for side in (left, right)]
+        return ", ".join(texts[0]), ", ".join(texts[1])
+    return (name_a, name_b) if name_a != name_b else (f"A: {name_a}", f"B: {name_b}")
+
+
+def _flat(table: Mapping[str, Any], at: str = "") -> dict[str, Any]:
+    """Values by dotted key."""
+    found: dict[str, Any] = {}
+    for key, inner in table.items():
+        found |= _flat(inner, f"{at}{key}.") if isinstance(inner, Mapping) else {f"{at}{key}": inner}
+    return found
+
+
+def _shown(told: object) -> str:
+    if isinstance(told, bool):
+        return "on" if told else "off"
+    return "not set" if told is None else str(told)

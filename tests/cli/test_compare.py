@@ -1,0 +1,167 @@
+"""`fleetswap compare`: what it writes and prints, what it refuses, and that nothing half written is left."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from fleetswap import cli, comparison
+from fleetswap.comparison import compare
+from fleetswap.metrics import METRICS
+from fleetswap.scenario_file import load_fleet_scenario
+
+SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
+SMALL = ("--devices", "8", *(word for one in SETTINGS for word in ("--set", one)))
+OFF, ON = "policy.large_swapin=off", "policy.large_swapin=on"
+NAMES = ["comparison.parquet", "manifest.json", "report.html", "summary.json"]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "compare", ("fleetswap.commands.compare:compare", "Compare two policies."))
+
+
+def test_a_comparison_is_written_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "phones", *SMALL, "--set-a", OFF, "--set-b", ON, "--out", "c"]) == 0
+    shown = capsys.readouterr()
+    for metric in METRICS:
+        assert metric in shown.out
+    for text in ("A: large_swapin off  |  B: large_swapin on  (8 devices", "worst class", "phone-8g", "B - A"):
+        assert text in shown.out
+    assert "left" in shown.err
+    assert "written to c" in shown.err.replace("\n", " ")
+    assert sorted(path.name for path in Path("c").iterdir()) == NAMES
+    assert [path.name for path in Path().iterdir()] == ["c"]
+    manifest = json.loads(Path("c/manifest.json").read_text())
+    assert manifest["kind"] == "comparison"
+    assert manifest["a"]["scenario"]["policy"]["large_swapin"] == "off"
+    for name, checksum in manifest["files"].items():
+        assert hashlib.sha256(Path("c", name).read_bytes()).hexdigest() == checksum
+    summary = json.loads(Path("c/summary.json").read_text())
+    a, b = (load_fleet_scenario("phones", (*SETTINGS, one), 8) for one in (OFF, ON))
+    assert summary == compare(a, b).to_dict()
+    table = pq.read_table("c/comparison.parquet").to_pylist()
+    assert [{**row, "a": int(row["a"]), "b": int(row["b"])} for row in table] == summary["rows"]
+
+
+def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["compare", "phones", "phones", *SMALL, "--set-b", OFF, "--out", "c", "--json", "--threads", "1"]
+    assert cli.main(words) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told.pop("folder") == "c"
+    assert told == json.loads(Path("c/summary.json").read_text())
+
+
+def test_run_directories_and_the_folder_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, setting in (("a", OFF), ("b", ON)):
+        assert cli.main(["run", "phones", *SMALL, "--set", setting, "--out", name]) == 0
+    capsys.readouterr()
+    assert cli.main(["compare", "a", "b", "--json"]) == 0
+    folder = Path(json.loads(capsys.readouterr().out)["folder"])
+    assert folder.parent == Path("runs")
+    assert folder.name.startswith("compare-a-")
+    assert cli.main(["compare", "phones", *SMALL, "--set-a", OFF, "--set-b", ON, "--shards", "3", "--out", "c"]) == 0
+    assert Path("c/summary.json").read_bytes() == (folder / "summary.json").read_bytes()
+    assert pq.read_table("c/comparison.parquet") == pq.read_table(folder / "comparison.parquet")
+    capsys.readouterr()
+    for words, message in (
+        (["--devices", "3"], "--devices: a is a finished run; allowed are scenarios"),
+        (["--seed", "0"], "--seed: a is a finished run; allowed are scenarios"),
+        (["--set", ON], "--set-a or --set: a is a finished run; allowed are scenarios"),
+    ):
+        assert cli.main(["compare", "a", "b", *words]) == 2
+        assert message in capsys.readouterr().err
+
+
+def test_a_reference_counts_the_extra_pages() -> None:
+    words = ["--set-b", "policy.margin_rule=true", "--set-reference", OFF, "--out", "c"]
+    assert cli.main(["compare", "thrash", *SMALL, *words]) == 0
+    assert json.loads(Path("c/summary.json").read_text())["label_b"] == "margin_rule on"
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["phones"], "B is missing: give a second scenario or run directory, or --set-b KEY=VALUE"),
+        (["phone", "phones"], "unknown scenario 'phone'; did you mean phones?"),
+        (["phones", "allocator-test"], "allocator-test: is no fleet; allowed are fleets, .toml files and run"),
+        (
+            ["phones", "low-ram", "--devices", "3"],
+            "phones and low-ram are different fleets: page_scale: 64 and 32; device_class: phone-2g, ",
+        ),
+        (["phones", "--set-b", "policy.large_swapin=of"], "phones --set-b: policy.large_swapin: 'of' is not possible;"),
+        (["phones", "--set-b", ON, "--set", "dayz=1"], "phones --set: dayz: unknown key"),
+        (["phones", "--set-b", ON, "--out", "there"], "--out there: exists already; name a folder that does not"),
+        (["phones", "--set-b", ON, "--out", "file/x"], "file/x: cannot be written: "),
+        (
+            ["there", "phones"],
+            "there/manifest.json: cannot be read: No such file or directory; expected a finished run",
+        ),
+        (["phones", "there", "--set-reference", ON], "there/manifest.json: cannot be read: No such file"),
+        (["there", "phones", "--set-reference", ON], "--set-reference or --set: there is a finished run"),
+    ],
+)
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    Path("there").mkdir()
+    Path("file").touch()
+    assert cli.main(["compare", *words]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("fleetswap: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert sorted(path.name for path in Path().iterdir()) == ["file", "there"]
+
+
+def test_problems_of_both_are_told_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["compare", "phones", "--set-a", "days=0", "--set-b", "thp=1"]) == 2
+    error = capsys.readouterr().err
+    assert "phones --set-a: days: 0 is not possible" in error
+    assert "phones --set-b: thp: unknown key" in error
+
+
+def test_nothing_is_left_of_an_interrupted_comparison(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = comparison.run_shard
+    done = []
+
+    def interrupted(*words, **names):
+        done.append(real(*words, **names))
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        return done[-1]
+
+    monkeypatch.setattr(comparison, "run_shard", interrupted)
+    assert cli.main(["compare", "phones", *SMALL, "--shards", "2", "--set-b", OFF, "--out", "c"]) == 130
+    assert "interrupted" in capsys.readouterr().err
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_nothing_is_left_when_the_disk_is_full(
+    name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = OSError(errno.ENOSPC, "No space left on device")
+    write_text, write_table = Path.write_text, pq.write_table
+
+    def text(self: Path, *words, **names):
+        write_text(self, "half", encoding="utf-8")
+        if self.name == name:
+            raise full
+        return write_text(self, *words, **names)
+
+    def table(data, where, **names):
+        write_table(data, where, **names)
+        if Path(where).name == name:
+            raise full
+
+    monkeypatch.setattr(Path, "write_text", text)
+    monkeypatch.setattr(pq, "write_table", table)
+    assert cli.main(["compare", "phones", *SMALL, "--set-b", OFF, "--out", "c"]) == 2
+    assert "fleetswap: c: cannot be written: No space left on device" in capsys.readouterr().err
+    assert list(Path().iterdir()) == []

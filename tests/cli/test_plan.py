@@ -1,0 +1,131 @@
+"""`fleetswap plan`: exact bytes, and an estimate that says that it is one."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fleetswap import cli
+from fleetswap.commands.plan import GROUPS, PROBE_DEVICES, groups_of
+from fleetswap.fleet import plan_shards, run_shard
+from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.workload.phones import plan
+from fleetswap_kernels.arena import device_bytes
+from fleetswap_kernels.layout import OFFSETS, Sizes
+
+SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
+SMALL = [word for one in SETTINGS for word in ("--set", one)]
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(cli.COMMANDS, "plan", ("fleetswap.commands.plan:plan", "Tell what a run would take."))
+
+
+def planned(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    assert cli.main(["plan", *words, "--json", "--threads", "2"]) == 0
+    told: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return told
+
+
+def test_every_array_of_a_device_is_in_one_group() -> None:
+    assert sorted(name for names in GROUPS.values() for name in names) == sorted(OFFSETS)
+
+
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        Sizes(slots=1000, ptes=512, pmds=1, frames=100),
+        Sizes(slots=5000, ptes=640, pmds=4, frames=999, procs=3, vmas=2, cpus=2, zspages=50, zclasses=9, block_order=4),
+        Sizes(slots=5000, ptes=640, pmds=4, frames=999, zclasses=9, pressure=True, habits=7, phone=11),
+    ],
+)
+def test_groups_sum_up_to_the_device(sizes: Sizes) -> None:
+    found = groups_of(sizes)
+    assert sum(found.values()) == device_bytes(sizes)
+    assert min(found.values()) >= 0
+    # A PTE has 4 bytes, and 4 of what is read there; a 2 MiB range has a byte, and so have 16 PTEs with a generation.
+    ptes = sizes.ptes * sizes.procs
+    assert found["PTEs"] == 8 * ptes + sizes.pmds * sizes.procs + (-(-ptes // 16) if sizes.pressure else 0)
+
+
+def test_the_plan_of_a_fleet_is_what_is_run(capsys: pytest.CaptureFixture[str]) -> None:
+    told = planned(capsys, "phones", "--devices", "20", *SMALL, "--shards", "3")
+    scenario = load_fleet_scenario("phones", SETTINGS, 20)
+    laid_out = plan(scenario)
+    pieces = plan_shards(scenario, laid_out, 3)
+    assert told["shards"] == len(pieces)
+    counts = dict.fromkeys(laid_out.classes, 0)
+    for piece in pieces:
+        for number in run_shard(scenario, laid_out, piece, 2).classes:
+            counts[laid_out.classes[number]] += 1
+    assert {one["class"]: one["devices"] for one in told["classes"]} == counts
+    for one, blueprint in zip(told["classes"], laid_out.blueprints, strict=True):
+        assert one["device_bytes"] == device_bytes(blueprint.sizes) == sum(one["groups"].values())
+        assert one["bytes"] == one["devices"] * one["device_bytes"]
+        assert one["processes"] == blueprint.sizes.procs
+    assert told["bytes"] == sum(one["bytes"] for one in told["classes"])
+    assert told["processes"] == sum(one["devices"] * one["processes"] for one in told["classes"])
+    assert told["steps"] == 3
+
+
+def test_time_is_an_estimate_from_a_probe(capsys: pytest.CaptureFixture[str]) -> None:
+    told = planned(capsys, "phones", "--devices", "20", *SMALL)
+    assert told["time"]["estimate"] is True
+    assert told["time"]["seconds"] > 0
+    probe = told["time"]["probe"]
+    assert probe["devices"] == PROBE_DEVICES * 2 * len([one for one in told["classes"] if one["devices"]])
+    assert 1 <= probe["steps"] <= probe["of_steps"] == 3
+    memory = told["memory"]
+    assert memory["peak_estimate"] == sum(n for name, n in memory.items() if name != "peak_estimate")
+    assert memory["devices_of_a_shard"] == told["bytes"]
+    assert list(Path().iterdir()) == []
+
+
+def test_the_probe_stops(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fleetswap.commands.plan.PROBE_SECONDS", 0.0)
+    told = planned(capsys, "phones", "--devices", "20", *SMALL)
+    assert told["time"]["probe"]["steps"] == 1
+    assert told["time"]["seconds"] > 0
+
+
+def test_more_devices_take_more_time_and_no_more_memory(capsys: pytest.CaptureFixture[str]) -> None:
+    few, many = (planned(capsys, "phones", "--devices", n, *SMALL) for n in ("1000", "1000000"))
+    assert many["time"]["seconds"] > 100 * few["time"]["seconds"]
+    assert many["memory"]["devices_of_a_shard"] < 600 << 20
+
+
+def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "phones", "--devices", "20", *SMALL]) == 0
+    shown = capsys.readouterr().out
+    for text in ("Bytes of a device, exact", "phone-16g", "folio contents", "ESTIMATE", "peak memory", "shards"):
+        assert text.split()[0] in shown
+
+
+def test_the_allocator_test(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("region_mib=4", "zram_mib=8", "swapin_mib=1", "dontneed_mib=1", "iterations=2")
+    told = planned(capsys, "allocator-test", "--devices", "9", *(w for one in small for w in ("--set", one)))
+    (one,) = told["classes"]
+    assert (one["devices"], one["processes"], told["steps"]) == (9, 1, 6)
+    assert sum(one["groups"].values()) == one["device_bytes"]
+    assert told["time"]["estimate"] is True
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["breakeven"], "breakeven: cannot be planned; allowed are allocator-test, the fleets and .toml files"),
+        (["phone"], "unknown scenario 'phone'; did you mean phones?"),
+        (["phones", "--set", "dayz=1"], "phones --set: dayz: unknown key"),
+        (["allocator-test", "--set", "folio_kib=3"], "folio_kib: 3 is not possible"),
+        (["phones", "--devices", "0"], "devices: 0 is not possible"),
+    ],
+)
+def test_bad_input_is_one_line(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert cli.main(["plan", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert message in line
