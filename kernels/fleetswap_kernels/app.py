@@ -129,10 +129,12 @@ def map_own_region(dev, o_class, p, r, most_pages):
     """Emit the mapping of a region: regions follow each other, each at a multiple of 16 pages."""
     first = aligned(habit(dev, HABIT_ZYGOTE_PAGES))
     pmd = first // PMD_PAGES + 2
-    for before in range(1, r):
-        first += aligned(region_pages(dev, o_class, most_pages, before))
-        pmd += region_pages(dev, o_class, most_pages, before) // PMD_PAGES + 2
-    pages = max(region_pages(dev, o_class, most_pages, r), np.int64(1))
+    pages = np.int64(0)
+    for before in range(1, r + 1):
+        first += aligned(pages)
+        pmd += pages // PMD_PAGES + 2 if before > 1 else np.int64(0)
+        # A region cannot be empty.
+        pages = max(region_pages(dev, o_class, most_pages, before), np.int64(1))
     return emit(dev, MAP, p, r, pages, ADDRESS + first, habit(dev, o_class + CLASS_FLAGS), first, pmd)
 
 

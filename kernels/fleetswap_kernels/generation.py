@@ -8,8 +8,11 @@ are not evicted, and a new one begins when no older one is left.
 import numpy as np
 
 from .access import byte, fill_bytes, set_byte, word
+from .bits import KIND_SHIFT, PRESENT, PTE_PAYLOAD
 from .jit import device
 from .layout import GEN_PTES, VMA_PTE
+from .physical import frame_order
+from .region import pte_at
 
 MIN_GENERATIONS = 2
 """Youngest generations that are not evicted (MIN_NR_GENS)."""
@@ -23,6 +26,17 @@ def stamp(dev, o_vma, page, pages):
     pte = word(dev, o_vma + VMA_PTE) + page
     first = pte // GEN_PTES
     fill_bytes(dev, np.int64(dev.o_gen) + first, (pte + pages - 1) // GEN_PTES - first + 1, np.int64(dev.max_gen) + 1)
+
+
+@device
+def stamp_folio(dev, o_vma, page):
+    """Note that a folio is used which a fault has just mapped, if it is larger than a block of PTEs."""
+    pte = word(dev, pte_at(dev, o_vma, page))
+    if pte >> KIND_SHIFT == PRESENT:
+        frame = pte & PTE_PAYLOAD
+        n = np.int64(1) << frame_order(dev, frame)
+        if n > GEN_PTES:
+            stamp(dev, o_vma, page - (frame & (n - 1)), n)
 
 
 @device

@@ -12,7 +12,7 @@ from .errors import BAD_OP
 from .fault import BEGIN, END, WHOLE, handle_fault
 from .fork import fork_process
 from .gauges import take_gauges
-from .generation import stamp
+from .generation import stamp, stamp_folio
 from .habits import PHONE_OP
 from .identity import block_identity, is_new, new_identity, page_kinds, page_of_block, rewritten_page
 from .jit import device, runs_short
@@ -78,6 +78,8 @@ def fault_and_reclaim(dev, model, p, o_vma, page, write, phase):
     if errno != 0:
         dev.op_errno = np.uint32(errno)
         return False
+    if runs_short(dev):
+        stamp_folio(dev, o_vma, page)
     return True
 
 

@@ -17,6 +17,7 @@ from .release import drop_pins, mark_dirty, zeromap_clear
 from .slot_cache import folio_alloc_swap
 from .split import split_folio
 from .swapout import reclaim_folio, write_out
+from .workingset import resident_pages
 
 ROUNDS = 4
 """Rounds of the hand without a page after which none can go: by then every generation has been the oldest one."""
@@ -92,10 +93,9 @@ def used_since(dev, pte, n, age):
 
 @device
 def evict_block(dev, model, p, o_vma, page, end, age):
-    """Evict the folios of a block of pages of a region; pages that were present, and 1 if some stayed."""
+    """Evict the folios of a block of pages of a region; 1 if some stayed."""
     o_first = pte_at(dev, o_vma, np.int64(0))
     start = word(dev, o_vma + VMA_START)
-    evicted = np.int64(0)
     stayed = 0
     # A folio that has to be split is met twice.
     for _ in range(2 * GEN_PTES):
@@ -118,7 +118,9 @@ def evict_block(dev, model, p, o_vma, page, end, age):
         if order > 0 and first >= 0 and mapped == n:
             if present_run(dev, o_first + first, n, (pte & ~PTE_PAYLOAD) | head) == n:
                 evict_own(dev, model, p, o_vma, first, head, order)
-                evicted += n
+                # Split for want of slots, some of its pages may be there still.
+                for i in range(n):
+                    stayed |= word(dev, o_first + first + i) >> KIND_SHIFT == PRESENT
                 page = first + n
                 continue
         if order > 0:
@@ -129,23 +131,20 @@ def evict_block(dev, model, p, o_vma, page, end, age):
             evict_own(dev, model, p, o_vma, page, frame, order)
         else:
             evict_shared(dev, model, start + page, frame)
-        if word(dev, o_first + page) >> KIND_SHIFT == PRESENT:
-            stayed = 1
-        else:
-            evicted += 1
+        stayed |= word(dev, o_first + page) >> KIND_SHIFT == PRESENT
         page += 1
-    return evicted, stayed
+    return stayed
 
 
 @rare
 def evict_generation_block(dev, model, block, age):
-    """Evict what a block of 16 PTEs maps; the number of pages."""
+    """Evict what a block of 16 PTEs maps; the number of pages that are free then."""
     first = block * GEN_PTES
     p = first // (np.int64(dev.n_ptes) // np.int64(dev.n_procs))
     if word(dev, proc_at(dev, p) + PROC_USED) == 0:
         forget(dev, block)
         return np.int64(0)
-    evicted = np.int64(0)
+    before = resident_pages(dev)
     stayed = 0
     for v in range(np.int64(dev.n_vmas)):
         o_vma = vma_at(dev, p, v)
@@ -154,14 +153,12 @@ def evict_generation_block(dev, model, block, age):
         page = max(first - word(dev, o_vma + VMA_PTE), np.int64(0))
         end = min(first + GEN_PTES - word(dev, o_vma + VMA_PTE), word(dev, o_vma + VMA_PAGES))
         if page < end:
-            pages, left = evict_block(dev, model, p, o_vma, page, end, age)
-            evicted += pages
-            stayed |= left
+            stayed |= evict_block(dev, model, p, o_vma, page, end, age)
     if stayed:
         keep(dev, block)
     else:
         forget(dev, block)
-    return evicted
+    return before - resident_pages(dev)
 
 
 @rare

@@ -22,6 +22,7 @@ from .counters import (
 )  # fmt: skip
 from .fallback import count_smaller_swapin
 from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
+from .generation import stamp
 from .jit import device, rare, runs_short
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
@@ -147,6 +148,7 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     zero = zeromap_bit(dev, slot)
     if runs_short(dev):
         note_refault(dev, slot, n)
+        stamp(dev, o_vma, first, n)
     for i in range(n):
         frame = folio_new(dev, np.int64(0))
         if frame < 0:

@@ -20,6 +20,10 @@ from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLO
 from .zsmalloc import packed_pool_grow, page_share_bytes, zs_free, zs_malloc
 
 
+MOST_ZSPAGE_PAGES = 16
+"""A zspage of single pages has at most so many (`size_classes.MAX_CHAIN_PAGES`)."""
+
+
 @device
 def block_at(dev, slot):
     """Word offset of the record of the block around a slot."""
@@ -61,7 +65,7 @@ def new_object(dev, size):
     """
     z = zs_malloc(dev, size)
     limit = np.int64(dev.mem_limit_pages)
-    if limit != 0 and counter_value(dev, POOL_PAGES) > limit:
+    if z != NIL and limit != 0 and counter_value(dev, POOL_PAGES) > limit:
         zs_free(dev, z, size)
         z = np.int64(NIL)
     return z
@@ -235,6 +239,8 @@ def store_run(dev, model, slot, o_content, n):
     int64
         1 if they are stored.
     """
+    if dev.n_zspages and runs_short(dev) and np.int64(dev.frames_free) < n * MOST_ZSPAGE_PAGES:
+        return 0
     if dev.mem_limit_pages != 0 or words_any(dev, dev.o_stored + slot, n):
         return 0
     o_sizes = sizes_of_run(dev, model, o_content, n)

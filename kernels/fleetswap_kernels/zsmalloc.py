@@ -126,7 +126,8 @@ def zs_malloc(dev, size_bytes):
     Returns
     -------
     int64
-        The zspage it went to, 0 if the pool is packed; NIL if the device has no zspage record left (error word set).
+        The zspage it went to, 0 if the pool is packed; NIL if there is no memory for a new one, or the device has no
+        zspage record left (error word set).
     """
     if dev.n_zspages == 0:
         packed_pool_grow(dev, share_bytes(dev, size_bytes))
@@ -148,6 +149,8 @@ def zs_malloc(dev, size_bytes):
         if z == NIL:
             fail(dev, NO_ZSPAGES, 0)
             return z
+        if runs_short(dev) and np.int64(dev.frames_free) < info >> 16:
+            return np.int64(NIL)
         o = dev.o_zspage + z * ZSPAGE_WORDS
         dev.zspage_unused = np.uint32(word(dev, o + ZSPAGE_NEXT))
         pool_grow(dev, info >> 16)
