@@ -30,7 +30,8 @@ def stamp(dev, o_vma, page, pages):
 
 @device
 def stamp_folio(dev, o_vma, page):
-    """Note that a folio is used which a fault has just mapped, if it is larger than a block of PTEs."""
+    """Note that a folio is used which a fault has just mapped; its blocks may have been forgotten meanwhile."""
+    stamp(dev, o_vma, page, np.int64(1))
     pte = word(dev, pte_at(dev, o_vma, page))
     if pte >> KIND_SHIFT == PRESENT:
         frame = pte & PTE_PAYLOAD
