@@ -120,8 +120,8 @@ class _Table(BaseModel):
 class LargePool(_Table):
     """Frames kept for large folios only, like TAO's `nomerge`."""
 
-    share_percent: int = _whole(0, 0, 90, "Part of RAM kept for folios of `size` and larger, %; 0 is no pool")
-    size: Annotated[int, FOLIO] = _choice(64 * KIB, "Smallest folio the pool serves")
+    share_percent: int = _whole(0, 0, 90, "Part of RAM kept for folios of `size`, %; 0 is no pool")
+    size: Annotated[int, FOLIO] = _choice(64 * KIB, "Folios the pool serves")
 
 
 class AppCompaction(_Table):

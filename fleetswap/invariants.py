@@ -215,6 +215,7 @@ class Checker:
         """Free blocks of frames: lists, links, alignment, merging, totals; frames of the pool."""
         dev = self.dev
         self.free = np.zeros(dev.frames, dtype=bool)
+        self.in_pool = np.zeros(dev.frames, dtype=bool)
         start = dev.scalar("reserve_start")
         for i, head in enumerate(dev.block_head.tolist()):
             reserved, order = divmod(i, bits.MAX_BLOCK_ORDER + 1)
@@ -241,7 +242,6 @@ class Checker:
         self.found.same(dev.scalar("reserve_free"), np.count_nonzero(self.free[start:]), "free reserved frames")
         pool = dev.pool_frame[: int(dev.counter[counters.POOL_PAGES])]
         self.found.none(self.free[pool], "a frame of the pool is free")
-        self.in_pool = np.zeros(dev.frames, dtype=bool)
         self.in_pool[pool] = True
         self.found.same(np.count_nonzero(self.in_pool), len(pool), "frames of the pool")
 

@@ -28,7 +28,7 @@ def resident_pages(dev):
 def note_refault(dev, slot, n):
     """Count a folio that comes back, by the pages swapped out since (workingset_refault).
 
-    As in the kernel one entry, that of the faulting page, stands for all pages of the folio. A distance within the
+    As in the kernel one entry stands for all pages of the folio, here that of its first page. A distance within the
     resident pages means that a little more memory would have kept it: the page counts as activated.
     """
     distance = np.int64(dev.evictions) - word(dev, dev.o_shadow + slot)
