@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .run import _prepare, _progress
+from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -100,9 +100,9 @@ def compare(
     facts: dict[str, Any] = {"started": started.isoformat(), "backend": "cpu", "threads": workers}
     folder = out or Path("runs") / f"compare-{Path(a).stem}-{started:%Y%m%d-%H%M%S}"
     with NewFolder(folder, "--out ") as new:
-        compile_s = _prepare(err, lambda: warm_up(lay_out(scenarios[0]))) if scenarios else 0.0
+        compile_s = prepare(err, lambda: warm_up(lay_out(scenarios[0]))) if scenarios else 0.0
         at = time.perf_counter()
-        with _progress(err) as progress:
+        with progress_bar(err) as progress:
             total = sum(s.devices * s.days * s.steps_per_day for s in scenarios)
             task = progress.add_task("simulating", total=total)
             result = compare_sides(

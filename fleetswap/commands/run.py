@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -112,8 +113,8 @@ def _run_allocator_test(
         f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), {workers} thread(s), "
         f"backend cpu, seed {scenario.test.seed}"
     )
-    compile_s = _prepare(err, warm_up)
-    with _progress(err) as progress:
+    compile_s = prepare(err, warm_up)
+    with progress_bar(err) as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
         results = list(run_shards(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
     facts["device_bytes"] = each
@@ -150,10 +151,10 @@ def _run_fleet(
     writer = FleetWriter(folder, scenario)
     writer.begin()
     try:
-        compile_s = _prepare(err, lambda: warm_up(laid_out))
+        compile_s = prepare(err, lambda: warm_up(laid_out))
         started = time.perf_counter()
         step_ns = 0
-        with _progress(err) as progress:
+        with progress_bar(err) as progress:
             steps = scenario.days * scenario.steps_per_day
             task = progress.add_task("simulating", total=scenario.devices * steps)
             for result in run_shards(
@@ -202,10 +203,10 @@ def _run_breakeven(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "
         f"{workers} thread(s), backend cpu, seed {scenario.seed}, cost profile {scenario.cost}"
     )
-    compile_s = _prepare(err, warm_up)
+    compile_s = prepare(err, warm_up)
     started = time.perf_counter()
     pieces = cut(scenario.devices, shards)
-    with _progress(err) as progress:
+    with progress_bar(err) as progress:
         task = progress.add_task("simulating", total=points * scenario.devices)
         found = list(run_points(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}
@@ -214,33 +215,3 @@ def _run_breakeven(
     manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}
     write_directory(folder, manifest, devices_table(found), series_table(found), summary)
     return summary, breakeven_tables(summary)
-
-
-def _prepare(err: Console, warm_up: Callable[[], int]) -> float:
-    """Compile the kernels or load them; seconds it took."""
-    err.print("preparing kernels (compiled once, then kept) ...")
-    compile_s = warm_up() / 1e9
-    err.print(f"kernels ready after {compile_s:.1f} s")
-    return compile_s
-
-
-def _progress(console: Any) -> Any:
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("device-steps"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        console=console,
-    )

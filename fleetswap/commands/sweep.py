@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
-from .run import _prepare, _progress
+from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -82,9 +82,9 @@ def sweep(
     folder = out or Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}"
     err.print(f"{fleet.name}: {len(points):,} points of {fleet.devices:,} devices, {workers} thread(s), seed {seed}")
     with NewFolder(folder, "--out ") as new:
-        compile_s = _prepare(err, lambda: warm_up(lay_out(fleet)))
+        compile_s = prepare(err, lambda: warm_up(lay_out(fleet)))
         at = time.perf_counter()
-        with _progress(err) as progress:
+        with progress_bar(err) as progress:
             total = len(points) * fleet.devices * fleet.days * fleet.steps_per_day
             task = progress.add_task("simulating", total=total)
             found = run_sweep(

@@ -34,7 +34,7 @@ def provenance_table(runs: Sequence[Run]) -> Table:
         rows.append([Cell(name), *(text_cell(run.summary.get(key)) for run in runs)])
     versions = [run.summary.get("versions") or {} for run in runs]
     for program in dict.fromkeys(name for own in versions for name in own):
-        rows.append([Cell(program), *(text_cell(own.get(program)) for own in versions)])  # noqa: PERF401
+        rows.append([Cell(program), *(text_cell(own.get(program)) for own in versions)])  # noqa: PERF401 (as the rows above)
     return Table(["", *(run.name or "value" for run in runs)], rows)
 
 

@@ -286,4 +286,4 @@ def test_quantiles_are_those_of_a_sorted_list() -> None:
 )
 def test_bad_arguments_are_named(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        compare_pairs(**({"a": [1, 2], "b": [3, 4]} | arguments))  # type: ignore[arg-type]
+        compare_pairs(**({"a": [1, 2], "b": [3, 4]} | arguments))  # type: ignore[arg-type] # wrong on purpose

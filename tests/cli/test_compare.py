@@ -24,7 +24,6 @@ NAMES = ["comparison.parquet", "manifest.json", "report.html", "summary.json"]
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(cli.COMMANDS, "compare", ("fleetswap.commands.compare:compare", "Compare two policies."))
 
 
 def test_a_comparison_is_written_whole(capsys: pytest.CaptureFixture[str]) -> None:

@@ -23,7 +23,6 @@ SMALL = [word for one in SETTINGS for word in ("--set", one)]
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(cli.COMMANDS, "plan", ("fleetswap.commands.plan:plan", "Tell what a run would take."))
 
 
 def planned(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:

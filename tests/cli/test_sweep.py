@@ -23,7 +23,6 @@ SWAPIN = ("--over", "policy.large_swapin=off,on")
 @pytest.fixture(autouse=True)
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setitem(cli.COMMANDS, "sweep", ("fleetswap.commands.sweep:sweep", "Simulate a grid of policies."))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import pytest
 
 from fleetswap.cli import main
@@ -340,11 +340,8 @@ def test_every_key_of_the_schema_is_described():
             assert node.get("description"), (name, key)
 
 
-@pytest.mark.skipif(importlib.util.find_spec("jsonschema") is None, reason="jsonschema is not installed")
 @pytest.mark.parametrize("name", FLEETS)
 def test_the_schema_accepts_every_built_in(name):
-    import jsonschema
-
     table = tomllib.loads((SCENARIOS / f"{name}.toml").read_text(encoding="utf-8"))
     jsonschema.Draft202012Validator(json_schema()).validate(table)
 
