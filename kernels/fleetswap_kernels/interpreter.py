@@ -32,7 +32,7 @@ from .rng import glibc_next, glibc_seed, philox_block
 from .swap_cache import RA_HITS_INITIAL
 from .swapout import madvise_pageout
 from .unmap import exit_process, release_zapped, unmap_regions, zap_pages
-from .zram import rewrite_sparse_blocks
+from .sparse_block import rewrite_sparse_blocks
 
 
 @device

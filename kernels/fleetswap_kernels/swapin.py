@@ -7,15 +7,7 @@ from .allocation import has_margin
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from .content import (
-    count_decompression,
-    is_whole_block,
-    read_stored,
-    slot_content,
-    stored_content,
-    zeromap_bit,
-    zeromap_mixed,
-)
+from .content import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
 from .counters import (
     FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
     WARN_MIXED_ZEROMAP,
@@ -28,6 +20,7 @@ from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import account, pte_at
 from .release import drop_pins, free_swap_slot, range_free
+from .stored_block import is_whole_block
 from .slot_cache import verdict
 from .workingset import note_refault
 
