@@ -353,6 +353,7 @@ def compare(
     collected = [Collected(source) for source in sources if isinstance(source, FleetScenario)]
     for number, shard in simulate([c.scenario for c in collected], threads, shards, progress):
         collected[number].add(shard)
+        del shard  # so that it does not wait in memory for the next one
     simulated = iter(collected)
     sides = [next(simulated).side() if isinstance(s, FleetScenario) else read_side(s) for s in sources]
     first, second = sides[0], sides[1]
