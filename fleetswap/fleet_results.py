@@ -19,6 +19,7 @@ from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 from .errors import InputError
 from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard
 from .fleet_scenario import FleetScenario
+from .html.page import render_run
 from .log_histogram import SUB_BITS
 from .metrics import METRICS, SIZES_KIB, columns
 from .results import SCHEMA_VERSION, finish_directory, versions
@@ -210,8 +211,9 @@ class FleetWriter:
             If the run directory exists or none can be made there.
         """
         # Before hours of simulation, not after them, it shows whether all that writing needs can be loaded.
-        for module in ("pyarrow.parquet", "matplotlib.backends.backend_svg"):
+        for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
             importlib.import_module(module)
+        importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
         if self.folder.exists():
             raise InputError(f"{self.folder}: exists already; name another folder with --out")
         with self._writing():
@@ -240,8 +242,6 @@ class FleetWriter:
     def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
         import pyarrow.parquet as pq
-
-        from .html.page import render_run
 
         summary = summarise(self.scenario, self.totals)
         told = versions()
