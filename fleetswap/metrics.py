@@ -6,7 +6,7 @@ that every figure is one of the real device. Processes, apps and kills are as ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,7 +102,8 @@ class Metric:
         Denominator of a share; the value is the numerator times `per` over it, rounded down.
     per : int
     state : bool
-        Whether it is a state at the end of a step, not what happened in it.
+        Whether it is a state at the end of a step, not what happened in it. That of a run is the mean over the ends of
+        its steps.
     """
 
     unit: str
@@ -113,13 +114,17 @@ class Metric:
     per: int = 1
     state: bool = False
 
-    def values(self, events: Events, paid: Price) -> tuple[Ints, Ints, Ints | None]:
-        """Value, numerator and denominator of each device; a share of nothing is 0."""
-        top = self.of(events, paid)
-        if self.base is None:
-            return top, top, None
-        bottom = self.base(events, paid)
-        return top * self.per // np.maximum(bottom, 1), top, bottom
+    def parts(self, events: Events, paid: Price) -> list[Ints]:
+        """Value of each device; of a share numerator and denominator."""
+        return [of(events, paid) for of in (self.of, self.base) if of is not None]
+
+    def mean(self, sums: Sequence[Ints], steps: int) -> list[Ints]:
+        """What `parts` are of a run, from their sums over its steps: rounded down, a share that of the sums."""
+        return [sums[0] // steps] if self.base is None else list(sums)
+
+    def value(self, parts: Sequence[Ints]) -> Ints:
+        """Value of each device; a share of nothing is 0."""
+        return parts[0] if self.base is None else parts[0] * self.per // np.maximum(parts[1], 1)
 
 
 def _of_all_sizes(events: Events, name: str) -> Ints:
@@ -204,13 +209,13 @@ METRICS: dict[str, Metric] = {
         PERMYRIAD,
     ),
     "ratio_permille": Metric(
-        "1/1000", "max", "pages stored over pages of the pool", _counter("pages_stored"), _counter("pool_pages"), 1000,
-        state=True,
+        "1/1000", "max", "pages stored over pages of the pool, mean over time",
+        _counter("pages_stored"), _counter("pool_pages"), 1000, state=True,
     ),
-    "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves", _saved, state=True),
+    "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves, mean over time", _saved, state=True),
     "fragmentation_permille": Metric(
-        "1/1000", "min", "free memory in blocks below 64 KiB, of all free", _small_free_pages, _free_pages, 1000,
-        state=True,
+        "1/1000", "min", "free memory in blocks below 64 KiB, of all free, mean over time",
+        _small_free_pages, _free_pages, 1000, state=True,
     ),
     "stall_ns": Metric("ns", "min", "time that processes wait for faults and direct reclaim", _stall),
     "cpu_ns": Metric("ns", "min", "CPU time of faults and swap-out", lambda _, paid: paid.cpu_ns),

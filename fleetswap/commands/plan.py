@@ -46,6 +46,10 @@ PROBE_DEVICES = 12
 """Devices of a class in the probe, for each thread; fewer keep no thread busy. They fit the memory of a shard."""
 COPIES = 8
 """Copies of a shard's counters that are held while they are folded."""
+CELL_BYTES, BIN_BYTES = 1024, 16
+"""Of a histogram: without bins, and a bin that has devices."""
+USUAL_BINS = 256
+"""Bins that a large fleet fills: values over eight octaves."""
 
 
 @click.command()
@@ -144,7 +148,6 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
     from fleetswap_kernels import counters
 
     from ..fleet import plan_shards
-    from ..log_histogram import BINS
     from ..metrics import METRICS
     from ..workload.phones import class_of_devices
     from ..workload.phones import plan as lay_out
@@ -162,11 +165,15 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
     told["memory"] = {
         "devices_of_a_shard": max(int(count @ np.array(each)) for count in counts),
         "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * max(p.end - p.first for p in pieces),
-        # Histograms of the fleet, the shard and the one before: by class and for all, by step and for the whole run, by
-        # metric.
-        "time_series": min(3, 1 + len(pieces)) * 8 * BINS * (1 + sum(map(bool, devices))) * (1 + steps) * len(METRICS),
+        # Histograms of the fleet and of the shard: by class and for all, by step and for the whole run, by metric.
+        "time_series": 2 * (1 + steps) * len(METRICS) * sum(map(_cell_bytes, filter(None, [sum(devices), *devices]))),
     }
     return told
+
+
+def _cell_bytes(devices: int) -> int:
+    """Memory of the histogram of so many devices."""
+    return CELL_BYTES + BIN_BYTES * min(devices, USUAL_BINS)
 
 
 def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
@@ -245,11 +252,12 @@ def _probe_folding(scenario: FleetScenario, steps: int) -> float:
     found = []
     for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
         at = time.perf_counter()
-        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:1]), Shard(0, 0, n), 1)
+        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), 1)
         found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
     (few, short), (many, long) = found
     each = max(long - short, 0.0) / max(many - few, 1)
-    return (short + each * (scenario.devices - few)) * (steps + 1)
+    # Folded were a step and the whole run.
+    return (short + each * (scenario.devices - few)) * (steps + 1) / 2
 
 
 def _probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import json
 import os
 import time
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -153,21 +154,17 @@ def _run_fleet(
     try:
         compile_s = prepare(err, lambda: warm_up(laid_out))
         started = time.perf_counter()
-        step_ns = 0
         with progress_bar(err) as progress:
             steps = scenario.days * scenario.steps_per_day
             task = progress.add_task("simulating", total=scenario.devices * steps)
-            for result in run_shards(
-                scenario, laid_out, pieces, workers, lambda done: progress.advance(task, done), check
-            ):
-                writer.add(result)
-                step_ns += result.step_ns
+            advance = partial(progress.advance, task)
+            writer.add_all(run_shards(scenario, laid_out, pieces, workers, advance, check))
         facts["device_bytes"] = each
         facts["page_scale"] = scenario.page_scale
         facts["timings_s"] = {
             "compile": compile_s,
-            "step": step_ns / 1e9,
-            "fold_and_write": time.perf_counter() - started - step_ns / 1e9,
+            "step": writer.step_ns / 1e9,
+            "fold_and_write": time.perf_counter() - started - writer.step_ns / 1e9,
         }
         summary = writer.finish(facts)
     except BrokenDeviceError as error:
