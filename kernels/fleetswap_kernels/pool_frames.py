@@ -3,7 +3,7 @@
 import numpy as np
 
 from .access import counter_value, fail, set_word, word
-from .counters import NOTIFY_FREE
+from .counters import BROKEN_BY_POOL, NOTIFY_FREE
 from .errors import NO_FRAMES
 from .jit import rare
 from .physical import frames_give, frames_take
@@ -17,7 +17,7 @@ def pool_frames_change(dev, have, pages):
     that live on pin blocks of memory.
     """
     for i in range(pages):
-        frame = frames_take(dev, np.int64(0))
+        frame = frames_take(dev, np.int64(0), np.int64(BROKEN_BY_POOL))
         if frame < 0:
             fail(dev, NO_FRAMES, 0)
             return

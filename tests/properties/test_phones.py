@@ -133,7 +133,7 @@ compiled = numba.njit(pipeline_class=WholeProgramCompiler, error_model="numpy")
 
 @compiled
 def take_frames(arena, base, order):
-    return frames_take(device_at(arena, base, 0), order)
+    return frames_take(device_at(arena, base, 0), order, counters.BROKEN_BY_FOLIOS)
 
 
 @compiled
@@ -357,6 +357,54 @@ def test_the_reserve_serves_its_order_only():
     assert frames[-1] == -1
     assert sorted(frames[:-1]) == list(range(256))
     assert dev.scalar("reserve_free") == 256
+
+
+def by_size(bench, name, sizes):
+    return [bench.count(f"{name}_{size}kB") for size in sizes]
+
+
+def fragmentation(bench):
+    """The two indices of folio orders 2, 3, 4 and 9, after a look; the frames that were taken belong to nobody."""
+    bench.arena.run(np.array([[ops.GAUGE] + [0] * 7], dtype=np.uint32), 0, 1)
+    sizes = (16, 32, 64, 2048)
+    unusable, extfrag = (np.int64(by_size(bench, f"{name}_index", sizes)) for name in ("unusable", "extfrag"))
+    return unusable.tolist(), extfrag.tolist()
+
+
+def test_the_kernels_fragmentation_indices():
+    # mm/vmstat.c, by hand. A whole block of 2 MiB, nothing is unusable and nothing would fail.
+    bench = Bench()
+    assert fragmentation(bench) == ([0, 0, 0, 0], [-1000] * 4)
+    # One page gone: blocks of 1, 2, 4, ... 256 pages. 3, 7, 15 and all of 511 pages are in blocks too small; for
+    # order 9 1000 - (1000 + 511000 / 512) / 9 = 1000 - 1998 / 9.
+    frames = [bench.take(0)]
+    assert fragmentation(bench) == ([5, 13, 29, 1000], [-1000, -1000, -1000, 778])
+    # Nothing is free: all of nothing is unusable, and it is not fragmentation.
+    frames += [bench.take(0) for _ in range(511)]
+    assert fragmentation(bench) == ([1000] * 4, [0] * 4)
+    # Every other page of 64: 32 blocks. 1000 - (1000 + 8000) / 32, (1000 + 4000) / 32, (1000 + 2000) / 32; for
+    # order 9 the 32 pages are too few anyway: 1000 - (1000 + 62) / 32.
+    for frame in range(0, 64, 2):
+        bench.give(frame, 0)
+    assert fragmentation(bench) == ([1000] * 4, [719, 844, 907, 967])
+    # One block of order 3 more: of 40 pages 32 are too small for it.
+    for frame in range(64, 72):
+        bench.give(frame, 0)
+    assert fragmentation(bench) == ([800, 800, 1000, 1000], [-1000, -1000, 1000 - 3500 // 33, 1000 - 1078 // 33])
+
+
+def test_blocks_broken_up_for_smaller_folios_and_for_the_pool():
+    # 16 pages, one after the other, break the blocks of 512, 256, ... 32 pages once; within the first 16 one of 16,
+    # two of 8 and four of 4.
+    bench = Bench(*SMALL_ONLY).map(0, 1, 16).write(0, 1, 0, 16)
+    sizes = (16, 32, 64, 128, 256, 512, 1024, 2048)
+    assert by_size(bench, "broken_by_folios", sizes) == [4, 2, 1, 1, 1, 1, 1, 1]
+    assert by_size(bench, "broken_by_pool", sizes) == [0] * 8
+    # The pool's first page breaks the next 16. Later ones find the frames that swapped-out pages left.
+    bench.do((ops.PAGEOUT, 0, 1, 0, 16))
+    assert bench.count("pool_pages") > 0
+    assert by_size(bench, "broken_by_folios", sizes) == [4, 2, 1, 1, 1, 1, 1, 1]
+    assert by_size(bench, "broken_by_pool", sizes) == [1, 1, 1, 0, 0, 0, 0, 0]
 
 
 def test_a_folio_of_the_reserve_that_is_split_merges_to_its_order():
