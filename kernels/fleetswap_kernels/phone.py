@@ -7,12 +7,13 @@ switch, region, page), so that two policies meet the same user (workload notes Â
 
 import numpy as np
 
-from .access import count, set_word, word
+from .access import count, fail, set_word, word
 from .app import (
     ADDRESS, MOST_QUARTERS, STREAM_APP, STREAM_SWITCH, VERSIONS, app_at, class_at, content_entry, draw, emit,
     habit, map_own_region, next_run, process_of, region_pages, set_state, state, use_runs,
 )  # fmt: skip
 from .counters import APP_SWITCHES, COLD_STARTS, COMPACTED_APPS, TRIMMED_APPS
+from .errors import LOOP_BOUND
 from .habits import (
     APP_CLASS, APP_COMPACTED_AT, APP_COMPACTED_RSS, APP_LAUNCHES, APP_PAGES, APP_PROC, APP_USED, CLASS_BACKGROUND,
     CLASS_FULL_PAGES, CLASS_GC, CLASS_GROWTH, CLASS_HOT_CHANGING, CLASS_NEW, CLASS_SHARE, CLASS_SPREAD,
@@ -433,4 +434,5 @@ def next_op(dev, end):
             set_state(dev, PHONE_REGION, 0)
             phase = np.int64(BEGIN)
         set_state(dev, PHONE_PHASE, phase)
+    fail(dev, LOOP_BOUND, state(dev, PHONE_PHASE))
     return 0

@@ -14,8 +14,10 @@ def pool_frames_change(dev, have, pages):
     """Take page frames for a pool that holds `have` of them, or give some back if `pages` is negative.
 
     A zspage that becomes empty may be any of them, so a frame that is given back is one by chance: that is how objects
-    that live on pin blocks of memory.
+    that live on pin blocks of memory. After an error the pool may have fewer frames than pages: nothing moves then.
     """
+    if dev.error != 0:
+        return
     for i in range(pages):
         frame = frames_take(dev, np.int64(0), np.int64(BROKEN_BY_POOL))
         if frame < 0:

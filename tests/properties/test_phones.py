@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from fleetswap import metrics
 from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, layout, ops
+from fleetswap_kernels import bits, counters, errors, habits, layout, ops
 from fleetswap_kernels.allocation import has_margin
+from fleetswap_kernels.arena import DeviceError
 from fleetswap_kernels.jit import device_at
 from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.physical import compact, frames_give, frames_take
+from fleetswap_kernels.pool_frames import pool_frames_change
 from tests.properties.phones import SETTINGS, ready, tiny, words
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -147,6 +149,11 @@ def compact_frames(arena, base):
 
 
 @compiled
+def change_pool(arena, base, have, pages):
+    pool_frames_change(device_at(arena, base, 0), have, pages)
+
+
+@compiled
 def margin_of(arena, base, order):
     return has_margin(device_at(arena, base, 0), order)
 
@@ -154,9 +161,9 @@ def margin_of(arena, base, order):
 class Bench:
     """A tiny phone that does what it is told."""
 
-    def __init__(self, *chosen, **fields):
+    def __init__(self, *chosen, swap_cache=True, **fields):
         self.scenario = tiny("policy.lmkd.enabled=false", *chosen)
-        self.arena, _ = ready(self.scenario)
+        self.arena, _ = ready(self.scenario, swap_cache=swap_cache)
         self.record = self.arena.records[0]
         self.set(**CALM | fields)
         self.checker = Checker(self.arena.view(0))
@@ -461,6 +468,58 @@ def test_compaction_moves_everything_and_loses_nothing(seed):
     arena.run(laid_out.program, laid_out.marks[4], laid_out.marks[6])
     assert checker.violations() == []
     assert len(checker.wrong_pages()) == 0
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_an_error_ends_the_switch_and_harms_no_other_device(steps):
+    # The page allocator of the second of three phones loses its lists: the next page it should give is an error.
+    scenario = tiny(devices=3)
+    (arena, laid_out), (sound, _) = ready(scenario), ready(scenario)
+    program, marks = laid_out.program, laid_out.marks
+    arena.run(program, 0, marks[steps])
+    sound.run(program, 0, marks[-1])
+    Checker(arena.view(1)).dev.block_head[:] = bits.FRAME_NIL
+    before = arena.counters()[1].astype(np.int64)
+    with pytest.raises(DeviceError) as caught:
+        arena.run(program, marks[steps], marks[-1])
+    assert (caught.value.device, caught.value.code) == (1, errors.NO_FRAMES)
+    changed = arena.counters()[1].astype(np.int64) - before
+    assert changed[counters.FOLIO_ALLOC : counters.FOLIO_ALLOC + 10].sum() <= 0
+    if steps == 0:
+        # The third operation is zygote's first write, of 24 pages. Neither its second page nor an operation follows.
+        dev = Checker(arena.view(1)).dev
+        assert dev.by[dev.scalar("o_phone") * 4 :].view(np.uint32)[habits.PHONE_COUNT] == 3
+        assert dev.scalar("op_minflt") == 0
+        assert changed[counters.PAGE_EVENTS] == 24
+        assert changed[COLUMN["folio_wanted_64kB"]] == 1
+    else:
+        assert changed[counters.APP_SWITCHES] < 36 - 18
+    for d in (0, 2):
+        start, end = (int(base) * layout.HEADER_BYTES for base in arena.base[d : d + 2])
+        assert (arena.memory[start:end] == sound.memory[start:end]).all()
+
+
+def test_a_pool_that_got_no_frames_gives_none_back():
+    bench = Bench()
+    heads = bench.dev.block_head.copy()
+    bench.dev.block_head[:] = bits.FRAME_NIL
+    change_pool(bench.arena.records, bench.arena.base, 0, 2)
+    assert bench.get("error") == errors.NO_FRAMES
+    bench.dev.block_head[:] = heads
+    change_pool(bench.arena.records, bench.arena.base, 2, -2)
+    assert bench.get("frames_free") == FRAMES
+    assert (bench.dev.block_head == heads).all()
+
+
+def test_a_device_without_a_swap_cache_reports_that_it_needs_one():
+    bench = Bench(*SMALL_ONLY, "device_class.phone.page_cluster=3", swap_cache=False).map(0, 0, 16).map(0, 1, 1, 16)
+    bench.write(0, 0, 0, 16).do((ops.FORK, 0, 1)).force(0, 1, 0, 16)
+    dev = bench.dev
+    before = dev.w[: dev.scalar("o_frame")][-64:].copy()
+    with pytest.raises(DeviceError) as caught:
+        bench.read(1, 0, 8)
+    assert caught.value.code == errors.NO_SWAP_CACHE
+    assert (dev.w[: dev.scalar("o_frame")][-64:] == before).all(), "what stands before the frames"
 
 
 def test_pages_used_later_are_evicted_later():
