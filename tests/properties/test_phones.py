@@ -659,6 +659,23 @@ def test_shared_pages_are_swapped_out_and_come_back_to_both():
     assert int(bench.record["op_bad"]) == 0
 
 
+def test_a_fault_that_waits_is_not_counted_as_a_smaller_swapin():
+    # Folios of 64 KiB are wanted, but not at swap-in. A fault is halted after it has read its page.
+    bench = Bench(*FOLIOS_64K, *SWAP, "policy.large_swapin=off", "device_class.phone.cpus=2").map(0, 1, 16)
+    bench.write(0, 1, 0, 16).do((ops.PAGEOUT, 0, 1, 0, 16), (ops.FAULT_BEGIN, 0, 1, 3, 0), (ops.CPU, 0, 1))
+    assert bench.count("swapin_fallback_policy") == 1
+    bench.read(0, 1, 3).read(0, 1, 3)
+    assert bench.count("swapin_waits") == 2
+    assert bench.count("swapin_fallback_policy") == 1
+    # A child shares the entry: it would go through the swap cache, but has to wait as well.
+    bench.do((ops.FORK, 0, 1)).read(1, 1, 3)
+    assert bench.count("swapin_waits") == 3
+    assert bench.count("swapin_fallback_swap_cache") == 0
+    bench.do((ops.CPU, 0, 0), (ops.FAULT_END, 0)).read(1, 1, 3)
+    assert bench.count("swapin_fallback_swap_cache") == 1
+    assert bench.count("swapin_fallback_policy") == 1
+
+
 def phone_with_apps(*chosen):
     """Zygote, a system process (1) and four apps (2 to 5), last in the foreground at switches 5, 3, 9 and 7."""
     bench = Bench("policy.lmkd.enabled=true", *SMALL_ONLY, *chosen).map(0, 0, 16).poke(0, 0, 0, 8)
