@@ -24,8 +24,9 @@ SIZES_KIB = tuple(4 << order for order in range(2, bits.N_ORDERS))
 COUNTED_ONCE = (
     "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
     "compacted_apps", "compactions", "processes",
+    *(f"{index}_index_{size}kB" for index in ("unusable", "extfrag") for size in SIZES_KIB),
 )  # fmt: skip
-"""What a miniature has as many of as the real device."""
+"""What a miniature has as many of as the real device, and permilles."""
 
 
 def columns() -> dict[str, int]:
@@ -39,6 +40,10 @@ def columns() -> dict[str, int]:
             f"folio_alloc_{size}": counters.FOLIO_ALLOC + order,
             f"folio_wanted_{size}": counters.FOLIO_WANTED + order,
             f"folio_refused_{size}": counters.FOLIO_REFUSED + order,
+            f"broken_by_folios_{size}": counters.BROKEN_BY_FOLIOS + order,
+            f"broken_by_pool_{size}": counters.BROKEN_BY_POOL + order,
+            f"unusable_index_{size}": counters.GAUGE_UNUSABLE + order,
+            f"extfrag_index_{size}": counters.GAUGE_EXTFRAG + order,
         }
     found |= {f"swapin_fallback_{name}": counters.SWAPIN_REASON + i for i, name in enumerate(SWAPIN_REASONS)}
     found |= {f"swapout_fallback_{name}": counters.SWAPOUT_REASON + i for i, name in enumerate(SWAPOUT_REASONS)}
@@ -54,7 +59,11 @@ def columns() -> dict[str, int]:
 STATES = frozenset(
     {"pages_stored", "compr_data_size", "pool_pages", "max_used_pages", "same_pages", "huge_pages", "dead_bytes"}
     | {"pool_bytes", *counters.GAUGE}
-    | {name for name in columns() if name.startswith(("nr_anon", "free_blocks", "census", "slot_runs"))}
+    | {
+        name
+        for name in columns()
+        if name.startswith(("nr_anon", "free_blocks", "unusable", "extfrag", "census", "slot_runs"))
+    }
 )
 """Columns that are a state, not a sum of events."""
 
@@ -213,6 +222,9 @@ METRICS: dict[str, Metric] = {
         _counter("pages_stored"), _counter("pool_pages"), 1000, state=True,
     ),
     "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves, mean over time", _saved, state=True),
+    "broken_blocks": Metric(
+        "blocks", "min", "free blocks of 64 KiB broken up for smaller folios", _counter("broken_by_folios_64kB")
+    ),
     "fragmentation_permille": Metric(
         "1/1000", "min", "free memory in blocks below 64 KiB, of all free, mean over time",
         _small_free_pages, _free_pages, 1000, state=True,

@@ -112,11 +112,11 @@ def swapin_begin(dev, o_vma, page, pte, whole):
         is read yet and `swapin_small` has to serve the fault.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
-    if runs_short(dev):
-        count_smaller_swapin(dev, o_vma, page, pte, order)
     slot = (pte & PTE_PAYLOAD) >> order << order
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0
+    if runs_short(dev):
+        count_smaller_swapin(dev, o_vma, page, pte, order)
     if small:
         if whole:
             return np.int64(SMALL_FOLIOS), order, 0

@@ -196,8 +196,9 @@ def test_every_range_of_devices_has_its_shares(parts, first, n):
 ONCE = {
     "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
     "compacted_apps", "compactions", "processes",
+    *(f"{index}_index_{4 << order}kB" for index in ("unusable", "extfrag") for order in range(2, 10)),
 }  # fmt: skip
-"""Apps, processes and what happens to them are as many in a miniature as in the real device."""
+"""Apps, processes and what happens to them are as many in a miniature as in the real device; permilles are equal."""
 
 
 @pytest.mark.parametrize("scale", [1, 64, 1024])
@@ -288,6 +289,7 @@ def figures(scale=1, **counted):
             },
             (555, 20, 36),
         ),
+        ("broken_blocks", {"broken_by_folios_64kB": 3, "broken_by_pool_64kB": 5}, (3, 3, None)),
         ("kills", {"kills_low_swap": 1, "kills_thrashing": 2, "kills_no_memory": 3, "trimmed_apps": 9}, (6, 6, None)),
         ("cold_starts", {"cold_starts": 4, "trimmed_apps": 9}, (4, 4, None)),
         ("pgmajfault", {"pgmajfault": 7, "pgfault": 9}, (7, 7, None)),
