@@ -36,10 +36,10 @@ class Observer(Protocol):
 
     clock: int
 
-    def load(self, address: int, width: int, ready: int) -> int:
+    def load(self, address: int, ready: int) -> int:
         """A load whose address is known at time `ready`; when its value is there."""
 
-    def store(self, address: int, width: int) -> None:
+    def store(self, address: int) -> None:
         """A store."""
 
     def block(self, number: int) -> None:
@@ -47,6 +47,9 @@ class Observer(Protocol):
 
     def enter(self, function: str, arguments: list[int]) -> None:
         """A function is called."""
+
+    def leave(self) -> None:
+        """The function called last returns."""
 
 
 @dataclass(frozen=True)
@@ -126,7 +129,7 @@ class Machine:
         self.thread = 0
 
     def arguments(self, *given: Any) -> list[int]:
-        """Arguments of the kernel: an array is (number in `arrays`, shape, bytes of an element), all else an integer."""
+        """Arguments of the kernel: integers, and arrays as (number in `arrays`, shape, bytes of an element)."""
         words: list[int] = []
         for one in given:
             if isinstance(one, int):
@@ -137,6 +140,10 @@ class Machine:
             # meminfo, parent, items, bytes of an item, data, shape, strides: Numba's array structure.
             words += [0, 0, int(np.prod(shape)), width, self.places[number], *shape, *strides]
         return words
+
+    def watch(self, observer: Observer) -> None:
+        """From now on tell another observer."""
+        self.observer = self._names["O"] = observer
 
     def run(self, thread: int, arguments: list[int]) -> None:
         """Run one thread of the kernel to its end."""
@@ -162,6 +169,7 @@ class Machine:
             after = block(frame)
             observer.block(numbers[at])
             if after < 0:
+                observer.leave()
                 return int(frame[3])
             if callees[at]:
                 frame[4] = self._call(callees[at], frame[2], stack + code.depot_bytes)
@@ -173,7 +181,9 @@ class Machine:
         for i, block in enumerate(function.blocks):
             numbers.append(len(self.blocks))
             issued = sum(not one.op.startswith(_FREE) for one in block.body)
-            self.blocks.append(BlockInfo(name, i, block.callee, block.after, issued, _depth(block), len(block.after) > 1))
+            self.blocks.append(
+                BlockInfo(name, i, block.callee, block.after, issued, _depth(block), len(block.after) > 1)
+            )
         translator = _Translator(function)
         callees = [block.callee for block in function.blocks]
         none: list[Callable[[list[Any]], int] | None] = [None] * len(callees)
@@ -181,9 +191,8 @@ class Machine:
         return self._codes[name]
 
     def _translate(self, code: _Code, index: int) -> Callable[[list[Any]], int]:
-        names = dict(self._names)
-        exec(code.translator.block(index), names)  # noqa: S102 (our own text)
-        translated: Callable[[list[Any]], int] = names["translated"]
+        exec(code.translator.block(index), self._names)  # noqa: S102 (our own text)
+        translated: Callable[[list[Any]], int] = self._names.pop("translated")
         code.blocks[index] = translated
         return translated
 
@@ -217,8 +226,8 @@ def _divided(op: str, a: int, b: int, bits: int, signed: bool) -> int:
 class _Translator:
     """Python text of a function's blocks.
 
-    A frame is a list: 0 stack address, 1 arguments, 2 arguments of a call, 3 value to return, 4 value returned, 5 number of the
-    thread, then the registers.
+    A frame is a list: 0 stack address, 1 arguments, 2 arguments of a call, 3 value to return, 4 value returned,
+    5 number of the thread, then the registers.
     """
 
     def __init__(self, function: Function) -> None:
@@ -348,7 +357,7 @@ class _Translator:
         time = f"t{self._loads}"
         self._loads += 1
         self._emit(f"a = {address}")
-        self._emit(f"{time} = O.load(a, {width}, {ready})")
+        self._emit(f"{time} = O.load(a, {ready})")
         if width > 1:
             self._emit(f"assert a & {width - 1} == 0")
         self._emit(f"{self._r(target)} = m{width}[a >> {width.bit_length() - 1}]")
@@ -372,7 +381,7 @@ class _Translator:
         # In order: nothing after a store leaves before it, and it takes its address and its value.
         self._settle(self._needs(register, args[1]))
         self._emit(f"a = {address}")
-        self._emit(f"O.store(a, {width})")
+        self._emit("O.store(a)")
         if width > 1:
             self._emit(f"assert a & {width - 1} == 0")
         self._emit(f"m{width}[a >> {width.bit_length() - 1}] = {self._value(args[1])} & {(1 << 8 * width) - 1}")

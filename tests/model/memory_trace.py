@@ -20,7 +20,7 @@ SECTOR_SHIFT = 5
 EDGES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 """Upper ends of the bins of reuse distances, in lines; the last bin has all beyond, first uses too."""
 BINS = len(EDGES) + 1
-NOMINAL_CYCLES = tuple(40 if e <= 8 else 260 if e <= 16 else 700 for e in EDGES) + (700,)
+NOMINAL_CYCLES = (*tuple(40 if e <= 8 else 260 if e <= 16 else 700 for e in EDGES), 700)
 """Which of two chains is the longer one is decided by these, an H100's in round numbers."""
 _FIELD = 40
 _COST_SHIFT = _FIELD * BINS
@@ -124,7 +124,7 @@ class MemoryTrace:
         self.sectors.add(sector)
         return distance
 
-    def load(self, address: int, width: int, ready: int) -> int:
+    def load(self, address: int, ready: int) -> int:
         """A load; when its value is there."""
         if not self.first <= address < self.end:
             if address < self.stack_end:
@@ -140,7 +140,7 @@ class MemoryTrace:
         tally.loads_by_distance[place] += 1
         return ready + _STEPS[place]
 
-    def store(self, address: int, width: int) -> None:
+    def store(self, address: int) -> None:
         """A store."""
         if not self.first <= address < self.end:
             self.tally.local += 1
@@ -161,6 +161,9 @@ class MemoryTrace:
 
     def enter(self, function: str, arguments: list[int]) -> None:
         """A function is called."""
+
+    def leave(self) -> None:
+        """The function called last returns."""
 
     def take(self) -> tuple[Tally, list[int]]:
         """Counts since the last time, and how often each block ran."""

@@ -6,9 +6,10 @@ import re
 from dataclasses import dataclass, field
 
 _FUNCTION = re.compile(
-    r"^\.(?:weak|visible)\s+\.(func|entry)\s+(?:\([^)]*\)\s*)?([\w$]+)\s*\(([^(){};]*)\)\s*\{(.*?)^\}", re.M | re.S
+    r"^\.(?:weak|visible)\s+\.(func|entry)\s+(?:\([^)]*\)\s*)?([\w$]+)\s*\(([^(){};]*)\)\s*\{(.*?)^\}",
+    re.MULTILINE | re.DOTALL,
 )
-_CALL = re.compile(r"call\.uni\s*(?:\((\w+)\)\s*,)?\s*([\w$]+)\s*,\s*\((.*?)\)", re.S)
+_CALL = re.compile(r"call\.uni\s*(?:\((\w+)\)\s*,)?\s*([\w$]+)\s*,\s*\((.*?)\)", re.DOTALL)
 _DEPOT = re.compile(r"__local_depot\d+\[(\d+)\]")
 
 
@@ -96,7 +97,7 @@ def _statements(body: str) -> list[str]:
         while label := re.match(r"(\$\w+):\s*", words):
             parts.append(label[1] + ":")
             words = words[label.end() :]
-        if words and not words.startswith(("." , "}")):
+        if words and not words.startswith((".", "}")):
             parts.append(words)
     return parts
 

@@ -34,15 +34,26 @@ class Way:
     cycles: list[int] = field(default_factory=list)
 
 
-class WayTrace(MemoryTrace):
-    """A memory trace that keeps the ways of a thread: one for every call of a function, all else in the first one."""
+@dataclass
+class Call:
+    """A call of a function: its arguments, and which part of the way it is."""
 
-    def __init__(self, first: int, end: int, stack_end: int, machine_blocks: list[BlockInfo]) -> None:
+    function: str
+    arguments: list[int]
+    start: int
+    end: int = 0
+
+
+class WayTrace(MemoryTrace):
+    """A memory trace that keeps the way of its thread and every call on it."""
+
+    def __init__(self, first: int, end: int, stack_end: int) -> None:
         super().__init__(first, end, stack_end)
-        self.infos = machine_blocks
+        self.infos: list[BlockInfo] = []
+        """Those of the machine."""
         self.way = Way()
-        self.calls: list[tuple[str, list[int], int]] = []
-        """Function, arguments and where in the way it begins, of every call."""
+        self.calls: list[Call] = []
+        self._open: list[Call] = []
         self._last = 0
 
     def block(self, number: int) -> None:
@@ -54,7 +65,12 @@ class WayTrace(MemoryTrace):
 
     def enter(self, function: str, arguments: list[int]) -> None:
         """A function is called."""
-        self.calls.append((function, arguments, len(self.way.blocks)))
+        self.calls.append(Call(function, arguments, len(self.way.blocks)))
+        self._open.append(self.calls[-1])
+
+    def leave(self) -> None:
+        """The function called last returns."""
+        self._open.pop().end = len(self.way.blocks)
 
 
 @dataclass
