@@ -14,7 +14,7 @@ from importlib import resources
 from typing import Any
 
 from .errors import InputError
-from .gpu import LINE_BYTES, SECTOR_BYTES, Gpu
+from .gpu import LINE_BYTES, SECTOR_BYTES, WARP, Gpu
 
 BLOCK_THREADS = 128
 """Threads of a block (`launch_cuda.THREADS_PER_BLOCK`)."""
@@ -29,8 +29,8 @@ class Work:
 
     Parameters
     ----------
-    kernel : str
-        Entry point that runs it.
+    registers : int
+        That a thread of its kernel needs.
     instructions : float
         Of the machine, of one thread.
     depth : float
@@ -40,11 +40,11 @@ class Work:
     stores : float
     chain, fetches, writebacks : tuple of float
         By reuse distance: loads that wait for each other, accesses, stores (`tests/model/memory_trace.py`).
-    issue_factor, time_factor : float
-        What 32 devices in one warp take over what 32 equal ones would: instructions, and time of a mean device.
+    issue_factors, time_factors : dict of int to float
+        What so many devices in one warp take over what equal ones would: instructions, and time of a mean device.
     """
 
-    kernel: str
+    registers: int
     instructions: float
     depth: float
     accesses: float
@@ -52,8 +52,8 @@ class Work:
     chain: tuple[float, ...]
     fetches: tuple[float, ...]
     writebacks: tuple[float, ...]
-    issue_factor: float
-    time_factor: float
+    issue_factors: dict[int, float]
+    time_factors: dict[int, float]
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Prediction:
     ----------
     threads_per_sm : int
     resident_devices : int
-        Devices that run at once, one a thread.
+        Devices that run at once.
     l1_lines, l2_lines : int
         Cache lines that each of them can keep.
     chain : dict of str to float
@@ -104,7 +104,8 @@ class Prediction:
 @cache
 def events() -> dict[str, Any]:
     """What was counted: the file that `tests/model/count_events.py` wrote."""
-    return _read("events.json")
+    found: dict[str, Any] = _read("events.json")
+    return found
 
 
 @cache
@@ -157,7 +158,7 @@ def work_of(workload: str, gpu: Gpu) -> Work:
     ratio = kernel["instructions"] / kernel["ptx_instructions"]
     parted = record["divergence"]["together"]
     return Work(
-        kernel=record["kernel"],
+        registers=kernel["registers"],
         instructions=record["instructions"] / n * ratio,
         depth=record["alu"] / n,
         accesses=(record["loads"] + record["stores"]) / n,
@@ -165,13 +166,13 @@ def work_of(workload: str, gpu: Gpu) -> Work:
         chain=tuple(x / n for x in record["chain"]),
         fetches=tuple(x / n for x in record["fetches"]),
         writebacks=tuple(x / n for x in record["writebacks"]),
-        issue_factor=parted["issue_factor"],
-        time_factor=parted["time_factor"],
+        issue_factors={int(width): found["issue_factor"] for width, found in parted.items()},
+        time_factors={int(width): found["time_factor"] for width, found in parted.items()},
     )
 
 
-def predict(gpu: Gpu, work: Work, devices: int) -> Prediction:
-    """Ceilings of a workload on a GPU, one device a thread.
+def predict(gpu: Gpu, work: Work, devices: int, per_warp: int = WARP) -> Prediction:
+    """Ceilings of a workload on a GPU.
 
     Parameters
     ----------
@@ -179,10 +180,13 @@ def predict(gpu: Gpu, work: Work, devices: int) -> Prediction:
     work : Work
     devices : int
         Devices that one launch has.
+    per_warp : int
+        Devices that share a warp, each on one lane; a launch has 32 (`launch_cuda`).
     """
-    per_sm = gpu.resident_threads(registers()[compiled_for(gpu)][work.kernel]["registers"], BLOCK_THREADS)
+    threads = gpu.resident_threads(work.registers, BLOCK_THREADS)
+    per_sm = threads * per_warp // WARP
     resident = min(per_sm * int(gpu.sms.value), devices)
-    busy_sms = min(int(gpu.sms.value), -(-resident // BLOCK_THREADS))
+    busy_sms = min(int(gpu.sms.value), -(-resident // (BLOCK_THREADS * per_warp // WARP)))
     l1_lines = int(gpu.l1_bytes.value) // LINE_BYTES // min(per_sm, -(-resident // busy_sms))
     l2_lines = int(gpu.l2_bytes.value) // LINE_BYTES // resident
     chain = by_level(work.chain, l1_lines, l2_lines)
@@ -192,13 +196,15 @@ def predict(gpu: Gpu, work: Work, devices: int) -> Prediction:
         "memory": gpu.memory_latency_cycles.value,
     }
     alone = sum(chain[level] * latency[level] for level in LEVELS) + work.depth * gpu.alu_latency_cycles.value
-    cycles = alone * work.time_factor
+    cycles = alone * work.time_factors[per_warp]
     far = by_level(work.fetches, l1_lines, l2_lines)
     memory_bytes = SECTOR_BYTES * (far["memory"] + by_level(work.writebacks, l1_lines, l2_lines)["memory"])
     of_sms = busy_sms * gpu.clock_hz
+    # An instruction takes all lanes, used or not.
+    lanes = work.issue_factors[per_warp] * WARP / per_warp
     ceilings = {
         "latency": resident * gpu.clock_hz / cycles,
-        "instruction issue": of_sms * gpu.integer_results_per_clock.value / (work.instructions * work.issue_factor),
+        "instruction issue": of_sms * gpu.integer_results_per_clock.value / (work.instructions * lanes),
         "L1 lookups": of_sms * gpu.l1_lines_per_clock.value / work.accesses,
         "memory bandwidth": gpu.memory_bandwidth_bytes_per_s.value / memory_bytes if memory_bytes else float("inf"),
     }
@@ -206,7 +212,7 @@ def predict(gpu: Gpu, work: Work, devices: int) -> Prediction:
         # L1 writes through: every store goes to L2.
         l2_bytes = SECTOR_BYTES * (far["l2"] + far["memory"] + work.stores)
         ceilings["L2 bandwidth"] = gpu.l2_bytes_per_clock.value * gpu.clock_hz / l2_bytes
-    return Prediction(per_sm, resident, l1_lines, l2_lines, chain, cycles, memory_bytes, ceilings)
+    return Prediction(threads, resident, l1_lines, l2_lines, chain, cycles, memory_bytes, ceilings)
 
 
 def by_level(counts: tuple[float, ...], l1_lines: int, l2_lines: int) -> dict[str, float]:

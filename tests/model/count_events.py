@@ -3,7 +3,8 @@
     count_events.py FOLDER [--small]
 
 FOLDER holds the kernels' PTX for compute capability 9.0, as `tests/compile/compile_kernels.py 9.0 --keep FOLDER` leaves
-it. Prints one JSON document; `fleetswap/data/gpus/events.json` is what it printed. Takes about five minutes.
+it. Prints one JSON document; `fleetswap/data/gpus/events.json` is what it printed. Takes about five minutes; with
+--small a part of it, in seconds.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import bisect
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -23,10 +25,18 @@ from fleetswap_kernels.layout import HEADER_BYTES, arrays, offsets
 
 from .memory_trace import EDGES, MemoryTrace
 from .ptx import Function, parse
-from .warp import Cost, Warp, Way, WayTrace
+from .warp import Cost, Warp, Way, WayTrace, is_named
 from .workloads import CONTENT, Case, Runner, addresses, allocator, kinds, phone_fleet
 
+WIDTHS = (1, 2, 4, 8, 16, 32)
+"""Devices that share a warp; the other lanes are idle."""
+HOW = (
+    "counted on the kernels' PTX by: python tests/compile/compile_kernels.py 9.0 run_devices run_phones --keep FOLDER; "
+    "python -m tests.model.count_events FOLDER > fleetswap/data/gpus/events.json"
+)
 WARP = 32
+ALIGNED = ("swap_out", "range_free")
+"""Functions at whose calls threads could wait for each other, if loops were written so."""
 QUARTER = {"region_mib": 15, "zram_mib": 16, "swapin_mib": 4, "dontneed_mib": 4}
 """A warp's 32 devices run the allocator test at a quarter of its size: the same shares, in less time."""
 SMALL = {"region_mib": 2, "zram_mib": 3, "swapin_mib": 1, "dontneed_mib": 1}
@@ -100,14 +110,13 @@ def factors(costs: list[Cost]) -> dict[str, Any]:
     for cost in costs:
         whole.add(cost)
     return {
-        "threads": whole.threads,
         "issue_factor": round(whole.issue_factor, 2),
         "time_factor": round(whole.time_factor, 2),
     }
 
 
 def divergence(case: Case, functions: dict[str, Function]) -> dict[str, Any]:
-    """Divergence of warps of a case's devices: as they stand, and sorted before every operation.
+    """Divergence of warps of a case's devices: as they stand, aligned at calls, and sorted before every operation.
 
     Sorted, an operation runs beside the same kind of operation of any other device at any time, with about as many
     pages: what a sort by phase could give at best.
@@ -118,13 +127,19 @@ def divergence(case: Case, functions: dict[str, Function]) -> dict[str, Any]:
     whole = [t.way for t in traces]
     lengths = [sum(way.cycles) for way in whole]
     found = {
-        "together": factors([warp.cost(whole[i : i + width]) for i in range(0, len(whole), width)]),
+        "together": {
+            str(few): factors([warp.cost(whole[i : i + few]) for i in range(0, len(whole), few)])
+            for few in WIDTHS
+            if few <= width
+        },
         # Warps wait for their slowest device; over a longer time devices even out.
         "longest_over_mean": round(max(lengths) * len(lengths) / sum(lengths), 2),
     }
+    groups = [traces[i : i + width] for i in range(0, len(traces), width)]
+    found["aligned"] = factors([warp.cost_aligned(group, ALIGNED) for group in groups])
     pieces = sorted((piece for trace in traces for piece in operations(trace)), key=lambda piece: piece[0])
-    groups = [[way for _, way in pieces[i : i + width]] for i in range(0, len(pieces) - width + 1, width)]
-    found["sorted"] = factors([warp.cost(group) for group in groups])
+    sorts = [[way for _, way in pieces[i : i + width]] for i in range(0, len(pieces) - width + 1, width)]
+    found["sorted"] = factors([warp.cost(some) for some in sorts])
     return found
 
 
@@ -132,7 +147,7 @@ def operations(trace: WayTrace) -> list[tuple[tuple[int, ...], Way]]:
     """The operations a device executed: kind and pages, and the way of each."""
     found = []
     for call in trace.calls:
-        if "interpreter7execute" in call.function:
+        if is_named(call.function, "execute"):
             kind, first_operand, pages = call.arguments[3], call.arguments[5], call.arguments[7]
             part = slice(call.start, call.end)
             found.append(((kind, pages, first_operand), Way(trace.way.blocks[part], trace.way.cycles[part])))
@@ -154,33 +169,64 @@ def cases(small: bool) -> dict[str, tuple[Case, Case | None]]:
     return found
 
 
+class Kernels(dict[str, dict[str, Function]]):
+    """PTX of the kernels in a folder, read as it is needed."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    def __missing__(self, kernel: str) -> dict[str, Function]:
+        self[kernel] = parse((self.folder / f"{kernel}.ptx").read_text())
+        return self[kernel]
+
+
+def count_cases(kernels: Kernels, small: bool) -> dict[str, Any]:
+    """Workloads by name."""
+    found = {}
+    for name, (case, warps) in cases(small).items():
+        print(name, file=sys.stderr)
+        found[name] = one_device(case, kernels[case.kernel])
+        if warps is not None:
+            found[name]["divergence"] = divergence(warps, kernels[warps.kernel])
+    return found
+
+
+def count_kinds(kernels: Kernels) -> list[dict[str, Any]]:
+    """Kinds of events, each on a device that the ones before have left."""
+    case, ranges = kinds()
+    trace = MemoryTrace(*addresses(case))
+    runner = Runner(case, kernels[case.kernel], trace)
+    found = []
+    for name, first, end in ranges:
+        before = runner.page_events(0)
+        runner.run(0, first, end)
+        found.append({"kind": name, **counted(runner, trace, runner.page_events(0) - before)})
+    return found
+
+
+def count_small(folder: Path) -> dict[str, Any]:
+    """What takes seconds."""
+    kernels = Kernels(folder)
+    return {"kinds": count_kinds(kernels), "small": count_cases(kernels, small=True)}
+
+
+def count(folder: Path) -> dict[str, Any]:
+    """Everything that is counted."""
+    workloads = count_cases(Kernels(folder), small=False)
+    return {"how": HOW, "edges_lines": list(EDGES), "workloads": workloads, **count_small(folder)}
+
+
 def main(words: list[str]) -> None:
     """Count everything and print it."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folder", type=Path)
     parser.add_argument("--small", action="store_true")
     given = parser.parse_args(words)
-    print(json.dumps(count(given.folder, given.small), indent=1))
-
-
-def count(folder: Path, small: bool) -> dict[str, Any]:
-    """Everything that is counted."""
-    functions = {k: parse((folder / f"{k}.ptx").read_text()) for k in ("run_devices", "run_phones")}
-    found: dict[str, Any] = {"edges_lines": list(EDGES), "workloads": {}, "kinds": []}
-    for name, (case, warps) in cases(small).items():
-        print(name, file=sys.stderr)
-        record = one_device(case, functions[case.kernel])
-        if warps is not None:
-            record["divergence"] = divergence(warps, functions[warps.kernel])
-        found["workloads"][name] = record
-    case, ranges = kinds()
-    trace = MemoryTrace(*addresses(case))
-    runner = Runner(case, functions["run_devices"], trace)
-    for name, first, end in ranges:
-        before = runner.page_events(0)
-        runner.run(0, first, end)
-        found["kinds"].append({"kind": name, **counted(runner, trace, runner.page_events(0) - before)})
-    return found
+    found = count_small(given.folder) if given.small else count(given.folder)
+    # Lists of numbers on one line each.
+    text = re.sub(r"\[[\s\d,]*\]", lambda m: "[" + " ".join(m[0][1:-1].split()) + "]", json.dumps(found, indent=1))
+    print(text)
 
 
 if __name__ == "__main__":

@@ -97,7 +97,7 @@ class Cost:
     threads: int = 0
 
     def add(self, other: Cost) -> None:
-        """Add another warp."""
+        """Add the cost of another warp, or of other work of this one."""
         self.issued += other.issued
         self.of_threads += other.of_threads
         self.cycles += other.cycles
@@ -129,14 +129,55 @@ class Warp:
         self._numbers = {(info.function, info.index): n for n, info in enumerate(machine.blocks)}
         self._meets: dict[str, list[int]] = {}
         self._lengths = {name: len(f.blocks) for name, f in machine.functions.items()}
+        self._apart: frozenset[str] = frozenset()
 
-    def cost(self, ways: Sequence[Way]) -> Cost:
-        """Cost of a warp of these threads; each way is one whole call of the same function."""
+    def cost(self, ways: Sequence[Way], apart: frozenset[str] = frozenset()) -> Cost:
+        """Cost of a warp of these threads; each way is one whole call of the same function.
+
+        Calls of the functions in `apart` are not in the ways, and cost nothing here.
+        """
         self._ways = ways
+        self._apart = apart
         self._at = [0] * len(ways)
         self._cost = Cost(threads=len(ways))
         self._run(list(range(len(ways))), EXIT)
         return self._cost
+
+    def cost_aligned(self, traces: Sequence[WayTrace], names: Sequence[str]) -> Cost:
+        """Cost if threads waited for each other at calls of some functions: all run their n-th call together.
+
+        What lies between, threads run as they come to it.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Names of the functions as the source has them.
+        """
+        apart = frozenset(f for f in self._lengths if any(is_named(f, name) for name in names))
+        whole = Cost(threads=len(traces))
+        calls: dict[str, list[list[Way]]] = {function: [] for function in apart}
+        between = []
+        for trace in traces:
+            kept, at = Way(), 0
+            own: dict[str, list[Way]] = {function: [] for function in apart}
+            for call in trace.calls:
+                # A call inside another one of them belongs to that.
+                if call.function in apart and call.start >= at:
+                    _extend(kept, trace.way, at, call.start)
+                    piece = Way()
+                    _extend(piece, trace.way, call.start, call.end)
+                    own[call.function].append(piece)
+                    at = call.end
+            _extend(kept, trace.way, at, len(trace.way.blocks))
+            between.append(kept)
+            for function in apart:
+                calls[function].append(own[function])
+        whole.add(self.cost(between, apart))
+        for of_threads in calls.values():
+            for n in range(max(map(len, of_threads))):
+                # The threads without an n-th call wait.
+                whole.add(self.cost([own[n] for own in of_threads if n < len(own)]))
+        return whole
 
     def _run(self, threads: list[int], stop: int) -> None:
         """Run threads that are at the same block until block number `stop`, or to the end of their function."""
@@ -152,7 +193,7 @@ class Warp:
             cost.of_thread_cycles += sum(times)
             for t in threads:
                 at[t] += 1
-            if info.callee:
+            if info.callee and info.callee not in self._apart:
                 self._run(threads, EXIT)
             if not info.after:
                 return
@@ -182,6 +223,16 @@ class Warp:
             )
         place = self._meets[function][index]
         return EXIT if place == self._lengths[function] else self._numbers[function, place]
+
+
+def _extend(way: Way, other: Way, start: int, end: int) -> None:
+    way.blocks += other.blocks[start:end]
+    way.cycles += other.cycles[start:end]
+
+
+def is_named(mangled: str, name: str) -> bool:
+    """Whether a function of the PTX is one of the source: its name stands behind its length, or alone."""
+    return mangled == name or f"{len(name)}{name}B" in mangled
 
 
 def post_dominators(after: Sequence[tuple[int, ...]]) -> list[int]:
