@@ -32,8 +32,8 @@ GROUPS = {
     "frames": ("o_frame", "o_mapcount"),
     "folio contents": ("o_content", "o_content_bytes", "o_content_map"),
     "zram and pool": (
-        "o_stored", "o_stored_bytes", "o_block", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw", "o_zstep",
-        "o_zshare", "o_pool_frame",
+        "o_stored", "o_stored_bytes", "o_run", "o_block", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
+        "o_zstep", "o_zshare", "o_pool_frame",
     ),
     "processes": ("o_cpu", "o_proc", "o_vma", "o_phone"),
     "habits": ("o_habits",),
