@@ -69,8 +69,8 @@ class FakeGpu:
         """Launches from now until the driver finds no memory for stacks; 0 for never."""
 
     def note(self, name: str, *args: Any, **kwargs: Any) -> None:
-        """Record a call."""
-        self.calls.append((name, args, kwargs))
+        """Record a call; of arrays only what they were like, for a record must not keep memory alive."""
+        self.calls.append((name, tuple(map(_seen, args)), {key: _seen(value) for key, value in kwargs.items()}))
 
     def take(self, size: int) -> None:
         """Allocate, from the pool if it has enough; an exhausted GPU first gets back what the pool holds."""
@@ -206,6 +206,14 @@ class Event:
             self.at = self.gpu.clock
 
         stream.waiting.append(happen)
+
+
+def _seen(value: Any) -> Any:
+    if isinstance(value, _Pointer):
+        return _seen(value.array)
+    if isinstance(value, ndarray | np.ndarray):
+        return SimpleNamespace(shape=value.shape, nbytes=value.nbytes)
+    return value
 
 
 class _Pointer:
