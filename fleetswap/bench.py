@@ -125,7 +125,7 @@ class _Fleet:
         self.arena = Arena([(workload.blueprint, devices)], backend=CpuBackend(threads))
         self.arena.init()
         self.arena.run(self.program, 0, self.first)
-        self._start = self.arena.save()
+        self._start = self.arena.memory.copy()
         before = self._events()
         self.run()
         self.events = self._events() - before
@@ -143,7 +143,7 @@ class _Fleet:
 
     def seconds(self, work: Callable[[], None], clock: Callable[[], float]) -> float:
         """How long some work takes from the state after the warm-up."""
-        self.arena.restore(self._start)
+        self.arena.memory = self._start
         started = clock()
         work()
         return clock() - started

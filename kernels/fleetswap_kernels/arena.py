@@ -154,8 +154,12 @@ class Arena:
 
     @property
     def memory(self) -> npt.NDArray[np.uint8]:
-        """All devices, in bytes: their own memory where the host has it, else a copy."""
+        """All devices, in bytes: their own memory where the host has it, else a copy. What is assigned is copied."""
         return self._state.read(0, int(self.base[-1]) * HEADER_BYTES)
+
+    @memory.setter
+    def memory(self, devices: npt.NDArray[np.uint8]) -> None:
+        self._state.write(devices)
 
     @property
     def records(self) -> Any:
@@ -204,14 +208,6 @@ class Arena:
     def counters(self) -> npt.NDArray[np.uint64]:
         """Counters of all devices, shape (devices, counters.N_COUNTERS)."""
         return self._state.counters()
-
-    def save(self) -> Any:
-        """A copy of all devices, for `restore`."""
-        return self._state.save()
-
-    def restore(self, saved: Any) -> None:
-        """Bring all devices back to what they were at `save`."""
-        self._state.restore(saved)
 
     def release(self) -> None:
         """Give the memory back; the arena cannot be used any more."""

@@ -91,11 +91,8 @@ class State(Protocol):
     def read(self, first: int, end: int) -> npt.NDArray[np.uint8]:
         """The bytes `first` to `end` - 1 of the memory: the devices themselves where the host has them, else a copy."""
 
-    def save(self) -> Any:
-        """A copy of all devices, kept by the backend for `restore`."""
-
-    def restore(self, saved: Any) -> None:
-        """Bring all devices back to what they were at `save`."""
+    def write(self, devices: npt.NDArray[np.uint8]) -> None:
+        """Make all devices what these bytes say, as `read` gave them."""
 
     def release(self) -> None:
         """Give the memory back; nothing else may be called then."""

@@ -120,11 +120,11 @@ else:
 
     def array_of(memory: Any) -> Any:
         """What kernels take as an array: anything with a CUDA array interface."""
-        return cuda.as_cuda_array(memory)
+        return cuda.as_cuda_array(memory, sync=False)
 
     def records_of(memory: Any, record: Any) -> Any:
         """What kernels take as an array of records: a view of bytes, for CuPy has no records."""
-        return cuda.as_cuda_array(memory).view(record)
+        return array_of(memory).view(record)
 
     def stream_of(handle: int) -> Any:
         """What a launch takes as a stream."""

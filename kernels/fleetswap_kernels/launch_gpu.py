@@ -288,10 +288,14 @@ class CudaState:
 
     def _upload(self, array: npt.NDArray[Any]) -> Any:
         copy = self._gpu.cupy.empty(array.shape, dtype=array.dtype)
-        copy.set(np.ascontiguousarray(array), stream=self._uploads)
+        self._fill(copy, array)
+        return copy
+
+    def _fill(self, to: Any, array: npt.NDArray[Any]) -> None:
+        to.set(np.ascontiguousarray(array), stream=self._uploads)
+        # The array is the host's again once it has been read.
         self._uploads.synchronize()
         self._gpu.spent.upload_bytes += array.nbytes
-        return copy
 
     def _lay_out(self) -> None:
         """Upload one device of each kind and copy it, on the GPU, to all others: twice as many with every copy."""
@@ -301,24 +305,19 @@ class CudaState:
             for at, part in kind.parts:
                 image[at : at + len(part)] = part
             end = start + kind.devices * kind.device_bytes
-            self._memory[start : start + len(image)].set(image, stream=self._uploads)
-            self._gpu.spent.upload_bytes += len(image)
+            self._fill(self._memory[start : start + len(image)], image)
             at = start + len(image)
             while at < end:
                 size = min(at - start, end - at)
-                self._copy(self._memory[at : at + size], self._memory[start : start + size])
+                source = self._memory[start : start + size]
+                self._memory[at : at + size].data.copy_from_device_async(source.data, size, self._uploads)
                 at += size
-            # The image is the host's until it has been read.
             self._uploads.synchronize()
             self._gpu.spent.laid_out_bytes += end - start
             start = end
 
-    def _copy(self, to: Any, source: Any) -> None:
-        to.data.copy_from_device_async(source.data, source.nbytes, self._uploads)
-
     def _forget_failures(self) -> None:
-        self._failed.set(np.full(len(self._worst), NOBODY), stream=self._uploads)
-        self._uploads.synchronize()
+        self._fill(self._failed, np.full(len(self._worst), NOBODY, dtype=np.int64))
 
     def init(self, header_content: int) -> None:
         """Bring all devices to the state after swapon."""
@@ -396,17 +395,9 @@ class CudaState:
         copy: npt.NDArray[np.uint8] = self._memory[first:end].get()
         return copy
 
-    def save(self) -> Any:
-        """A copy of all devices, on the GPU."""
-        with self._gpu.refusals(self._fleet):
-            saved = self._gpu.cupy.empty(self._memory.shape, dtype=np.uint8)
-        self._copy(saved, self._memory)
-        self._uploads.synchronize()
-        return saved
-
-    def restore(self, saved: Any) -> None:
-        """Bring all devices back to what they were."""
-        self._copy(self._memory, saved)
+    def write(self, devices: npt.NDArray[np.uint8]) -> None:
+        """Upload all devices."""
+        self._fill(self._memory, devices)
         self._forget_failures()
         self._launch(lambda lane: None)
 

@@ -120,13 +120,9 @@ class CpuState:
         """The memory itself."""
         return self._memory[first:end]
 
-    def save(self) -> npt.NDArray[np.uint8]:
-        """A copy of all devices."""
-        return self._memory.copy()
-
-    def restore(self, saved: npt.NDArray[np.uint8]) -> None:
-        """Bring all devices back to what they were."""
-        self._memory[:] = saved
+    def write(self, devices: npt.NDArray[np.uint8]) -> None:
+        """Copy all devices."""
+        self._memory[:] = devices
 
     def release(self) -> None:
         """Forget the memory: views that others hold stay valid."""

@@ -1,4 +1,4 @@
-"""The host's side of the backend cuda, on a GPU that is not there: what is missing, memory, streams, errors, results."""
+"""The host's side of the backend cuda, on a GPU that is not there: what is missing, memory, streams, errors."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
 from fleetswap_kernels import errors, launch, launch_gpu
-from fleetswap_kernels.arena import Arena, DeviceError, device_bytes
+from fleetswap_kernels.arena import ONE_THREAD, Arena, DeviceError, device_bytes
 from fleetswap_kernels.counters import N_COUNTERS
-from fleetswap_kernels.launch import BackendMissingError, DeviceMemoryError
+from fleetswap_kernels.launch import Backend, BackendMissingError, DeviceMemoryError
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 
@@ -46,9 +46,8 @@ def gpu() -> FakeGpu:
         (["cupy", "numba_cuda"], "cupy and numba-cuda not installed: pip install"),
     ],
 )
-def test_packages_that_are_missing(
-    absent: list[str], named: str, fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.usefixtures("fake_gpu")
+def test_packages_that_are_missing(absent: list[str], named: str, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else real(name))
     with pytest.raises(BackendMissingError, match=named):
@@ -82,7 +81,8 @@ def test_what_is_missing_is_named(
         open_backend("cuda")
 
 
-def test_auto_takes_a_gpu_and_says_so(fake_gpu: FakeGpu) -> None:
+@pytest.mark.usefixtures("fake_gpu")
+def test_auto_takes_a_gpu_and_says_so() -> None:
     chosen = open_backend("auto", 2)
     assert chosen.backend.name == "cuda"
     assert chosen.line().startswith("backend cuda: Fake GPU, compute capability 9.0, ")
@@ -105,7 +105,8 @@ def fleet(folder: Path, *words: str) -> dict[str, object]:
     return told
 
 
-def test_the_manifest_tells_where_it_ran(fake_gpu: FakeGpu, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.usefixtures("fake_gpu")
+def test_the_manifest_tells_where_it_ran(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     told = fleet(tmp_path / "run")
     assert (told["backend"], told["threads"]) == ("cuda", 1)
     device = told["device"]
@@ -157,7 +158,7 @@ def test_a_shard_that_does_not_fit_is_halved(fake_gpu: FakeGpu) -> None:
     scenario = tiny("steps_per_day=2", devices=40)
     laid_out = plan(scenario)
     backend, _ = launch.choose("cuda")
-    expected = list(run_shards(scenario, laid_out, cut(40, 1), launch.choose("cpu")[0]))[0].counters
+    expected = next(run_shards(scenario, laid_out, cut(40, 1), ONE_THREAD)).counters
     each = device_bytes(laid_out.blueprints[0].sizes)
     fake_gpu.total_bytes = room_for(12, laid_out)
     told: list[int] = []
@@ -182,7 +183,7 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     scenario = tiny("steps_per_day=2", devices=64)
     laid_out = plan(scenario)
     backend, _ = launch.choose("cuda")
-    expected = list(run_shards(scenario, laid_out, cut(64, 1), launch.choose("cpu")[0]))[0].counters
+    expected = next(run_shards(scenario, laid_out, cut(64, 1), ONE_THREAD)).counters
     # Two lanes: two launches to gather, four to initialise, four for the first step; the second step fails.
     fake_gpu.out_of_memory_at_launch = 11
     told: list[int] = []
@@ -192,7 +193,7 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     assert np.array_equal(np.concatenate([r.counters for r in found]), expected)
 
 
-def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu, tmp_path: Path) -> None:
+def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=3)
     laid_out = plan(scenario)
     backend, _ = launch.choose("cuda")
@@ -201,7 +202,8 @@ def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu, tmp_path: P
         list(run_shards(scenario, laid_out, cut(3, 1), backend))
 
 
-def test_other_errors_are_not_taken_for_exhausted_memory(fake_gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("fake_gpu")
+def test_other_errors_are_not_taken_for_exhausted_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, _ = launch.choose("cuda")
 
     def broken(**_: object) -> None:
@@ -318,13 +320,14 @@ def test_blocks_from_occupancy(
 
 
 @pytest.mark.parametrize("broken", [[0], [99], [40, 70], [25, 24, 99]])
-def test_the_first_device_that_failed_is_named(broken: list[int], fake_gpu: FakeGpu) -> None:
+@pytest.mark.usefixtures("fake_gpu")
+def test_the_first_device_that_failed_is_named(broken: list[int]) -> None:
     # Only those devices have a program that they cannot run: the others have frames for it.
     compiled = compile_script(parse_script(SCRIPT))
     short = replace(compiled.blueprint, sizes=replace(compiled.blueprint.sizes, frames=40))
     backend, _ = launch.choose("cuda")
     kinds = [(short if d in broken else compiled.blueprint, 1) for d in range(100)]
-    for chosen in (launch.choose("cpu")[0], backend):
+    for chosen in (ONE_THREAD, backend):
         arena = Arena(kinds, backend=chosen)
         arena.init()
         with pytest.raises(DeviceError) as error:
@@ -332,17 +335,31 @@ def test_the_first_device_that_failed_is_named(broken: list[int], fake_gpu: Fake
         assert (error.value.device, error.value.code) == (min(broken), errors.NO_FRAMES)
 
 
-def test_saved_devices_come_back(fake_gpu: FakeGpu) -> None:
+def test_devices_that_were_kept_come_back(backend: Backend) -> None:
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
     arena = Arena([(compiled.blueprint, 70)], backend=backend)
     arena.init()
-    saved, before, counted = arena.save(), arena.memory.copy(), arena.counters()
+    before, counted = arena.memory.copy(), arena.counters()
     arena.run(compiled.program, 0, len(compiled.program))
     assert not np.array_equal(arena.memory, before)
-    arena.restore(saved)
+    arena.memory = before
     assert np.array_equal(arena.memory, before)
     assert np.array_equal(arena.counters(), counted)
+
+
+def test_an_error_is_forgotten_with_the_devices_that_had_it(backend: Backend) -> None:
+    compiled = compile_script(parse_script(SCRIPT))
+    short = replace(compiled.blueprint, sizes=replace(compiled.blueprint.sizes, frames=40))
+    arena = Arena([(short, 70)], backend=backend)
+    arena.init()
+    before = arena.memory.copy()
+    with pytest.raises(DeviceError):
+        arena.run(compiled.program, 0, len(compiled.program))
+    # An error stays until then, also over a launch that does nothing.
+    with pytest.raises(DeviceError):
+        arena.run(compiled.program, 0, 0)
+    arena.memory = before
+    arena.run(compiled.program, 0, 0)
 
 
 def test_names_that_the_backend_goes_by() -> None:

@@ -32,7 +32,7 @@ def backend_of(mode: str) -> Backend:
     if mode != "simulator":
         return CpuBackend()
     # Simulated kernels see nothing else than the device's memory.
-    FakeGpu().install(pytest.MonkeyPatch(), twins=False)
+    FakeGpu().install(pytest.MonkeyPatch(), simulator=True)
     backend, _ = choose("cuda")
     return backend
 
