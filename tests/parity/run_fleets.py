@@ -2,8 +2,8 @@
 
     run_fleets.py compiled|simulator SCENARIO ...
 
-Prints a hash of all that each fleet gives `fleetswap run`: counters of every device, metrics, totals and histograms of every step. The
-environment chooses how the kernels run: for the simulator NUMBA_DISABLE_JIT=1 and NUMBA_ENABLE_CUDASIM=1.
+Prints a hash of all that each fleet gives `fleetswap run`: counters of every device, metrics, totals and histograms of
+every step. The environment chooses how the kernels run: for the simulator NUMBA_DISABLE_JIT=1, NUMBA_ENABLE_CUDASIM=1.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ TESTS = {
     "allocator-test": ("region_mib=1", "zram_mib=2", "swapin_mib=1", "dontneed_mib=0", "iterations=1"),
     "breakeven": ("memory_mib=1", "rounds=1", "step_percent=100"),
 }
-DAY = ("days=1", "steps_per_day=2", "behaviour.switches_per_day=16")
+DAY = ("days=1", "steps_per_day=2", "behaviour.switches_per_day=8")
 FLEETS = {
     # Golden-ratio steps: the first devices of the fleet of phones are of several classes.
     "phones": (3, (*DAY, "page_scale=512")),
@@ -73,10 +73,8 @@ def main(mode: str, names: list[str]) -> None:
         digest = hashlib.sha256(json.dumps(rest, default=str).encode())
         for array in arrays:
             digest.update(np.ascontiguousarray(array).tobytes())
-        swapped = {
-            what: int(arrays[0][:, at].sum()) for what, at in (("out", counters.PSWPOUT), ("in", counters.PSWPIN))
-        }
-        told[name] = {"hash": digest.hexdigest(), "devices": len(arrays[0]), **swapped}
+        out, back = (int(arrays[0][:, counter].sum()) for counter in (counters.PSWPOUT, counters.PSWPIN))
+        told[name] = {"hash": digest.hexdigest(), "devices": len(arrays[0]), "out": out, "in": back}
     print(json.dumps(told))
 
 
