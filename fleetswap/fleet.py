@@ -107,7 +107,8 @@ def plan_shards(
 ) -> list[Shard]:
     """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
     if shards == 0:
-        shards = backend.shards(scenario.devices, fleet_bytes(scenario, laid_out))
+        each = -(-fleet_bytes(scenario, laid_out) // scenario.devices)
+        shards = -(-scenario.devices // backend.at_once(each))
     return cut(scenario.devices, shards)
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from .counters import N_COUNTERS
 from .launch import DeviceMemoryError
 
-STACK_BYTES = 4096
-"""Local memory of a thread: the phone kernel's stack frame and spills (tests/compile)."""
+STACK_BYTES = 2048
+"""Local memory of a thread: more than the stack of any kernel, spills included. ptxas reports 856 bytes for phones."""
 CODE_BYTES = 256 << 20
 """Machine code of the kernels, and what libraries allocate of their own."""
 MARGIN = 32
@@ -45,20 +45,20 @@ class GpuMemory:
         return STACK_BYTES * self.resident_threads + CODE_BYTES + self.free_bytes // MARGIN
 
     @property
-    def device_bytes(self) -> int:
+    def room_bytes(self) -> int:
         """What devices and their results can have."""
         return max(0, self.free_bytes - self.kept_bytes)
 
-    def at_once(self, devices: int, state_bytes: int) -> int:
-        """How many of equal devices fit that take so many bytes together.
+    def at_once(self, device_bytes: int) -> int:
+        """How many devices of so many bytes fit.
 
         Raises
         ------
         DeviceMemoryError
             If not even one does.
         """
-        each = -(-state_bytes // devices) + RESULT_BYTES + PLACE_BYTES
-        fitting = min(self.device_bytes // each, self.host_bytes // 2 // (HOST_COPIES * RESULT_BYTES))
+        each = device_bytes + RESULT_BYTES + PLACE_BYTES
+        fitting = min(self.room_bytes // each, self.host_bytes // 2 // (HOST_COPIES * RESULT_BYTES))
         if fitting == 0:
             raise DeviceMemoryError(
                 f"a device takes {each:,} bytes, but of {self.free_bytes:,} free bytes {self.kept_bytes:,} are kept "

@@ -118,13 +118,13 @@ class Backend(Protocol):
             If so many do not fit.
         """
 
-    def shards(self, devices: int, state_bytes: int) -> int:
-        """Into how many pieces devices that take so many bytes together must be cut, to be run one after the other.
+    def at_once(self, device_bytes: int) -> int:
+        """How many devices of so many bytes should be in memory at once.
 
         Raises
         ------
         DeviceMemoryError
-            If not even one device fits.
+            If not even one fits.
         """
 
     def facts(self) -> dict[str, Any]:

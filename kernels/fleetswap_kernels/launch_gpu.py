@@ -12,6 +12,7 @@ import importlib.util
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from itertools import pairwise
 from typing import Any
 
@@ -62,7 +63,7 @@ def open_gpu() -> CudaBackend:
     if reason := compiler_missing():
         raise BackendMissingError(f"no CUDA compiler: {reason}: {INSTALL}")
     gpu = CudaBackend(cupy)
-    if gpu.memory().device_bytes == 0:
+    if gpu.memory().room_bytes == 0:
         memory = gpu.memory()
         raise BackendMissingError(
             f"too little memory: {memory.free_bytes:,} of {memory.total_bytes:,} bytes are free, {memory.kept_bytes:,} "
@@ -131,9 +132,9 @@ class CudaBackend:
             self.refused.append({"devices": len(fleet.ids), "asked_bytes": asked, "free_bytes": free})
             raise DeviceMemoryError(f"{len(fleet.ids):,} devices of {asked:,} bytes do not fit: {error}") from None
 
-    def shards(self, devices: int, state_bytes: int) -> int:
-        """Pieces that fit free memory, with a margin."""
-        return -(-devices // self.memory().at_once(devices, state_bytes))
+    def at_once(self, device_bytes: int) -> int:
+        """As many as fit free memory, with a margin."""
+        return self.memory().at_once(device_bytes)
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about it."""
@@ -142,6 +143,8 @@ class CudaBackend:
             "name": self._gpu,
             "compute_capability": self._capability,
             **{f"cuda_{what}": f"{number // 1000}.{number % 1000 // 10}" for what, number in self._versions.items()},
+            "cupy": self.cupy.__version__,
+            "numba_cuda": metadata.version("numba-cuda"),
             "total_bytes": memory.total_bytes,
             "free_bytes": memory.free_bytes,
             "kept_bytes": memory.kept_bytes,
@@ -153,7 +156,7 @@ class CudaBackend:
     def describe(self) -> str:
         """The same for people."""
         memory = self.memory()
-        free, kept, ours = (n / (1 << 30) for n in (memory.free_bytes, memory.kept_bytes, memory.device_bytes))
+        free, kept, ours = (n / (1 << 30) for n in (memory.free_bytes, memory.kept_bytes, memory.room_bytes))
         return (
             f"{self._gpu}, compute capability {self._capability}, {ours:.1f} GiB for devices: {free:.1f} GiB are free, "
             f"{kept:.1f} GiB of them are kept for stacks, code and a margin"

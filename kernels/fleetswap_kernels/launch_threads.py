@@ -39,9 +39,9 @@ class CpuBackend:
         except MemoryError:
             raise DeviceMemoryError(f"no memory for {int(fleet.base[-1]) * HEADER_BYTES:,} bytes of devices") from None
 
-    def shards(self, devices: int, state_bytes: int) -> int:
-        """Pieces of `SHARD_BYTES`, but at least one device each."""
-        return min(devices, -(-state_bytes // SHARD_BYTES))
+    def at_once(self, device_bytes: int) -> int:
+        """As many as take `SHARD_BYTES`, but at least one."""
+        return max(1, SHARD_BYTES // device_bytes)
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about it."""
@@ -49,7 +49,7 @@ class CpuBackend:
 
     def describe(self) -> str:
         """The same for people."""
-        return f"{self.threads} thread(s)"
+        return f"{self.threads} thread(s), shards of {SHARD_BYTES >> 20} MiB"
 
 
 class CpuState:

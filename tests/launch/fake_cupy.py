@@ -15,6 +15,7 @@ def module(gpu: FakeGpu) -> ModuleType:
     """The package."""
     found: Any = ModuleType("cupy")
     found.__spec__ = ModuleSpec("cupy", None)
+    found.__version__ = "14.0.0"
 
     def noted(name: str, answer: Any) -> Any:
         def call(*args: Any, **kwargs: Any) -> Any:

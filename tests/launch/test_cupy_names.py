@@ -35,7 +35,7 @@ NAMES = {
 }  # fmt: skip
 """All functions of CuPy that the backend uses."""
 ATTRIBUTES = {"ndarray.data", "ndarray.shape", "ndarray.dtype", "ndarray.nbytes", "ndarray.__getitem__"}
-ATTRIBUTES |= {"ndarray.__cuda_array_interface__", "cuda.Stream.ptr", "cuda.runtime.CUDARuntimeError"}
+ATTRIBUTES |= {"__version__", "ndarray.__cuda_array_interface__", "cuda.Stream.ptr", "cuda.runtime.CUDARuntimeError"}
 """And what it reads."""
 
 Call = tuple[str, tuple[Any, ...], dict[str, Any]]

@@ -146,10 +146,10 @@ def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
     laid_out = plan(scenario)
     backend, _ = launch.choose("cuda")
     assert len(plan_shards(scenario, laid_out, 0, backend)) == 1
-    # Another program takes all but 400 MiB; 8 MiB are stacks (2 * 1024 of 4 KiB), 256 code, 12.5 margin: 123.5 remain.
+    # Another program takes all but 400 MiB; 4 MiB are stacks (2 * 1024 of 2 KiB), 256 code, 12.5 margin: 127.5 remain.
     fake_gpu.used_bytes = fake_gpu.total_bytes - (400 << 20)
-    each = fleet_bytes(scenario, laid_out) // 1000
-    at_once = int(123.5 * (1 << 20)) // (each + 8 * N_COUNTERS + 16)
+    each = -(-fleet_bytes(scenario, laid_out) // 1000)
+    at_once = int(127.5 * (1 << 20)) // (each + 8 * N_COUNTERS + 16)
     large = tiny(devices=20_000)
     assert len(plan_shards(large, laid_out, 0, backend)) == -(-20_000 // at_once)
 
