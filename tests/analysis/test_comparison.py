@@ -91,7 +91,8 @@ def test_the_same_policy_written_differently_gives_the_same_bits() -> None:
 
 
 def test_shards_are_simulated_side_by_side() -> None:
-    found = [(number, shard.shard.first, shard.shard.end) for number, shard in simulate([fleet(OFF), fleet(ON)], 1, 2)]
+    simulated = simulate([fleet(OFF), fleet(ON)], shards=2)
+    found = [(number, shard.shard.first, shard.shard.end) for number, shard in simulated]
     assert found == [(0, 0, 7), (1, 0, 7), (0, 7, 14), (1, 7, 14)]
 
 

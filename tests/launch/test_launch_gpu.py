@@ -193,6 +193,15 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     assert np.array_equal(np.concatenate([r.counters for r in found]), expected)
 
 
+def test_memory_that_runs_out_while_laying_out_is_told_once(fake_gpu: FakeGpu) -> None:
+    compiled = compile_script(parse_script(SCRIPT))
+    backend, _ = launch.choose("cuda")
+    fake_gpu.out_of_memory_at_launch = 1
+    with pytest.raises(DeviceMemoryError, match=r"^7 devices of .* bytes do not fit: CUDA_ERROR_OUT_OF_MEMORY"):
+        Arena([(compiled.blueprint, 7)], backend=backend)
+    assert [one["devices"] for one in backend.facts()["out_of_memory"]] == [7]
+
+
 def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=3)
     laid_out = plan(scenario)
