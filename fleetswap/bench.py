@@ -22,6 +22,7 @@ import numpy as np
 
 from fleetswap_kernels import counters, layout
 from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.launch_threads import CpuBackend
 
 from .reference import Reference, ReferenceMissingError
 from .scenario import AllocatorTest
@@ -117,11 +118,11 @@ class Result:
 class _Fleet:
     """Devices after the warm-up, to run the same iterations on any number of times."""
 
-    def __init__(self, test: AllocatorTest, devices: int) -> None:
+    def __init__(self, test: AllocatorTest, devices: int, threads: int = 1) -> None:
         workload = plan(test)
         self.program = workload.program
         self.first, self.end = workload.marks[1], workload.marks[-1]
-        self.arena = Arena([(workload.blueprint, devices)])
+        self.arena = Arena([(workload.blueprint, devices)], backend=CpuBackend(threads))
         self.arena.init()
         self.arena.run(self.program, 0, self.first)
         self._start = self.arena.memory.copy()
@@ -132,9 +133,8 @@ class _Fleet:
     def _events(self) -> int:
         return int(self.arena.counters()[:, counters.PAGE_EVENTS].sum())
 
-    def run(self, threads: int = 1) -> None:
+    def run(self) -> None:
         """Run the iterations."""
-        self.arena.threads = threads
         self.arena.run(self.program, self.first, self.end)
 
     def run_reference(self, reference: Reference) -> None:
@@ -143,7 +143,7 @@ class _Fleet:
 
     def seconds(self, work: Callable[[], None], clock: Callable[[], float]) -> float:
         """How long some work takes from the state after the warm-up."""
-        self.arena.memory[:] = self._start
+        self.arena.memory = self._start
         started = clock()
         work()
         return clock() - started
@@ -233,11 +233,11 @@ def _two_threads(result: Result, effort: Effort) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         result.missing("this process may use one CPU only", name)
         return
-    fleet = _Fleet(effort.test, 4 * effort.devices)
+    one, two = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
     pairs = _pairs(
         effort.pairs,
-        lambda: fleet.seconds(fleet.run, time.perf_counter),
-        lambda: fleet.seconds(lambda: fleet.run(threads=2), time.perf_counter),
+        lambda: one.seconds(one.run, time.perf_counter),
+        lambda: two.seconds(two.run, time.perf_counter),
     )
     result.values[name] = statistics.median(a / b for a, b in pairs)
 

@@ -96,8 +96,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error.format_message().rstrip('.')} (see `{path} --help`)")
     except click.ClickException as error:
         return _complain(error.format_message())
-    except MemoryError:
-        return _complain("not enough memory")
+    except MemoryError as error:
+        return _complain(f"not enough memory: {error}" if str(error) else "not enough memory")
     except BrokenPipeError:
         _drop_output()
         return BROKEN_PIPE

@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.launch import Backend
 
 from .content_library import load_library
 from .cost import Price, load_profile, price
-from .engine import SHARD_BYTES, Progress, Shard, cut, no_progress
+from .engine import Fit, Progress, Shard, cut, no_progress
 from .fleet_scenario import FleetScenario
 from .invariants import Checker
 from .log_histogram import LogHistogram
@@ -93,10 +94,13 @@ class FleetShard:
 _STATE_COLUMNS = np.array([index for name, index in columns().items() if name in STATES])
 
 
-def plan_shards(scenario: FleetScenario, laid_out: PhonePlan, shards: int = 0) -> list[Shard]:
+def plan_shards(
+    scenario: FleetScenario, laid_out: PhonePlan, shards: int = 0, backend: Backend = ONE_THREAD
+) -> list[Shard]:
     """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
     if shards == 0:
-        shards = -(-fleet_bytes(scenario, laid_out) // SHARD_BYTES)
+        each = -(-fleet_bytes(scenario, laid_out) // scenario.devices)
+        shards = -(-scenario.devices // backend.at_once(each))
     return cut(scenario.devices, shards)
 
 
@@ -111,7 +115,7 @@ def run_shard(
     scenario: FleetScenario,
     laid_out: PhonePlan,
     shard: Shard,
-    threads: int,
+    backend: Backend,
     progress: Progress = no_progress,
     check: bool = False,
 ) -> FleetShard:
@@ -131,7 +135,7 @@ def run_shard(
     counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
     started = time.perf_counter_ns()
     # Devices go back to their order at the end.
-    arena, order = arena_of(scenario, laid_out, shard.first, shard.end, threads)
+    arena, order = arena_of(scenario, laid_out, shard.first, shard.end, backend)
     arena.init()
     result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64), step_ns=time.perf_counter_ns() - started)
     fold = _Fold(result, scenario, _ranges(laid_out, counts))
@@ -275,10 +279,10 @@ class _Fold:
             self._result.totals[where, step] = events.counted[rows].sum(axis=0)
 
 
-def warm_up(laid_out: PhonePlan) -> int:
+def warm_up(laid_out: PhonePlan, backend: Backend = ONE_THREAD) -> int:
     """Compile the kernels, or load them from the cache folder; nanoseconds it took."""
     started = time.perf_counter_ns()
-    arena = Arena([(laid_out.blueprints[0], 1)])
+    arena = Arena([(laid_out.blueprints[0], 1)], backend=backend)
     arena.init()
     arena.run(laid_out.program, 0, 0)
     return time.perf_counter_ns() - started
@@ -288,10 +292,13 @@ def run_shards(
     scenario: FleetScenario,
     laid_out: PhonePlan,
     shards: list[Shard],
-    threads: int,
+    backend: Backend,
     progress: Progress = no_progress,
     check: bool = False,
 ) -> Iterator[FleetShard]:
-    """Simulate shards one after the other, each on all threads (`run_shard`)."""
+    """Simulate shards one after the other, in pieces that fit memory (`run_shard`)."""
+    fit = Fit()
     for shard in shards:
-        yield run_shard(scenario, laid_out, shard, threads, progress, check)
+        yield from fit.run(
+            shard, lambda piece, count: run_shard(scenario, laid_out, piece, backend, count, check), progress
+        )

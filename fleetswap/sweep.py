@@ -9,6 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.launch import Backend
+
 from .comparison import check_same_fleet, pair, row, simulate, value
 from .engine import Progress, no_progress
 from .errors import InputError
@@ -224,7 +227,7 @@ def sweep(
     metrics: Sequence[str] = DEFAULT_METRICS,
     pareto: Sequence[str] = DEFAULT_PARETO,
     *,
-    threads: int = 1,
+    backend: Backend = ONE_THREAD,
     shards: int = 0,
     progress: Progress = no_progress,
 ) -> Sweep:
@@ -236,8 +239,9 @@ def sweep(
         Of `grid`.
     metrics, pareto : sequence of str
         Metrics to report, and those of the Pareto front, which are reported too.
-    threads, shards : int
-        Results do not depend on them.
+    backend : Backend
+    shards : int
+        Results depend on neither.
     progress : callable
         Called with numbers of device-steps done.
     """
@@ -247,7 +251,7 @@ def sweep(
         raise InputError("--pareto: needs a metric")
     names = list(dict.fromkeys((*metrics, *pareto)))
     found = [_Devices() for _ in points]
-    for number, shard in simulate([point.scenario for point in points], threads, shards, progress):
+    for number, shard in simulate([point.scenario for point in points], backend, shards, progress):
         found[number].classes.append(shard.classes)
         for name in names:
             found[number].values.setdefault(name, []).append(shard.metrics[name])

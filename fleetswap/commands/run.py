@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -12,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .backend import backend_options, opened
 from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..backend import Chosen
     from ..fleet_scenario import FleetScenario
     from ..scenario import Breakeven, Scenario
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 @click.argument("scenario", default="phones")
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
-@click.option("--backend", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@backend_options
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/SCENARIO-TIME]")
@@ -59,8 +59,6 @@ def run(
     from ..scenario import BUILT_IN, Breakeven, load_scenario
     from ..scenario_file import load_fleet_scenario
 
-    if backend == "cuda":
-        raise InputError("--backend cuda: not available in this version; allowed are auto, cpu")
     started = datetime.now(UTC)
     resolved: Scenario | Breakeven | FleetScenario
     if scenario in BUILT_IN:
@@ -70,15 +68,15 @@ def run(
     folder = out or Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}"
     if folder.exists():
         raise InputError(f"--out {folder}: exists already; name a folder that does not")
-    workers = threads or os.cpu_count() or 1
-    facts: dict[str, Any] = {"seed": seed, "backend": "cpu", "threads": workers, "started": started.isoformat()}
     err = Console(stderr=True)
+    chosen = opened(backend, threads, err)
+    facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
     if isinstance(resolved, Breakeven):
-        summary, tables = _run_breakeven(resolved, shards or 1, workers, folder, facts, err)
+        summary, tables = _run_breakeven(resolved, shards or 1, chosen, folder, facts, err)
     elif isinstance(resolved, FleetScenario):
-        summary, tables = _run_fleet(resolved, shards or 0, workers, folder, facts, err, check)
+        summary, tables = _run_fleet(resolved, shards or 0, chosen, folder, facts, err, check)
     else:
-        summary, tables = _run_allocator_test(resolved, shards or 0, workers, folder, facts, err)
+        summary, tables = _run_allocator_test(resolved, shards or 0, chosen, folder, facts, err)
     if as_json:
         click.echo(json.dumps({"run_directory": str(folder), **summary}))
     else:
@@ -94,7 +92,7 @@ def run(
 
 
 def _run_allocator_test(
-    scenario: Scenario, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Scenario, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
@@ -107,19 +105,20 @@ def _run_allocator_test(
 
     load_profile(scenario.test.cost)  # Bad input is reported before anything runs.
     workload = plan(scenario.test)
-    pieces = plan_shards(scenario, shards)
+    pieces = plan_shards(scenario, shards, chosen.backend)
     each = device_bytes(workload.blueprint.sizes)
     err.print(
         f"{scenario.name}: {scenario.devices:,} devices, {each:,} bytes each "
-        f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), {workers} thread(s), "
-        f"backend cpu, seed {scenario.test.seed}"
+        f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), "
+        f"seed {scenario.test.seed}"
     )
-    compile_s = prepare(err, warm_up)
+    compile_s = prepare(err, lambda: warm_up(chosen.backend))
     with progress_bar(err) as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
-        results = list(run_shards(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
+        results = list(run_shards(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["device_bytes"] = each
     facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
+    facts |= chosen.facts()
     summary = write_run(folder, scenario, results, workload.folio_order, facts)
     return summary, run_tables(summary)
 
@@ -127,7 +126,7 @@ def _run_allocator_test(
 def _run_fleet(
     scenario: FleetScenario,
     shards: int,
-    workers: int,
+    chosen: Chosen,
     folder: Path,
     facts: dict[str, Any],
     err: Console,
@@ -142,23 +141,23 @@ def _run_fleet(
     for warning in scenario.warnings:
         err.print(f"warning: {warning}")
     laid_out = plan(scenario)
-    pieces = plan_shards(scenario, laid_out, shards)
+    pieces = plan_shards(scenario, laid_out, shards, chosen.backend)
     each = fleet_bytes(scenario, laid_out) // scenario.devices
     processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)
     err.print(
         f"{scenario.name}: {scenario.devices:,} devices of up to {processes} processes, about {each:,} bytes each, "
-        f"{scenario.days} day(s), {len(pieces)} shard(s), {workers} thread(s), backend cpu, seed {scenario.seed}"
+        f"{scenario.days} day(s), {len(pieces)} shard(s), seed {scenario.seed}"
     )
     writer = FleetWriter(folder, scenario)
     writer.begin()
     try:
-        compile_s = prepare(err, lambda: warm_up(laid_out))
+        compile_s = prepare(err, lambda: warm_up(laid_out, chosen.backend))
         started = time.perf_counter()
         with progress_bar(err) as progress:
             steps = scenario.days * scenario.steps_per_day
             task = progress.add_task("simulating", total=scenario.devices * steps)
             advance = partial(progress.advance, task)
-            writer.add_all(run_shards(scenario, laid_out, pieces, workers, advance, check))
+            writer.add_all(run_shards(scenario, laid_out, pieces, chosen.backend, advance, check))
         facts["device_bytes"] = each
         facts["page_scale"] = scenario.page_scale
         facts["timings_s"] = {
@@ -166,6 +165,7 @@ def _run_fleet(
             "step": writer.step_ns / 1e9,
             "fold_and_write": time.perf_counter() - started - writer.step_ns / 1e9,
         }
+        facts |= chosen.facts()
         summary = writer.finish(facts)
     except BrokenDeviceError as error:
         writer.abandon()
@@ -178,7 +178,7 @@ def _run_fleet(
 
 
 def _run_breakeven(
-    scenario: Breakeven, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Breakeven, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
@@ -198,17 +198,18 @@ def _run_breakeven(
     points = points_of(scenario)
     err.print(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "
-        f"{workers} thread(s), backend cpu, seed {scenario.seed}, cost profile {scenario.cost}"
+        f"seed {scenario.seed}, cost profile {scenario.cost}"
     )
-    compile_s = prepare(err, warm_up)
+    compile_s = prepare(err, lambda: warm_up(chosen.backend))
     started = time.perf_counter()
     pieces = cut(scenario.devices, shards)
     with progress_bar(err) as progress:
         task = progress.add_task("simulating", total=points * scenario.devices)
-        found = list(run_points(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
+        found = list(run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}
     facts["shards"] = [{"number": s.number, "first": s.first, "end": s.end} for s in pieces]
     summary = summarise(scenario, found)
+    facts |= chosen.facts()
     manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}
     write_directory(folder, manifest, devices_table(found), series_table(found), summary)
     return summary, breakeven_tables(summary)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .backend import backend_options, opened
 from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
 from .progress import prepare, progress_bar
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 )
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@backend_options
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter of all points.")
 @click.option("--metrics", metavar="M1,M2,...", help="Metrics to report.  [default: seven that tell most]")
@@ -39,6 +39,7 @@ def sweep(
     over: tuple[str, ...],
     devices: int | None,
     seed: int,
+    backend: str,
     threads: int | None,
     shards: int | None,
     settings: tuple[str, ...],
@@ -77,12 +78,12 @@ def sweep(
     for warning in dict.fromkeys(w for point in points for w in point.scenario.warnings):
         err.print(f"warning: {warning}")
     fleet = points[0].scenario
-    workers = threads or os.cpu_count() or 1
-    facts: dict[str, Any] = {"seed": seed, "started": started.isoformat(), "backend": "cpu", "threads": workers}
+    where = opened(backend, threads, err)
+    facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
     folder = out or Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}"
-    err.print(f"{fleet.name}: {len(points):,} points of {fleet.devices:,} devices, {workers} thread(s), seed {seed}")
+    err.print(f"{fleet.name}: {len(points):,} points of {fleet.devices:,} devices, seed {seed}")
     with NewFolder(folder, "--out ") as new:
-        compile_s = prepare(err, lambda: warm_up(lay_out(fleet)))
+        compile_s = prepare(err, lambda: warm_up(lay_out(fleet), where.backend))
         at = time.perf_counter()
         with progress_bar(err) as progress:
             total = len(points) * fleet.devices * fleet.days * fleet.steps_per_day
@@ -91,7 +92,7 @@ def sweep(
                 points,
                 chosen["--metrics"],
                 chosen["--pareto"],
-                threads=workers,
+                backend=where.backend,
                 shards=shards or 0,
                 progress=lambda steps: progress.advance(task, steps),
             )
@@ -100,7 +101,7 @@ def sweep(
         facts["timings_s"] = {"compile": compile_s, "sweep": seconds}
         facts |= {"over": list(over), "points": told["points"], "scenario": told["scenario"]}
         contents = {"summary.json": json.dumps(told, indent=1) + "\n", "sweep.parquet": rows_table(told["rows"])}
-        new.finish(contents, {"kind": "sweep", **facts})
+        new.finish(contents, {"kind": "sweep", **facts, **where.facts()})
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **told}))
     else:
