@@ -32,6 +32,8 @@ class PageTables:
     process_area : int64 array of shape (processes,)
         The swap area that swap type 0 is for each process; the areas of larger types follow it. All 0 if the
         processes are of one device, or if nothing is known about slots.
+    first_page : int
+        Place of the first page in the tables that these are a part of; messages name pages by it.
 
     Raises
     ------
@@ -44,6 +46,7 @@ class PageTables:
     region_start: Ints
     process_offset: Ints
     process_area: Ints
+    first_page: int = 0
 
     def __post_init__(self) -> None:
         if self.pte.ndim != 1 or self.pte.dtype != np.uint64:
@@ -89,6 +92,7 @@ class PageTables:
             self.region_start[region:last],
             self.process_offset[first : end + 1] - region,
             self.process_area[first:end],
+            self.first_page + page,
         )
 
 
