@@ -67,12 +67,12 @@ def _page_tables(arrays: dict[str, npt.NDArray[Any]]) -> PageTables:
     else:
         pte = words_of_slots(_integers(arrays, "slot", "pages"))
     offsets = _integers(arrays, "offsets", "regions + 1") if "offsets" in arrays else np.array([0, len(pte)])
-    regions = len(offsets) - 1
+    regions = max(len(offsets) - 1, 0)
     start = _integers(arrays, "start", "regions") if "start" in arrays else np.zeros(regions, np.int64)
     process = _integers(arrays, "process", "regions") if "process" in arrays else np.arange(regions)
     if len(process) != regions:
         raise ValueError(f"process has shape {process.shape}; expected ({regions},), one number for each region")
-    first = np.flatnonzero(np.concatenate([[True], process[1:] != process[:-1]]))[: max(regions, 0)]
+    first = np.flatnonzero(np.concatenate([[True], process[1:] != process[:-1]]))[:regions]
     numbers, counts = np.unique(process[first], return_counts=True)
     if (counts > 1).any():
         again = numbers[counts > 1][0]

@@ -1,12 +1,11 @@
 """Take the contiguity census of page tables that are arrays."""
 
-from __future__ import annotations
-
 # %% [markdown]
 # # Census of page tables
 #
 # What `fleetswap census` does, for arrays of your own: a word for each page, as `/proc/PID/pagemap` has it. Here they
 # are made up: processes of 1,024 pages, each swapped out in blocks of 64 KiB, in slots that are handed out in order.
+
 # %%
 import numpy as np
 

@@ -59,16 +59,18 @@ def _run(draw, page, length):
 
 @st.composite
 def swap_areas(draw):
-    """Three areas whose slots are mostly in use once; a few are shared, cached, free, of zeros."""
+    """Three areas whose slots are mostly in use once; some are shared, cached, free, of zeros, alone or in runs."""
+    random = np.random.default_rng(draw(st.integers(0, 1 << 32)))
+    rarity = draw(st.sampled_from((30, 100, 1000)))
     maps, zeromaps = [], []
     for slots in AREA_SLOTS:
         swap_map, zero = np.ones(slots, np.uint8), np.zeros(slots, np.uint8)
-        for _ in range(draw(st.integers(0, 5))):
-            first, length = draw(st.integers(0, slots - 1)), draw(st.sampled_from((1, 3, 64, 300)))
-            swap_map[first : first + length] = draw(st.sampled_from((0, 2, 0x3E, 0x40, 0x41)))
-        for _ in range(draw(st.integers(0, 3))):
-            first, length = draw(st.integers(0, slots - 1)), draw(st.sampled_from((1, 16, 64, 300)))
-            zero[first : first + length] ^= 1
+        for first in np.flatnonzero(random.integers(0, rarity, slots) == 0):
+            length = random.choice((1, 1, 1, 3, 16, 64))
+            if random.integers(3):
+                swap_map[first : first + length] = random.choice((0, 2, 0x3E, 0x40, 0x41))
+            else:
+                zero[first : first + length] ^= 1
         maps.append(swap_map)
         zeromaps.append(np.packbits(zero, bitorder="little"))
     return SwapAreas.of(maps, zeromaps)

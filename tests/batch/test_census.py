@@ -129,9 +129,17 @@ class TestByHand:
     def test_a_shared_and_a_cached_slot(self, request, launch):
         swap_map = np.ones(32, np.uint8)
         swap_map[17] = 2  # comes back alone; its block is not harmed
+        swap_map[18] = 0  # nobody's, which cannot be: not one PTE's either
         swap_map[28] = 0x41  # harms the block
         tables = one_region(words_of_slots(np.arange(16, 32)))
-        assert self.found(request, launch, tables, SwapAreas.of([swap_map])) == ({0: 5, 2: 4, 3: 7}, {4: 1})
+        assert self.found(request, launch, tables, SwapAreas.of([swap_map])) == ({0: 6, 2: 4, 3: 6}, {4: 1})
+
+    def test_a_run_goes_on_where_a_window_ends(self, request, launch):
+        # Pages 255 and 256..271: the first alone, then 16 in congruent slots.
+        assert self.found(request, launch, one_region(words_of_slots(np.arange(511, 528)), 255)) == (
+            {0: 1, 4: 16},
+            {4: 1},
+        )
 
     def test_runs_longer_than_the_last_bin(self, request, launch):
         assert self.found(request, launch, one_region(words_of_slots(np.arange(1, 5000))))[1] == {9: 1}

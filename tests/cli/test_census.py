@@ -153,7 +153,7 @@ def test_a_page_is_named_by_its_place_in_the_file(capsys, saved, monkeypatch):
     assert ": pte[3] is 0x4000000000000c60: slot 99 " in capsys.readouterr().err
 
 
-def test_no_npz(capsys, tmp_path, saved):
+def test_no_npz(capsys, tmp_path):
     def said(path):
         assert main(["census", str(path)]) == 2
         return capsys.readouterr().err

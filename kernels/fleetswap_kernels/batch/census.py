@@ -90,7 +90,8 @@ def census(launch: Launch, tables: PageTables, areas: SwapAreas, orders: int = F
     if page != _NO_PAGE:
         word = int(tables.pte[page])
         raise ValueError(
-            f"pte[{tables.first_page + page}] is {word:#x}: slot {word >> PM_SLOT_SHIFT & SLOT_MASK} of swap type {word & TYPE_MASK}; "
+            f"pte[{tables.first_page + page}] is {word:#x}: "
+            f"slot {word >> PM_SLOT_SHIFT & SLOT_MASK} of swap type {word & TYPE_MASK}; "
             f"allowed are slots below {', '.join(map(str, areas.slots[:4].tolist()))} of swap areas 0 to "
             f"{areas.areas - 1}"
         )

@@ -69,5 +69,8 @@ class CpuLaunch:
             (first, end, part % parts) for part, (first, end) in enumerate(pairwise(bounds.tolist())) if first < end
         ]
         run = _KERNELS[kernel]
+        if len(shares) == 1:
+            run(*shares[0], *arguments)
+            return
         with ThreadPoolExecutor(len(shares)) as pool:
             list(pool.map(lambda share: run(*share, *arguments), shares))
