@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": ("fleetswap.commands.bench:bench", "Measure this machine's event rates."),
     "content": ("fleetswap.commands.content:content", "Show what the content model yields."),
     "calibrate": ("fleetswap.commands.calibrate:calibrate", "Measure your own memory and this machine's codecs."),
+    "census": ("fleetswap.commands.census:census", "Take the contiguity census of your own page tables."),
     "digest": ("fleetswap.commands.digest:digest", "Print one hash of a run's content."),
     "doctor": ("fleetswap.commands.doctor:doctor", "Show what would be used here, and why."),
 }
