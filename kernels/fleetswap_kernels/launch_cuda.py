@@ -33,6 +33,8 @@ OUT_OF_LINE = frozenset(
         *("store_compressed", "store_run", "count_codec_reads", "block_identity", "draw_rewritten", "swapin_small"),
         *("make_room", "evict_own", "evict_shared", "next_op", "take_gauges", "folio_available", "pool_frames_change"),
         *("count_smaller_swapin", "count_refused_swapout", "note_refault", "note_eviction", "unmap_regions"),
+        *("execute", "swap_out", "halt_or_resume_fault", "store_block", "mixed_block_bytes", "free_objects"),
+        *("zspage_malloc", "zspage_free"),
     }
 )
 """Large functions with several callers, or not needed by every program: one copy of each, called, keeps the code in
@@ -86,6 +88,8 @@ else:
     from numba.cuda.cudadrv import nvvm
     from numba.cuda.cudadrv.error import NvvmSupportError
     from numba.cuda.extending import overload
+    from numba.cuda import dispatcher as cuda_dispatcher
+    from numba.cuda.compiler import compile_cuda
     from numba.cuda.dispatcher import CUDADispatcher
 
     class _DeviceDispatcher(CUDADispatcher):  # type: ignore[misc]
@@ -95,13 +99,19 @@ else:
             return super().get_call_template(tuple(_widen(a) for a in args), kws)
 
         def compile_device(self, args: Any, return_type: Any = None) -> Any:
-            known = args in self.overloads
-            result = super().compile_device(args, return_type)
-            if not known and self.py_func.__name__ in OUT_OF_LINE:
-                for module in result.library.modules:
-                    for function in module.functions:
-                        if function.name == result.fndesc.llvm_func_name:
-                            function.attributes.add("noinline")
+            if args in self.overloads or self.py_func.__name__ not in OUT_OF_LINE:
+                return super().compile_device(args, return_type)
+            # C's calling convention returns values in registers; Numba's own, in memory, needs a stack.
+            capability = cuda_dispatcher.get_current_device().compute_capability
+            result = compile_cuda(
+                self.py_func, return_type, args, nvvm_options={"opt": 3, "fastmath": None}, cc=capability, abi="c"
+            )
+            for module in result.library.modules:
+                for function in module.functions:
+                    if function.name == result.fndesc.llvm_func_name:
+                        function.attributes.add("noinline")
+            self.overloads[args] = result
+            result.target_context.insert_user_function(result.entry_point, result.fndesc, [result.library])
             return result
 
     def _widen(argument: Any) -> Any:
