@@ -2,44 +2,44 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import struct
-from pathlib import Path
 
 import pytest
 
 from .compile_kernels import INSTRUCTION_BYTES, machine_instructions, ptx_instructions
+from .once import CEILINGS, compiled_once, missing
 from .write_registers import TABLE, compiled
 
-CEILINGS = json.loads(TABLE.read_text())["ceilings"]
 REPORTED = json.loads(TABLE.read_text())["kernels"]
 CAPABILITIES = ("8.0", "9.0", "10.0", "12.0")
+needs_compiler = pytest.mark.skipif(bool(missing()), reason=missing())
 
 
-def missing() -> str:
-    """What the toolchain lacks here; empty if nothing."""
-    for name in ("numba_cuda", "nvidia"):
-        if importlib.util.find_spec(name) is None:
-            return f"{name} is not installed; `make cuda` installs the CUDA 13 compiler"
-    import nvidia
-
-    found = [path for root in nvidia.__path__ for path in Path(root).glob("cu*/bin/ptxas")]
-    return "" if found else "no ptxas wheel is installed; `make cuda` installs the CUDA 13 compiler"
+def assert_within_ceilings(report: dict[str, dict[str, int]]) -> None:
+    print(report)
+    for kernel, found in report.items():
+        assert {what: found[what] for what, most in CEILINGS[kernel].items() if found[what] > most} == {}, kernel
+        assert found["registers"] > 0
+        assert found["instructions"] > found["ptx_instructions"] > 0
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(bool(missing()), reason=missing())
-@pytest.mark.parametrize("capability", CAPABILITIES)
-def test_registers_and_spills_are_within_the_ceilings(capability: str) -> None:
-    report = compiled(capability, list(CEILINGS))
-    print(f"compute capability {capability}: {report}")
+@needs_compiler
+def test_registers_and_spills_are_within_the_ceilings(tmp_path_factory: pytest.TempPathFactory) -> None:
+    _, report = compiled_once(tmp_path_factory)
     assert set(report) == set(CEILINGS)
-    for kernel, ceiling in CEILINGS.items():
-        found = report[kernel]
-        assert {what: found[what] for what, most in ceiling.items() if found[what] > most} == {}, kernel
-        assert found["registers"] > 0
-        assert found["instructions"] > found["ptx_instructions"] > 0
+    assert_within_ceilings(report)
+
+
+@pytest.mark.slow
+@needs_compiler
+@pytest.mark.parametrize("capability", [each for each in CAPABILITIES if each != "9.0"])
+@pytest.mark.parametrize("phones", [False, pytest.param(True, marks=pytest.mark.long)])
+def test_other_gpus_are_within_the_ceilings(capability: str, phones: bool) -> None:
+    report = compiled(capability, [kernel for kernel in CEILINGS if (kernel == "run_phones") == phones])
+    assert report
+    assert_within_ceilings(report)
 
 
 def test_the_table_has_every_kernel_within_its_ceilings() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .test_compile import missing
+from .once import missing
 
 PROGRAM = Path(__file__).with_name("cache_kernels.py")
 KERNELS = ("init_devices", "init_phones")

@@ -14,8 +14,7 @@ from fleetswap.program import compile_script
 from fleetswap.scenario import AllocatorTest
 from fleetswap.script import load_script
 from fleetswap_kernels.arena import Arena
-from tests.compile.test_compile import missing
-from tests.compile.write_registers import compiled
+from tests.compile.once import compiled_once, missing
 
 from .count_events import Kernels, count_small
 from .memory_trace import EDGES, MemoryTrace
@@ -30,10 +29,8 @@ needs_compiler = pytest.mark.skipif(bool(missing()), reason=missing())
 
 @pytest.fixture(scope="module")
 def ptx(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder of the kernels' PTX; compiling it takes minutes."""
-    folder: Path = tmp_path_factory.mktemp("ptx")
-    compiled("9.0", ["run_devices", "run_phones"], "--keep", str(folder))
-    return folder
+    """Folder of the kernels' PTX."""
+    return compiled_once(tmp_path_factory)[0]
 
 
 def same_bytes(case: Case, folder: Path) -> None:

@@ -38,7 +38,7 @@ class Case:
     kernel : str
         ``run_devices`` or ``run_phones``.
     arena : Arena
-        Devices in the state before; only its own `check` runs on it.
+        Devices in the state before.
     program : uint32 array of shape (n, 8)
     first, end : int
         Operations that are looked at.
@@ -52,12 +52,11 @@ class Case:
 
     def after(self) -> npt.NDArray[np.uint8]:
         """Memory of all devices when compiled CPU code has done the same."""
-        copy = Arena.__new__(Arena)
-        copy.__dict__.update(self.arena.__dict__)
-        copy.memory = self.arena.memory.copy()
-        copy.records = copy.memory.view(self.arena.records.dtype)
-        copy.run(self.program, self.first, self.end)
-        return copy.memory
+        before = self.arena.memory.copy()
+        self.arena.run(self.program, self.first, self.end)
+        after = self.arena.memory.copy()
+        self.arena.memory = before
+        return after
 
 
 def allocator(test: AllocatorTest, devices: int = 1) -> Case:
@@ -154,7 +153,9 @@ class Runner:
     def __init__(self, case: Case, functions: dict[str, Function], observer: Any) -> None:
         self.case = case
         arena = case.arena
-        self.machine = Machine(functions, [arena.memory, arena.base, arena.model, case.program], observer)
+        self._model = arena.models.view(np.uint8)
+        failed = np.full(1, np.iinfo(np.int64).max)
+        self.machine = Machine(functions, [arena.memory, arena.base, self._model, failed, case.program], observer)
 
     def run(self, device: int, first: int, end: int) -> None:
         """Run operations on one device."""
@@ -165,8 +166,9 @@ class Runner:
             machine.arguments(
                 (0, (len(arena.memory) // HEADER_BYTES,), HEADER_BYTES),
                 (1, arena.base.shape, 8),
-                (2, (1,), arena.model.nbytes),
-                (3, program.shape, 4),
+                (2, (1,), self._model.nbytes),
+                (3, (1,), 8),
+                (4, program.shape, 4),
                 first,
                 end,
             ),

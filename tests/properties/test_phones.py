@@ -105,7 +105,7 @@ def test_nothing_is_lost_whatever_the_policy(choices, seed):
     check(choices, seed)
 
 
-@pytest.mark.million
+@pytest.mark.long
 @pytest.mark.parametrize("share", range(SHARES))
 @settings(max_examples=5_000, deadline=None, suppress_health_check=SLOW, phases=[Phase.generate])
 @given(choices=SETTINGS, seed=st.integers(0, 2**59))

@@ -51,7 +51,7 @@ def test_blocks_of_any_order(share):
         check_reduced(text)
 
 
-@pytest.mark.million
+@pytest.mark.long
 @pytest.mark.parametrize("share", range(SHARES))
 @settings(max_examples=1_000_000 // (SHARES * BATCH), deadline=None, phases=[Phase.generate])
 @given(seed=st.integers(0, 2**64 - 1))
