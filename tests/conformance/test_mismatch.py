@@ -268,7 +268,7 @@ def test_only_the_first_dump_that_differs_is_reported(tmp_path: Path) -> None:
 
 
 def test_a_device_that_fails_is_a_mismatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def failing(script: Script, backend: Backend) -> Iterator[dict[str, Any]]:
+    def failing(script: Script, _: Backend) -> Iterator[dict[str, Any]]:
         yield dict(load_recording(script.path).dumps[0])
         raise ScriptError(script.path, 13, "a loop ran past its bound")
 
