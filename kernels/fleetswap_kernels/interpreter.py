@@ -26,7 +26,7 @@ from .ops import (
     RANDOM, READ, SRAND, SWITCH, THP, TOUCH, UNMAP, VERDICT, WRITE, ZSWAP,
 )  # fmt: skip
 from .phone import next_op
-from .pressure import make_room
+from .pressure import MADE, REFUSED, UNASKED, half_done, has_room, make_room, taken_up
 from .region import proc_at, pte_at, vma_at
 from .rng import glibc_next, glibc_seed, philox_block
 from .swap_cache import RA_HITS_INITIAL
@@ -67,11 +67,20 @@ def map_region(dev, p, v, pages, start, flags, pte, pmd):
 
 
 @device
-def fault_and_reclaim(dev, model, p, o_vma, page, write, phase):
-    """A fault and the deferred work it made due; whether the access can go on, else the operation's errno is set."""
-    if runs_short(dev) and not make_room(dev, model, o_vma):
-        dev.op_errno = np.uint32(ENOMEM)
-        return False
+def fault_and_reclaim(dev, p, o_vma, page, write, phase):
+    """A fault and the deferred work it made due.
+
+    Returns
+    -------
+    bool
+        Whether the access can go on. If not, the operation waits for room, or its errno is set.
+    """
+    if runs_short(dev):
+        room = has_room(dev, o_vma)
+        if room != MADE:
+            if room == REFUSED:
+                dev.op_errno = np.uint32(ENOMEM)
+            return False
     errno = handle_fault(dev, p, o_vma, page, write, phase)
     if dev.reclaim_pending:
         reclaim_worker(dev)
@@ -84,8 +93,14 @@ def fault_and_reclaim(dev, model, p, o_vma, page, write, phase):
 
 
 @device
-def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
-    """Read, write or poke whole pages, ascending, with the faults that takes."""
+def touch_pages(dev, model, p, o_vma, page, pages, first, mode, entry, advance):
+    """Read, write or poke whole pages, ascending from the `first` of them on, with the faults that takes.
+
+    Returns
+    -------
+    int64
+        The page whose fault waits for room, or the end of the pages.
+    """
     o_pte = pte_at(dev, o_vma, np.int64(0))
     o_expect = np.int64(dev.o_expect) + word(dev, o_vma + VMA_PTE)
     o_content = np.int64(dev.o_content)
@@ -96,8 +111,7 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
     block_start = np.int64(-1)
     block = np.int64(0)
     kinds = np.int64(0)
-    count(dev, PAGE_EVENTS, pages)
-    for at in range(page, end):
+    for at in range(first, end):
         pte = word(dev, o_pte + at)
         kind = pte >> KIND_SHIFT
         if mode == READ:
@@ -105,7 +119,9 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
         else:
             faults = kind != PRESENT or pte & PTE_EXCLUSIVE == 0
         if faults:
-            if not fault_and_reclaim(dev, model, p, o_vma, at, mode != READ, WHOLE):
+            if not fault_and_reclaim(dev, p, o_vma, at, mode != READ, WHOLE):
+                if half_done(dev):
+                    return at
                 if dev.error != 0:
                     break
                 continue
@@ -138,6 +154,7 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
             set_word(dev, o, content)
             if verify:
                 set_word(dev, o_expect + at, content)
+    return end
 
 
 @device
@@ -153,7 +170,8 @@ def discard_pages(dev, p, o_vma, page, pages):
 def walk_pages(dev, model, p, op, a, b, c, d, e, f):
     """TOUCH, DONTNEED and RANDOM: the operations that go over pages of a region.
 
-    One loop serves them, so that the code behind a touch and behind a discard is compiled once.
+    One loop serves them, so that the code behind a touch and behind a discard is compiled once. A step that has to wait
+    for room leaves in the header which one it is, its first page, and the page it has come to.
     """
     o_vma = vma_at(dev, p, a)
     page = b
@@ -168,12 +186,21 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
     o_proc = proc_at(dev, p)
     draw = word(dev, o_proc + PROC_DRAWS)
     r0 = r1 = r2 = r3 = np.int64(0)
-    for step in range(steps):
-        if op == RANDOM:
+    drawn = False
+    resumed = taken_up(dev)
+    step = np.int64(0)
+    at = page
+    if resumed:
+        step = np.int64(dev.half_step)
+        page = np.int64(dev.half_first)
+        at = np.int64(dev.half_page)
+    while step < steps:
+        if op == RANDOM and not resumed:
             if dev.random_philox == 0:
                 page = glibc_next(dev.w, o_proc + PROC_RAND) % blocks * pages
             else:
-                if step == 0 or draw & 3 == 0:
+                if not drawn or draw & 3 == 0:
+                    drawn = True
                     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
                     r0, r1, r2, r3 = philox_block(seed, 0, np.int64(dev.device_id), p, 0, draw >> 2)
                 r = r0
@@ -185,17 +212,28 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
                     r = r3
                 page = (r * blocks >> 32) * pages
                 draw += 1
-        if op == DONTNEED or (op == RANDOM and d != 0):
-            discard_pages(dev, p, o_vma, page, pages)
+        if not resumed:
+            at = page
+            if op == DONTNEED or (op == RANDOM and d != 0):
+                discard_pages(dev, p, o_vma, page, pages)
         if op != DONTNEED:
-            if runs_short(dev):
-                stamp(dev, o_vma, page, pages)
-            touch_pages(dev, model, p, o_vma, page, pages, mode, e, f)
+            if not resumed:
+                count(dev, PAGE_EVENTS, pages)
+                if runs_short(dev):
+                    stamp(dev, o_vma, page, pages)
+            at = touch_pages(dev, model, p, o_vma, page, pages, at, mode, e, f)
+            if half_done(dev):
+                dev.half_step = np.uint32(step)
+                dev.half_first = np.uint32(page)
+                dev.half_page = np.uint32(at)
+                break
+        resumed = False
+        step += 1
     set_word(dev, o_proc + PROC_DRAWS, draw)
 
 
 @device
-def halt_or_resume_fault(dev, model, p, op, v, page, write):
+def halt_or_resume_fault(dev, p, op, v, page, write):
     """FAULT_BEGIN and FAULT_END."""
     o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
     phase = BEGIN
@@ -218,16 +256,20 @@ def halt_or_resume_fault(dev, model, p, op, v, page, write):
         set_word(dev, o_halted + FAULT_PAGE, page)
         set_word(dev, o_halted + FAULT_WRITE, write)
         set_word(dev, o_halted + FAULT_PROC, p)
-    fault_and_reclaim(dev, model, p, vma_at(dev, p, v), page, write, phase)
+    fault_and_reclaim(dev, p, vma_at(dev, p, v), page, write, phase)
 
 
 @device
 def execute(dev, model, op, p, a, b, c, d, e, f):
-    """Execute one operation; its errno, fault counts and wrong pages are in the header afterwards."""
-    dev.op_errno = np.uint32(0)
-    dev.op_minflt = np.uint32(0)
-    dev.op_majflt = np.uint32(0)
-    dev.op_bad = np.uint32(0)
+    """Execute one operation; its errno, fault counts and wrong pages are in the header afterwards.
+
+    One that has ended half done is taken up.
+    """
+    if not taken_up(dev):
+        dev.op_errno = np.uint32(0)
+        dev.op_minflt = np.uint32(0)
+        dev.op_majflt = np.uint32(0)
+        dev.op_bad = np.uint32(0)
     dev.proc = np.uint32(p)
     if op != PROC:
         dev.cpu = np.uint32(word(dev, proc_at(dev, p) + PROC_CPU))
@@ -258,7 +300,7 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
     elif op == SRAND:
         glibc_seed(dev.w, proc_at(dev, p) + PROC_RAND, a)
     elif op == FAULT_BEGIN or op == FAULT_END:
-        halt_or_resume_fault(dev, model, p, op, a, b, c)
+        halt_or_resume_fault(dev, p, op, a, b, c)
     elif op == ZSWAP:
         dev.zswap_ever = np.uint32(1)
     elif op == VERDICT:
@@ -269,6 +311,10 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
         take_gauges(dev, a)
     else:
         fail(dev, BAD_OP, op)
+    if half_done(dev):
+        return
+    if runs_short(dev):
+        dev.room = np.uint32(UNASKED)
     if dev.reclaim_pending:
         reclaim_worker(dev)
     if dev.sparse_blocks:
@@ -289,8 +335,9 @@ def run_program(dev, model, program, first, end):
         d = np.int64(program[i, 5])
         e = np.int64(program[i, 6])
         f = np.int64(program[i, 7])
-        if op == SWITCH:
-            if next_op(dev, a) == 0:
+        of_switch = op == SWITCH
+        if of_switch:
+            if not taken_up(dev) and next_op(dev, a) == 0:
                 i += 1
                 continue
             o = np.int64(dev.o_phone) + PHONE_OP
@@ -302,6 +349,8 @@ def run_program(dev, model, program, first, end):
             d = word(dev, o + 5)
             e = word(dev, o + 6)
             f = word(dev, o + 7)
-        else:
-            i += 1
         execute(dev, model, op, p, a, b, c, d, e, f)
+        if half_done(dev):
+            make_room(dev, model)
+        elif not of_switch:
+            i += 1

@@ -44,6 +44,7 @@ SCALARS = (
     "compact_wait", "window_refaults", "window_pages", "thrashing_limit", "hole_slot", "hole_frees", "hole_order",
     # the operation in progress
     "error", "error_detail", "cpu", "proc", "op_errno", "op_minflt", "op_majflt", "op_bad",
+    "room", "half_step", "half_first", "half_page",
 )  # fmt: skip
 
 HEADER_BYTES = 768
