@@ -98,6 +98,19 @@ class FleetShard:
     step_ns: int = 0
 
 
+class Keeper:
+    """Keeps what a shard has reached, for another process to go on from; this one keeps nothing."""
+
+    def restore(self, arena: Arena, result: FleetShard) -> int:  # noqa: ARG002 (signature)
+        """Fill a new arena and the result with what was kept; number of steps done, 0 if nothing was."""
+        return 0
+
+    def keep(self, arena: Arena, result: FleetShard, steps: int) -> None:
+        """Take note that so many steps are done: devices as in `arena`, cells and totals as in `result`."""
+
+
+NOTHING_KEPT = Keeper()
+
 _STATE_COLUMNS = np.array([index for name, index in columns().items() if name in STATES])
 
 
@@ -122,6 +135,7 @@ def run_shard(
     threads: int,
     progress: Progress = no_progress,
     check: bool = False,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> FleetShard:
     """Simulate the devices of a shard.
 
@@ -129,6 +143,8 @@ def run_shard(
     ----------
     check : bool
         Recount after every step that nothing is lost: frames, slots, swap counts, compressed bytes, mappings.
+    keeper : Keeper
+        Told after every step what is reached. Results do not depend on it.
 
     Raises
     ------
@@ -140,12 +156,20 @@ def run_shard(
     started = time.perf_counter_ns()
     # Devices go back to their order at the end.
     arena, order = arena_of(scenario, laid_out, shard.first, shard.end, threads)
-    arena.init()
-    result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64), step_ns=time.perf_counter_ns() - started)
+    result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64))
+    done = keeper.restore(arena, result)
+    if not done:
+        arena.init()
+    result.step_ns = time.perf_counter_ns() - started
     ranges = _ranges(laid_out, counts)
-    before = np.zeros_like(arena.counters().astype(np.int64))
+    before = arena.counters().astype(np.int64)
+    if not done:
+        before[:] = 0  # What a device counted while it was made belongs to its first step.
     prices = _Prices(scenario, ranges)
     for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):
+        if step < done:
+            progress(len(arena))
+            continue
         started = time.perf_counter_ns()
         arena.run(laid_out.program, first, end, progress)
         result.step_ns += time.perf_counter_ns() - started
@@ -155,6 +179,7 @@ def run_shard(
         change = after - before
         change[:, _STATE_COLUMNS] = after[:, _STATE_COLUMNS]
         _fold(result, scenario, prices, ranges, step, change)
+        keeper.keep(arena, result, step + 1)
         before = after
     _fold(result, scenario, prices, ranges, WHOLE_RUN, before)
     back = np.argsort(order, kind="stable")

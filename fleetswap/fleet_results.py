@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PERCENTS = (5, 50, 95, 99)
+ROW_GROUP = 8192
+"""Rows that devices.parquet stores together, however the fleet is cut: its bytes do not depend on shards."""
 ASSUMPTIONS = (
     "Phones are synthetic: fleet, apps and habits are those of the scenario, every number of which can be changed.",
     "A phone is a miniature: RAM, zram and apps are divided by the page scale; pages, folios and clusters are not.",
@@ -214,6 +216,7 @@ class FleetWriter:
         self.totals = FleetTotals()
         self.shards: list[dict[str, Any]] = []
         self._devices: Any = None
+        self._rows: Any = None
 
     def begin(self) -> None:
         """Make the folder.
@@ -231,13 +234,18 @@ class FleetWriter:
 
     def add(self, shard: FleetShard) -> None:
         """Write the devices of the next shard and add them to the totals; shards come in the order of devices."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = devices_table(self.scenario, shard)
         with self._writing():
             if self._devices is None:
                 self._devices = pq.ParquetWriter(self.partial / "devices.parquet", table.schema, compression="zstd")
-            self._devices.write_table(table)
+                self._rows = table[:0]
+            self._rows = pa.concat_tables([self._rows, table])
+            while self._rows.num_rows >= ROW_GROUP:
+                self._write_rows(self._rows[:ROW_GROUP])
+                self._rows = self._rows[ROW_GROUP:]
         self.totals.add(shard, tuple(self.scenario.device_class))
         self.shards.append({"number": shard.shard.number, "first": shard.shard.first, "end": shard.shard.end})
 
@@ -259,6 +267,7 @@ class FleetWriter:
         }
         html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
         with self._writing():
+            self._write_rows(self._rows)
             self._devices.close()
             pq.write_table(
                 series_table(self.scenario, self.totals), self.partial / "series.parquet", compression="zstd"
@@ -274,6 +283,11 @@ class FleetWriter:
             if self._devices is not None:
                 self._devices.close()
         shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _write_rows(self, rows: pa.Table) -> None:
+        """One row group; pieces that its columns are made of would show in its pages."""
+        if rows.num_rows:
+            self._devices.write_table(rows.combine_chunks())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

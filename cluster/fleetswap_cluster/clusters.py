@@ -1,0 +1,174 @@
+"""Clusters: what ``--cluster`` may name, opened and closed; and whether all of its workers can take part in a run."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from fleetswap.errors import InputError
+from fleetswap.fleet import warm_up
+from fleetswap.fleet_scenario import FleetScenario
+from fleetswap.workload.phones import plan as lay_out
+
+from .crew import DaskCrew
+from .dispatcher import ClusterError
+from .installation import Installation, installation, one_at_a_time
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+KINDS = ("local", "cuda", "slurm", "kubernetes")
+ADDRESSES = ("tcp://", "tls://", "ws://", "wss://", "ucx://")
+CONNECT_S = 60.0
+"""Seconds to wait for a scheduler, and then for its first worker."""
+SETTINGS = {
+    # Results go to the storage, not through workers' memory: nothing there is worth a disk.
+    "distributed.worker.memory.target": False,
+    "distributed.worker.memory.spill": False,
+    # A worker that does not speak for so long is given up.
+    "distributed.scheduler.worker-ttl": "60s",
+}
+
+
+def check_name(name: str) -> None:
+    """Refuse what no cluster is called.
+
+    Raises
+    ------
+    InputError
+        Also if a package is missing.
+    """
+    from importlib.util import find_spec
+
+    if name not in KINDS and not name.startswith(ADDRESSES):
+        raise InputError(f"--cluster {name}: is not possible; allowed are {', '.join(KINDS)}, tcp://HOST:PORT")
+    needed = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}.get(name, "distributed")
+    for module in ("distributed", needed):
+        if find_spec(module) is None:
+            package = "'fleetswap[cluster]'" if module == "distributed" else module.replace("_", "-")
+            raise InputError(f"--cluster {name}: {module} is not installed: pip install {package}")
+
+
+@contextlib.contextmanager
+def open_cluster(cluster: str | Client, workers: int | None = None, threads: int = 1) -> Iterator[Client]:
+    """A client of a cluster, with its workers started; closed at the end, unless the caller brought it.
+
+    Parameters
+    ----------
+    cluster : str or distributed.Client
+        One of `KINDS`, or the address of a scheduler.
+    workers : int, optional
+        How many to start, or to wait for; one per core, per GPU, or what there is, by default.
+    threads : int
+        Threads of each that is started here.
+
+    Raises
+    ------
+    InputError
+        If it cannot be used.
+    ClusterError
+        If it does not answer, or no worker comes.
+    """
+    import dask
+    import distributed
+
+    if not isinstance(cluster, str):
+        yield cluster
+        return
+    check_name(cluster)
+    # What workers that were killed leave in the log is no news: the dispatcher reports what matters.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    with dask.config.set(SETTINGS), contextlib.ExitStack() as stack:
+        if cluster in KINDS:
+            started = stack.enter_context(_start(cluster, workers, threads))
+            client = stack.enter_context(distributed.Client(started))
+        else:
+            try:
+                client = stack.enter_context(distributed.Client(cluster, timeout=CONNECT_S))
+            except (OSError, TimeoutError, ValueError) as error:
+                raise ClusterError(f"--cluster {cluster}: no scheduler answers ({error}); start one") from None
+        try:
+            client.wait_for_workers(workers or 1, timeout=CONNECT_S if cluster != "slurm" else None)
+        except TimeoutError:
+            count = len(client.scheduler_info(n_workers=-1)["workers"])
+            raise ClusterError(
+                f"--cluster {cluster}: {count} workers after {CONNECT_S:.0f} s, {workers or 1} are wanted; start more"
+            ) from None
+        yield client
+
+
+def _start(cluster: str, workers: int | None, threads: int) -> Any:
+    """A cluster that lives as long as the run."""
+    if cluster == "local":
+        from distributed import LocalCluster
+
+        return LocalCluster(
+            n_workers=workers or max((os.cpu_count() or 1) // threads, 1),
+            threads_per_worker=1,
+            dashboard_address=":0",
+            silence_logs=logging.CRITICAL,
+            env=worker_environment(threads),
+        )
+    if cluster == "cuda":
+        from dask_cuda import LocalCUDACluster
+
+        return LocalCUDACluster(n_workers=workers, threads_per_worker=1, dashboard_address=":0")
+    if cluster == "slurm":
+        from dask_jobqueue import SLURMCluster
+
+        try:
+            started = SLURMCluster()
+        except (ValueError, TypeError) as error:
+            raise InputError(
+                f"--cluster slurm: {error}; describe your site in ~/.config/dask/jobqueue.yaml as "
+                "cluster/recipes/jobqueue.yaml does"
+            ) from None
+    else:
+        from dask_kubernetes.operator import KubeCluster
+
+        started = KubeCluster()
+    started.scale(workers or 1)
+    return started
+
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """Environment of workers: threads are the arena's, libraries start none; compiled kernels are shared."""
+    alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    kept = {name: os.environ[name] for name in ("FLEETSWAP_CACHE_DIR", "PYTHONPATH") if name in os.environ}
+    return {**alone, **kept, "NUMBA_NUM_THREADS": str(threads)}
+
+
+def muster(client: Client, scenario: FleetScenario, threads: int = 1) -> DaskCrew:
+    """Compare what all workers have installed with what is installed here, and make their kernels ready.
+
+    Raises
+    ------
+    InputError
+        Naming each worker that differs, and in what.
+    """
+    here = installation()
+    wrong = []
+    found = client.run(_present, scenario, on_error="return")
+    for address, told in found.items():
+        if isinstance(told, BaseException):
+            wrong.append(f"worker {address} cannot take part ({type(told).__name__}: {told})")
+        elif here.differences(told.told()):
+            wrong.append(f"worker {address} has {', '.join(here.differences(told.told()))}")
+    if wrong:
+        more = f"; {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        raise InputError(f"{'; '.join(wrong[:3])}{more}: install the same everywhere")
+    info = client.scheduler_info(n_workers=-1)["workers"].values()
+    slots = sum(worker["nthreads"] for worker in info)
+    limits = [worker["memory_limit"] // worker["nthreads"] for worker in info if worker["memory_limit"]]
+    return DaskCrew(client, slots, min(limits, default=None), threads)
+
+
+def _present(scenario: FleetScenario) -> Installation:
+    """What a worker has; it can read the files of a scenario, and its kernels are compiled."""
+    laid_out = lay_out(scenario)
+    with one_at_a_time():
+        warm_up(laid_out)
+    return installation()

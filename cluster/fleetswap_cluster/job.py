@@ -1,0 +1,143 @@
+"""Job: one run directory from its plan to the finished files, whoever does the work; locked, resumable any time."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+from fleetswap.engine import Progress, no_progress
+from fleetswap.errors import InputError
+
+from .crew import Crew, Report, print_nothing
+from .installation import installation
+from .ledger import MANIFEST, CorruptShardError, Ledger
+from .lock import run_lock
+from .plan import Plan
+from .storage import Storage
+from .worker import CHECKPOINT_S, Order
+
+Merged = TypeVar("Merged")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run directory that this process holds.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    plan : Plan
+    """
+
+    ledger: Ledger
+    plan: Plan
+
+    def work(
+        self,
+        crew: Crew,
+        progress: Progress = no_progress,
+        report: Report = print_nothing,
+        backend: str = "cpu",
+        checkpoint_s: float = CHECKPOINT_S,
+    ) -> int:
+        """Do what is not done yet; number of tasks that were done before.
+
+        Parameters
+        ----------
+        crew : Crew
+            Who does it.
+        progress : callable
+            Called with device-steps that are done, those done before first.
+        report : callable
+            Called with lines that people should see.
+        backend, checkpoint_s
+            See `Order`.
+        """
+        done, damaged = self.ledger.done(self.plan)
+        self.ledger.forget(damaged)
+        for number in done:
+            progress(self.plan.steps_of(number))
+        digest, here = self.plan.digest, installation()
+        orders = (
+            Order(self.ledger.storage.url, digest, number, here, crew.threads, backend, checkpoint_s)
+            for number in range(len(self.plan))
+            if number not in done
+        )
+        for _ in crew.work(orders, self.ledger, progress, report):
+            pass
+        return len(done)
+
+    def complete(self, work: Callable[[], object], merge: Callable[[], Merged]) -> Merged:
+        """Do all work, then merge; what the merge finds damaged is done again."""
+        while True:
+            work()
+            try:
+                return merge()
+            except CorruptShardError as error:
+                self.ledger.forget([error.number])
+
+
+@contextlib.contextmanager
+def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
+    """Begin a run in a new directory and hold it.
+
+    Raises
+    ------
+    InputError
+        If the directory is not empty, or another driver was faster.
+    """
+    if not storage.is_empty():
+        raise InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
+    with run_lock(storage):
+        ledger = Ledger(storage)
+        ledger.begin(plan, installation())
+        with _keeping(ledger, plan):
+            yield Job(ledger, plan)
+
+
+@contextlib.contextmanager
+def resume(storage: Storage) -> Iterator[Job | None]:
+    """Hold the directory of an unfinished run; None if it is finished.
+
+    Raises
+    ------
+    InputError
+        If it is no run, another driver works on it, or the sources changed since it began.
+    """
+    ledger = Ledger(storage)
+    if storage.get(MANIFEST) is not None:
+        ledger.finish()
+        yield None
+        return
+    ledger.plan()
+    with run_lock(storage):
+        plan, begun = ledger.plan()
+        here = installation()
+        if begun["sources"] != here.sources:
+            raise InputError(
+                f"{storage.url}: was begun by fleetswap {begun['fleetswap']} ({begun['sources']}), this is "
+                f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
+            )
+        with _keeping(ledger, plan):
+            yield Job(ledger, plan)
+
+
+@contextlib.contextmanager
+def _keeping(ledger: Ledger, plan: Plan) -> Iterator[None]:
+    """When work ends early: remove a directory in which nothing is done, and tell how to go on with any other."""
+    try:
+        yield
+    except BaseException as error:
+        storage = ledger.storage
+        kept = True
+        with contextlib.suppress(InputError):
+            kept = ledger.has_work(plan)
+            if not kept:
+                ledger.finish()
+                if storage.is_empty():
+                    storage.remove()
+        if kept and isinstance(error, InputError):
+            raise InputError(f"{error}; what is done is kept: go on with --resume {storage.url}") from error
+        raise
