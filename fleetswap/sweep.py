@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from .comparison import check_same_fleet, pair, row, simulate, value
 from .engine import Progress, no_progress
 from .errors import InputError
+from .fleet import FleetShard
 from .fleet_scenario import FleetScenario
 from .fleet_units import near
 from .metrics import METRICS, Ints
@@ -227,6 +228,7 @@ def sweep(
     threads: int = 1,
     shards: int = 0,
     progress: Progress = no_progress,
+    simulated: Iterable[tuple[int, FleetShard]] | None = None,
 ) -> Sweep:
     """Simulate every point and compare it with the first one, device by device.
 
@@ -240,14 +242,18 @@ def sweep(
         Results do not depend on them.
     progress : callable
         Called with numbers of device-steps done.
+    simulated : iterable of (int, FleetShard), optional
+        Shards that are simulated already, of each point in the order of devices, with its index.
     """
     check_metrics("--metrics", metrics)
     check_metrics("--pareto", pareto)
     if not pareto:
         raise InputError("--pareto: needs a metric")
+    if simulated is None:
+        simulated = simulate([point.scenario for point in points], threads, shards, progress)
     names = list(dict.fromkeys((*metrics, *pareto)))
     found = [_Devices() for _ in points]
-    for number, shard in simulate([point.scenario for point in points], threads, shards, progress):
+    for number, shard in simulated:
         found[number].classes.append(shard.classes)
         for name in names:
             found[number].values.setdefault(name, []).append(shard.metrics[name])

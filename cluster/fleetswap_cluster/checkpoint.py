@@ -70,7 +70,7 @@ class Checkpoint(Keeper):
             return
         import pyarrow as pa
 
-        memory = pa.compress(pa.py_buffer(arena.memory), codec=pa.Codec("zstd", 1), asbytes=True)
+        memory = pa.Codec("zstd", 1).compress(pa.py_buffer(arena.memory), asbytes=True)
         files = {f"{self._place}.{steps}.zst": memory, f"{self._place}.{steps}.parquet": parquet(steps_table(result))}
         for name, data in files.items():
             self._storage.put(name, data)

@@ -98,13 +98,18 @@ def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
 
 
 @contextlib.contextmanager
-def resume(storage: Storage) -> Iterator[Job | None]:
-    """Hold the directory of an unfinished run; None if it is finished.
+def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
+    """Hold the directory of an unfinished run or sweep; None if it is finished.
+
+    Parameters
+    ----------
+    kind : str
+        What the command works on, as it is in the plan: "run" or "sweep".
 
     Raises
     ------
     InputError
-        If it is no run, another driver works on it, or the sources changed since it began.
+        If it is none, another driver works on it, or the sources changed since it began.
     """
     ledger = Ledger(storage)
     if storage.get(MANIFEST) is not None:
@@ -114,6 +119,10 @@ def resume(storage: Storage) -> Iterator[Job | None]:
     ledger.plan()
     with run_lock(storage):
         plan, begun = ledger.plan()
+        if plan.about["kind"] != kind:
+            raise InputError(
+                f"{storage.url}: is a {plan.about['kind']}; go on with fleetswap {plan.about['kind']} --resume"
+            )
         here = installation()
         if begun["sources"] != here.sources:
             raise InputError(

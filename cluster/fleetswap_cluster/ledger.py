@@ -32,7 +32,6 @@ from .storage import Storage, as_json
 
 FOLDER = "unfinished"
 MANIFEST = "manifest.json"
-SUMMARY = "summary.json"
 READERS = 8
 """Files that are verified at the same time."""
 
@@ -77,6 +76,20 @@ class Record:
     step_ns: int
     seconds: float
     worker: str
+
+
+def read_summary(storage: Storage) -> dict[str, Any]:
+    """The summary of a finished run.
+
+    Raises
+    ------
+    InputError
+    """
+    content = storage.get("summary.json")
+    if content is None:
+        raise InputError(f"{storage.url}: has no summary.json; expected a finished run")
+    told: dict[str, Any] = json.loads(content)
+    return told
 
 
 def place(kind: str, number: int) -> str:

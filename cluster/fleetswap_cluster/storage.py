@@ -112,7 +112,7 @@ class Storage:
         ------
         StorageError
         """
-        with self.refusals():
+        with self.refusals("read"):
             try:
                 content: bytes = self._fs.cat_file(self._at(name))
             except FileNotFoundError:
@@ -126,7 +126,7 @@ class Storage:
         ------
         StorageError
         """
-        with self.refusals():
+        with self.refusals("read"):
             found = self._fs.find(self._at(folder))
         names = (path.removeprefix(f"{self._root}/") for path in found)
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
@@ -138,7 +138,7 @@ class Storage:
         ------
         StorageError
         """
-        with self.refusals():
+        with self.refusals("read"):
             return not self._fs.exists(self._root) or not self._fs.ls(self._root)
 
     def remove(self, name: str = "") -> None:
@@ -156,8 +156,13 @@ class Storage:
         return Path(self._at(name))
 
     @contextlib.contextmanager
-    def refusals(self) -> Iterator[None]:
+    def refusals(self, action: str = "written") -> Iterator[None]:
         """Tell in one line what the storage does not do.
+
+        Parameters
+        ----------
+        action : str
+            What it cannot be.
 
         Raises
         ------
@@ -168,7 +173,7 @@ class Storage:
             yield
         except OSError as error:
             kind = FullStorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-            raise kind(f"{self.url}: {error.strerror or error}") from None
+            raise kind(f"{self.url}: cannot be {action}: {error.strerror or error}") from None
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

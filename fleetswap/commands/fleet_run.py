@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 
     from ..fleet_scenario import FleetScenario
 
+KIND = "run"
+
 
 def begin_fleet(
     scenario: FleetScenario,
@@ -36,7 +37,7 @@ def begin_fleet(
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
-    plan = plan_fleet([scenario], crew.memory_bytes, crew.slots, shards, check, about)
+    plan = plan_fleet([scenario], crew.memory_bytes, crew.slots, shards, check, {**about, "kind": KIND})
     with begin(Storage(folder), plan) as job:
         return _complete(job, backend, crew, err)
 
@@ -48,18 +49,17 @@ def resume_fleet(
     err: Console,
 ) -> dict[str, Any]:
     """Go on with a run; its summary."""
-    from fleetswap_cluster.job import resume
-    from fleetswap_cluster.ledger import SUMMARY
+    from fleetswap_cluster.job import unfinished
+    from fleetswap_cluster.ledger import read_summary
     from fleetswap_cluster.storage import Storage
 
     storage = Storage(folder)
-    with resume(storage) as job:
+    with unfinished(storage, KIND) as job:
         if job is not None:
             with open_crew(job.plan.scenarios[0], err) as crew:
                 return _complete(job, backend, crew, err)
     err.print(f"{folder}: is finished already")
-    summary: dict[str, Any] = json.loads(storage.get(SUMMARY) or b"{}")
-    return summary
+    return read_summary(storage)
 
 
 def _complete(job: Job, backend: str, crew: Crew, err: Console) -> dict[str, Any]:

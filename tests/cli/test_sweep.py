@@ -139,14 +139,20 @@ def test_the_problems_of_all_points_are_told_once(capsys: pytest.CaptureFixture[
     assert "allocator-test: is no fleet; allowed are fleets and .toml files" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_nothing_is_left_of_a_sweep_that_fails(
-    error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("fleetswap_cluster.worker.run_shard", KeyboardInterrupt()),
+        ("pathlib.Path.write_bytes", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_nothing_is_left_of_a_sweep_that_fails_at_once(
+    where: str, error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_words, **_names):
         raise error
 
-    monkeypatch.setattr(pq, "write_table", fail)
+    monkeypatch.setattr(where, fail)
     code = 130 if isinstance(error, KeyboardInterrupt) else 2
     assert cli.main(["sweep", "phones", *SMALL, *SWAPIN, "--out", "s"]) == code
     assert ("interrupted" if code == 130 else "s: cannot be written: No space left") in capsys.readouterr().err
