@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 import time
+import uuid
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -115,11 +116,11 @@ class Dispatcher:
         self._plan, _ = ledger.plan()
         self._flying: dict[str, _Flight] = {}
         self._copies: Counter[int] = Counter()
-        self._tries: Counter[int] = Counter()
         self._failed: Counter[int] = Counter()
         self._lost: Counter[int] = Counter()
         self._again: deque[Order] = deque()
         self._lasted: deque[float] = deque(maxlen=LAST)
+        self._refused: set[str] = set()
         self._slots = 0
         self._looked = -LOOK_S
         self._without: float | None = None
@@ -166,7 +167,8 @@ class Dispatcher:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
-        self._slots = sum(self._ask(self.client.scheduler.ncores).values())
+        found = self._ask(self.client.scheduler.ncores)
+        self._slots = sum(threads for address, threads in found.items() if address not in self._refused)
         if self._slots:
             self._without = None
             return
@@ -197,8 +199,8 @@ class Dispatcher:
             self._submit(order, finished)
 
     def _submit(self, order: Order, finished: Any, workers: list[str] | None = None) -> None:
-        self._tries[order.number] += 1
-        key = f"shard-{order.number}-{self._tries[order.number]}-{self.ledger.storage.url}"
+        # The scheduler answers a key it knows from memory, failures too: every try has its own.
+        key = f"shard-{order.number}-{uuid.uuid4().hex[:12]}"
         future = self.client.submit(_simulate, order, key=key, pure=False, workers=workers, allow_other_workers=False)
         self._flying[key] = _Flight(order, future)
         self._copies[order.number] += 1
@@ -212,8 +214,7 @@ class Dispatcher:
         number = flight.order.number
         self._copies[number] -= 1
         if future.status == "finished" and isinstance(result, _Refusal):
-            self.report(f"worker {result.address} is sent away: {result.text}")
-            self._ask(self.client.scheduler.retire_workers, workers=[result.address], close_workers=True, remove=True)
+            self._send_away(result)
             self._again.append(flight.order)
             return None
         if future.status == "finished":
@@ -226,6 +227,13 @@ class Dispatcher:
             raise self._gone()
         self._retry(flight.order, future.exception())
         return None
+
+    def _send_away(self, refusal: _Refusal) -> None:
+        """Part with a worker. The last one may stay, to keep what it answered: it gets nothing more to do."""
+        if refusal.address not in self._refused:
+            self._refused.add(refusal.address)
+            self.report(f"worker {refusal.address} is sent away: {refusal.text}")
+            self._ask(self.client.scheduler.retire_workers, workers=[refusal.address], close_workers=True, remove=True)
 
     def _drop_copies(self, number: int) -> None:
         copies = [key for key, flight in self._flying.items() if flight.order.number == number]
@@ -271,7 +279,7 @@ class Dispatcher:
                 f"devices {task.shard.first} to {task.shard.end - 1} take {now - flight.since:.0f} s on "
                 f"{where[0] if where else 'no worker'}, others about {statistics.median(self._lasted):.0f} s"
             )
-            others = [address for address in self._ask(self.client.scheduler.ncores) if address not in where]
+            others = [a for a in self._ask(self.client.scheduler.ncores) if a not in (*where, *self._refused)]
             if others and self._copies[number] < self.patience.copies:
                 self._submit(flight.order, finished, others)
 

@@ -69,7 +69,7 @@ def simulate(order: Order, progress: Progress = no_progress) -> Record:
     BrokenDeviceError, StorageError
     """
     started = time.perf_counter()
-    differences = installation().differences(order.installation.told())
+    differences = order.installation.differences(installation().told())
     if differences:
         raise WrongWorkerError(f"{worker_name()} has {', '.join(differences)}")
     ledger = Ledger(Storage(order.run))
