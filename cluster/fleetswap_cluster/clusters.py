@@ -111,6 +111,7 @@ def _start(cluster: str, workers: int | None, threads: int) -> Any:
             dashboard_address=":0",
             silence_logs=logging.CRITICAL,
             env=worker_environment(threads),
+            preload=["fleetswap_cluster.interrupts"],
         )
     if cluster == "cuda":
         from dask_cuda import LocalCUDACluster

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -112,17 +113,16 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
         If it is none, another driver works on it, or the sources changed since it began.
     """
     ledger = Ledger(storage)
-    if storage.get(MANIFEST) is not None:
+    manifest = storage.get(MANIFEST)
+    found = json.loads(manifest) if manifest is not None else ledger.plan()[0].about
+    if found.get("kind", kind) != kind:
+        raise InputError(f"{storage.url}: is a {found['kind']}; go on with fleetswap {found['kind']} --resume")
+    if manifest is not None:
         ledger.finish()
         yield None
         return
-    ledger.plan()
     with run_lock(storage):
         plan, begun = ledger.plan()
-        if plan.about["kind"] != kind:
-            raise InputError(
-                f"{storage.url}: is a {plan.about['kind']}; go on with fleetswap {plan.about['kind']} --resume"
-            )
         here = installation()
         if begun["sources"] != here.sources:
             raise InputError(
@@ -147,6 +147,9 @@ def _keeping(ledger: Ledger, plan: Plan) -> Iterator[None]:
                 ledger.finish()
                 if storage.is_empty():
                     storage.remove()
+        how = f"what is done is kept: go on with --resume {storage.url}"
         if kept and isinstance(error, InputError):
-            raise InputError(f"{error}; what is done is kept: go on with --resume {storage.url}") from error
+            raise InputError(f"{error}; {how}") from error
+        if kept and isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(how) from error
         raise

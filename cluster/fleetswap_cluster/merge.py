@@ -17,15 +17,13 @@ from .plan import Plan
 from .storage import Storage
 
 
-def merge_run(ledger: Ledger, plan: Plan, facts: Mapping[str, Any], started: float) -> dict[str, Any]:
+def merge_run(ledger: Ledger, plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write the finished run directory of a fleet; returns its summary.
 
     Parameters
     ----------
     facts : mapping
         For the manifest.
-    started : float
-        When the work began, by `time.perf_counter`.
 
     Raises
     ------
@@ -41,8 +39,7 @@ def merge_run(ledger: Ledger, plan: Plan, facts: Mapping[str, Any], started: flo
             for _, shard in ledger.read_all(plan):
                 writer.add(shard)
                 step_ns += shard.step_ns
-            now = time.perf_counter()
-            timings = {"step": step_ns / 1e9, "merge": now - at, "all": now - started}
+            timings = {"step": step_ns / 1e9, "merge": time.perf_counter() - at}
             summary = writer.finish({**facts, "timings_s": timings})
         except BaseException:
             writer.abandon()

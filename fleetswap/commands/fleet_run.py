@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
@@ -58,7 +57,7 @@ def resume_fleet(
         if job is not None:
             with open_crew(job.plan.scenarios[0], err) as crew:
                 return _complete(job, backend, crew, err)
-    err.print(f"{folder}: is finished already")
+    err.print(f"{folder}: is finished already", soft_wrap=True)
     return read_summary(storage)
 
 
@@ -79,7 +78,6 @@ def _complete(job: Job, backend: str, crew: Crew, err: Console) -> dict[str, Any
         f"{scenario.days} day(s), {job.plan.shards:,} shard(s), {crew.threads} thread(s), backend {backend}, "
         f"seed {scenario.seed}"
     )
-    started = time.perf_counter()
     facts = {
         **job.plan.about,
         "seed": scenario.seed,
@@ -90,7 +88,7 @@ def _complete(job: Job, backend: str, crew: Crew, err: Console) -> dict[str, Any
         "page_scale": scenario.page_scale,
     }
     try:
-        return work_off(job, crew, backend, err, lambda: merge_run(job.ledger, job.plan, facts, started))
+        return work_off(job, crew, backend, err, lambda: merge_run(job.ledger, job.plan, facts))
     except BrokenDeviceError as error:
         err.print(f"[bold red]FAIL[/] {error}")
         raise click.exceptions.Exit(1) from None

@@ -29,7 +29,7 @@ def plain_run(folder: Path, devices: int) -> Path:
 
 
 def complete(job: Job, crew: Crew, **words: object) -> None:
-    job.complete(lambda: job.work(crew, **words), lambda: merge_run(job.ledger, job.plan, {}, 0.0))
+    job.complete(lambda: job.work(crew, **words), lambda: merge_run(job.ledger, job.plan, {}))
 
 
 def assert_same(folder: Path, expected: Path) -> None:
