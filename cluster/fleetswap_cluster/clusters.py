@@ -90,18 +90,23 @@ def open_cluster(cluster: str | Client, workers: int | None = None, threads: int
                 client = stack.enter_context(distributed.Client(cluster, timeout=CONNECT_S))
             except (OSError, TimeoutError, ValueError) as error:
                 raise ClusterError(f"--cluster {cluster}: no scheduler answers ({error}); start one") from None
+        # Who queues for workers begins with the first: the others join.
+        queued = cluster in ("slurm", "kubernetes")
+        wanted = 1 if queued else workers or 1
         try:
-            client.wait_for_workers(workers or 1, timeout=CONNECT_S if cluster != "slurm" else None)
+            client.wait_for_workers(wanted, timeout=None if queued else CONNECT_S)
         except TimeoutError:
             count = len(client.scheduler_info(n_workers=-1)["workers"])
             raise ClusterError(
-                f"--cluster {cluster}: {count} workers after {CONNECT_S:.0f} s, {workers or 1} are wanted; start more"
+                f"--cluster {cluster}: {count} workers after {CONNECT_S:.0f} s, {wanted} are wanted; start more"
             ) from None
         yield client
 
 
 def _start(cluster: str, workers: int | None, threads: int) -> Any:
     """A cluster that lives as long as the run."""
+    import dask
+
     if cluster == "local":
         from distributed import LocalCluster
 
@@ -120,14 +125,18 @@ def _start(cluster: str, workers: int | None, threads: int) -> Any:
     if cluster == "slurm":
         from dask_jobqueue import SLURMCluster
 
-        try:
-            started = SLURMCluster()
-        except (ValueError, TypeError) as error:
+        site = dask.config.get("jobqueue.slurm")
+        if not site["cores"] or not site["memory"]:
             raise InputError(
-                f"--cluster slurm: {error}; describe your site in ~/.config/dask/jobqueue.yaml as "
-                "cluster/recipes/jobqueue.yaml does"
-            ) from None
+                "--cluster slurm: no site is described; copy cluster/recipes/jobqueue.yaml to ~/.config/dask/, edit it"
+            )
+        started = SLURMCluster(scheduler_options={"dashboard_address": ":0"})
     else:
+        if not dask.config.get("kubernetes.custom-cluster-spec", None):
+            raise InputError(
+                "--cluster kubernetes: no cluster is described; set "
+                "DASK_KUBERNETES__CUSTOM_CLUSTER_SPEC=cluster/recipes/kubernetes.yaml"
+            )
         from dask_kubernetes.operator import KubeCluster
 
         started = KubeCluster()
