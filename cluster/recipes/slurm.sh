@@ -27,13 +27,23 @@ export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 NUMBA_NUM_THRE
 # Results go to the run directory, not through the memory of workers.
 export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False
 
+mkdir -p "$(dirname "$run")"
 scratch=$(mktemp -d -p "$(dirname "$run")" .fleetswap-XXXXXX)
-trap 'kill $(jobs -p) 2> /dev/null || true; rm -rf "$scratch"' EXIT
+workers=
+finish() {
+    # Workers first: without their scheduler they would wait for it.
+    [[ -z $workers ]] || { kill "$workers" && wait "$workers"; } || true
+    kill "$scheduler" 2> /dev/null || true
+    rm -rf "$scratch"
+}
 
 dask scheduler --port 0 --no-dashboard --scheduler-file "$scratch/scheduler.json" &
+scheduler=$!
+trap finish EXIT
 srun --nodes="$nodes" --ntasks="$nodes" --ntasks-per-node=1 \
     dask worker --scheduler-file "$scratch/scheduler.json" --nworkers "$cores" --nthreads 1 --no-dashboard \
     --local-directory "${TMPDIR:-/tmp}" --death-timeout 300 &
+workers=$!
 
 until [[ -s $scratch/scheduler.json ]]; do sleep 1; done
 address=$(sed -n 's/.*"address": "\([^"]*\)".*/\1/p' "$scratch/scheduler.json")
