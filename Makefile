@@ -31,7 +31,7 @@ bench: $(VENV)/.installed-run
 cuda: $(VENV)/.installed-cuda
 
 cuda-check: cuda $(VENV)/.installed-test
-	$(BIN)/pytest $(PYTEST_ARGS) tests/compile
+	$(BIN)/pytest $(PYTEST_ARGS) tests/compile tests/model
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

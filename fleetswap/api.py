@@ -34,7 +34,7 @@ from .errors import InputError
 from .fleet import fleet_bytes, plan_shards, run_shards, warm_up
 from .fleet_results import FleetWriter
 from .fleet_scenario import FleetScenario
-from .log_histogram import BINS, LogHistogram
+from .log_histogram import LogHistogram
 from .metrics import METRICS
 from .scenario import BUILT_IN
 from .workload.phones import plan
@@ -223,12 +223,10 @@ class RunResult:
             raise InputError(f"percents: {bad[0]} is not possible; allowed are 0 to 100")
         rows = []
         for told in pq.read_table(self.folder / "series.parquet").to_pylist():
-            known, top, base = METRICS[told["metric"]], int(told["total"]), int(told["base"])
+            known, top, base = METRICS[told["metric"]], int(told["numerator"]), int(told["base"])
             row = {key: told[key] for key in ("step", "class", "metric", "devices", "least", "greatest")}
             row["value"] = top * known.per // max(base, 1) if known.base else top
-            counts = np.zeros(BINS, np.int64)
-            counts[np.array(told["bins"], np.int64) + BINS // 2] = told["counts"]
-            histogram = LogHistogram(counts, told["devices"], 0, told["least"], told["greatest"])
+            histogram = LogHistogram.from_dict(told)
             for q in percents:
                 row[f"p{q}"] = histogram.quantile(10 * q) if told["devices"] else None
             rows.append(row)
@@ -274,13 +272,10 @@ def run(
     try:
         compile_ns = warm_up(laid_out)
         started = time.perf_counter_ns()
-        step_ns = 0
         with _shown(progress, fleet.devices * fleet.days * fleet.steps_per_day) as advance:
-            for shard in run_shards(fleet, laid_out, pieces, workers, advance):
-                writer.add(shard)
-                step_ns += shard.step_ns
-        rest = time.perf_counter_ns() - started - step_ns
-        facts["timings_s"] = {"compile": compile_ns / 1e9, "step": step_ns / 1e9, "fold_and_write": rest / 1e9}
+            writer.add_all(run_shards(fleet, laid_out, pieces, workers, advance))
+        rest = time.perf_counter_ns() - started - writer.step_ns
+        facts["timings_s"] = {"compile": compile_ns / 1e9, "step": writer.step_ns / 1e9, "fold_and_write": rest / 1e9}
         writer.finish(facts)
     except BaseException:
         writer.abandon()

@@ -55,6 +55,8 @@ class DeviceArrays:
         self.zhandle = self._words("o_zhandle", self.scalar("n_zhandles"))
         first = self.scalar("o_stored_bytes")
         self.stored_bytes: Array = view.h[first : first + (self.slots if self.scalar("n_zclasses") else 0)]
+        first = self.scalar("o_run")
+        self.run: Array = view.q[first : first + self.scalar("n_runs")]
         self.block = self._records("o_block", self.scalar("n_blocks"), layout.BLOCK_WORDS)
         self.zstep = self._bytes("o_zstep", 257 if classes and len(self.block) else 0)
         self.zspage = self._records("o_zspage", self.scalar("n_zspages"), layout.ZSPAGE_WORDS)

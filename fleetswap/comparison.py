@@ -238,10 +238,10 @@ def row(metric: str, contrast: Contrast) -> dict[str, Any]:
     told |= {"relative": contrast.relative, "low": relative and relative.low, "high": relative and relative.high}
     apart = contrast.relative_unpaired
     told |= {"unpaired_low": apart and apart.low, "unpaired_high": apart and apart.high}
-    told["pairing_gain"] = contrast.pairing_gain
-    told["pairing_gain_relative"] = (
-        (apart.width / relative.width) ** 2 if apart and relative and relative.width else None
-    )
+    # Of the change that is shown: the relative one, if there is any.
+    gain = contrast.gain
+    told["pairing_gain"] = gain.difference if contrast.relative is None else gain.relative
+    told |= {"pairing_gain_difference": gain.difference, "correlation": gain.correlation}
     told |= {f"{name}_devices": getattr(contrast, name) for name in ("better", "worse", "equal", "undefined")}
     told["worse_devices_permille"] = contrast.worse * 1000 // max(contrast.devices, 1)
     for name in ("a", "b", "difference"):
@@ -308,7 +308,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     wide = {"a": pa.decimal128(38, 0), "b": pa.decimal128(38, 0), "value": pa.decimal128(38, 0)}
-    floats = ("difference", "relative", "low", "high", "pairing_gain")
+    floats = ("difference", "relative", "low", "high", "pairing_gain", "correlation")
     columns = {}
     for name in rows[0]:
         kind = wide.get(name) or (pa.float64() if name.endswith(floats) else None)
@@ -353,6 +353,7 @@ def compare(
     collected = [Collected(source) for source in sources if isinstance(source, FleetScenario)]
     for number, shard in simulate([c.scenario for c in collected], threads, shards, progress):
         collected[number].add(shard)
+        del shard  # so that it does not wait in memory for the next one
     simulated = iter(collected)
     sides = [next(simulated).side() if isinstance(s, FleetScenario) else read_side(s) for s in sources]
     first, second = sides[0], sides[1]

@@ -178,8 +178,8 @@ class _Finding:
             return None
         shares = [f"{self._share('fragmentation_permille', s)} with {self._label(s)}" for s in self.order]
         text = (
-            f"Free memory in blocks below 64 KiB at the end: {shares[0]}, {shares[1]}. Every page that comes back alone"
-            " takes a frame of its own, and splits a larger free block for it."
+            f"Free memory in blocks below 64 KiB, on average over the run: {shares[0]}, {shares[1]}. Every page that"
+            " comes back alone takes a frame of its own, and splits a larger free block for it."
         )
         return "Swap-in of single pages fragments memory", text
 

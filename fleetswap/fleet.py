@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,7 @@ from .engine import SHARD_BYTES, Progress, Shard, cut, no_progress
 from .fleet_scenario import FleetScenario
 from .invariants import Checker
 from .log_histogram import LogHistogram
-from .metrics import METRICS, STATES, Events, columns
+from .metrics import METRICS, STATES, Events, Ints, Metric, columns
 from .workload.phones import PhonePlan, arena_of, class_of_devices
 
 
@@ -38,7 +39,7 @@ class Cell:
     Parameters
     ----------
     histogram : LogHistogram
-        Of the devices' values.
+        Of the devices' values; of a share only of devices that have a base.
     top, bottom : int
         Sums of the numerators and denominators of a share; `bottom` is 0 for what is none.
     """
@@ -46,16 +47,6 @@ class Cell:
     histogram: LogHistogram = field(default_factory=LogHistogram)
     top: int = 0
     bottom: int = 0
-
-    def add(
-        self, values: npt.NDArray[np.int64], top: npt.NDArray[np.int64], bottom: npt.NDArray[np.int64] | None
-    ) -> None:
-        """Add devices; those whose share has no base are not counted."""
-        if bottom is not None:
-            values = values[bottom > 0]
-            self.bottom += int(bottom.sum())
-        self.histogram.add(values)
-        self.top += int(top.sum())
 
     def merge(self, other: Cell) -> None:
         """Add the devices of another cell."""
@@ -81,10 +72,13 @@ class FleetShard:
     counters : int64 array of shape (devices, counters.N_COUNTERS)
         At the end, scaled to real devices.
     metrics : dict of str to int64 array
-        Of the whole run; a share as (numerator, denominator) columns of shape (devices, 2).
+        Of the whole run, states as their means over the steps; a share as (numerator, denominator) columns of shape
+        (devices, 2).
     cells : Cells
     totals : dict of (str, int) to int64 array of shape (counters.N_COUNTERS,)
         Sums over the devices of a class of what each step changed, or of the states at its end.
+    states : dict of str to list of int64 arrays of shape (devices,)
+        While devices are simulated: sums over the steps so far of the parts of metrics that are states.
     step_ns : int
         Time spent in kernels.
     """
@@ -95,6 +89,7 @@ class FleetShard:
     metrics: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     cells: Cells = field(default_factory=dict)
     totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    states: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     step_ns: int = 0
 
 
@@ -106,7 +101,7 @@ class Keeper:
         return 0
 
     def keep(self, arena: Arena, result: FleetShard, steps: int) -> None:
-        """Take note that so many steps are done: devices as in `arena`, cells and totals as in `result`."""
+        """Take note that so many steps are done: devices as in `arena`; cells, totals and states as in `result`."""
 
 
 NOTHING_KEPT = Keeper()
@@ -161,11 +156,10 @@ def run_shard(
     if not done:
         arena.init()
     result.step_ns = time.perf_counter_ns() - started
-    ranges = _ranges(laid_out, counts)
+    fold = _Fold(result, scenario, _ranges(laid_out, counts))
     before = arena.counters().astype(np.int64)
     if not done:
         before[:] = 0  # What a device counted while it was made belongs to its first step.
-    prices = _Prices(scenario, ranges)
     for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):
         if step < done:
             progress(len(arena))
@@ -178,10 +172,10 @@ def run_shard(
         after = arena.counters().astype(np.int64)
         change = after - before
         change[:, _STATE_COLUMNS] = after[:, _STATE_COLUMNS]
-        _fold(result, scenario, prices, ranges, step, change)
+        fold.step(step, change)
         keeper.keep(arena, result, step + 1)
         before = after
-    _fold(result, scenario, prices, ranges, WHOLE_RUN, before)
+    fold.whole_run(before, len(laid_out.marks) - 1)
     back = np.argsort(order, kind="stable")
     result.counters = result.counters[back]
     result.metrics = {name: values[back] for name, values in result.metrics.items()}
@@ -213,14 +207,16 @@ class _Prices:
     def __init__(self, scenario: FleetScenario, ranges: dict[str, slice]) -> None:
         self._parts: list[tuple[slice, Callable[[npt.NDArray[np.int64]], Price]]] = []
         names = load_library(None if scenario.content_library == "measured" else Path(scenario.content_library)).names
-        for name, rows in ranges.items():
-            if name != ALL:
-                device = scenario.device_class[name]
-                block_order = (device.block // 4096).bit_length() - 1
-                profile = load_profile(device.cost)
-                self._parts.append(
-                    (rows, partial(price, profile=profile, codec=device.codec, block_order=block_order, classes=names))
-                )
+
+        def kind(name: str) -> tuple[str, str, int]:
+            device = scenario.device_class[name]
+            return device.cost, device.codec, (device.block // 4096).bit_length() - 1
+
+        # Neighbours that cost the same are priced together.
+        for (cost, codec, block_order), alike in groupby((name for name in ranges if name != ALL), kind):
+            own = [ranges[name] for name in alike]
+            pay = partial(price, profile=load_profile(cost), codec=codec, block_order=block_order, classes=names)
+            self._parts.append((slice(own[0].start, own[-1].stop), pay))
 
     def of(self, events: Events) -> Price:
         """What the events cost, device by device."""
@@ -234,28 +230,75 @@ class _Prices:
         )
 
 
-def _fold(
-    result: FleetShard,
-    scenario: FleetScenario,
-    prices: _Prices,
-    ranges: dict[str, slice],
-    step: int,
-    counted: npt.NDArray[np.int64],
-) -> None:
-    """Add what the devices did in a step, or in the whole run, to the cells."""
-    events = Events(counted, scenario.page_scale)
-    paid = prices.of(events)
-    for name, metric in METRICS.items():
-        values, top, bottom = metric.values(events, paid)
-        for where, rows in ranges.items():
-            cell = result.cells.setdefault((where, step, name), Cell())
-            cell.add(values[rows], top[rows], None if bottom is None else bottom[rows])
-        if step == WHOLE_RUN:
-            result.metrics[name] = top if bottom is None else np.stack([top, bottom], axis=1)
-    for where, rows in ranges.items():
-        result.totals[where, step] = events.counted[rows].sum(axis=0)
-    if step == WHOLE_RUN:
-        result.counters = events.counted
+def cells_of(metric: Metric, parts: Sequence[Ints], ranges: Mapping[str, slice]) -> dict[str, Cell]:
+    """One metric of devices, in a cell for each range; a device whose share has no base has no value.
+
+    Parameters
+    ----------
+    metric : Metric
+    parts : sequence of int64 arrays of shape (devices,)
+        As `Metric.parts` gives them.
+    ranges : mapping of str to slice
+        Rows of devices, none of them empty; they may overlap.
+    """
+    rows = np.concatenate([np.arange(own.start, own.stop) for own in ranges.values()])
+    first = np.cumsum([0] + [own.stop - own.start for own in ranges.values()])[:-1]
+    sums = [np.add.reduceat(part[rows], first).tolist() for part in parts]
+    known = parts[1][rows] > 0 if metric.base else np.ones(len(rows), dtype=bool)
+    sizes = np.add.reduceat(known, first, dtype=np.int64).tolist()
+    histograms = LogHistogram.of_groups(metric.value(parts)[rows[known]], sizes)
+    return {name: Cell(*facts) for name, *facts in zip(ranges, histograms, *sums, strict=True)}
+
+
+class _Fold:
+    """Adds what the devices of a shard do, step by step, to its cells and totals.
+
+    Parameters
+    ----------
+    result : FleetShard
+        Where to.
+    scenario : FleetScenario
+    ranges : dict of str to slice
+        Rows of all devices, and of each class that has any.
+    """
+
+    def __init__(self, result: FleetShard, scenario: FleetScenario, ranges: dict[str, slice]) -> None:
+        self._result = result
+        self._page_scale = scenario.page_scale
+        self._prices = _Prices(scenario, ranges)
+        self._ranges = ranges
+
+    def step(self, step: int, change: Ints) -> None:
+        """Add what the devices did in a step, and the states they came to."""
+        events = Events(change, self._page_scale)
+        paid = self._prices.of(events)
+        for name, metric in METRICS.items():
+            parts = metric.parts(events, paid)
+            self._add_cells(step, name, parts)
+            if metric.state:
+                passed = self._result.states.get(name, [np.zeros_like(part) for part in parts])
+                self._result.states[name] = [a + b for a, b in zip(passed, parts, strict=True)]
+        self._add_totals(step, events)
+
+    def whole_run(self, counted: Ints, steps: int) -> None:
+        """Add what the devices did in the run, their states at its end, and means of state metrics over its steps."""
+        events = Events(counted, self._page_scale)
+        paid = self._prices.of(events)
+        for name, metric in METRICS.items():
+            parts = metric.mean(self._result.states[name], steps) if metric.state else metric.parts(events, paid)
+            self._add_cells(WHOLE_RUN, name, parts)
+            self._result.metrics[name] = parts[0] if metric.base is None else np.stack(parts, axis=1)
+        self._add_totals(WHOLE_RUN, events)
+        self._result.counters = events.counted
+        self._result.states = {}
+
+    def _add_cells(self, step: int, name: str, parts: Sequence[Ints]) -> None:
+        for where, cell in cells_of(METRICS[name], parts, self._ranges).items():
+            self._result.cells[where, step, name] = cell
+
+    def _add_totals(self, step: int, events: Events) -> None:
+        for where, rows in self._ranges.items():
+            self._result.totals[where, step] = events.counted[rows].sum(axis=0)
 
 
 def warm_up(laid_out: PhonePlan) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,6 +19,7 @@ from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 from .errors import InputError
 from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard
 from .fleet_scenario import FleetScenario
+from .html.page import render_run
 from .log_histogram import SUB_BITS
 from .metrics import METRICS, SIZES_KIB, columns
 from .results import SCHEMA_VERSION, finish_directory, versions
@@ -144,16 +146,19 @@ def devices_table(scenario: FleetScenario, shard: FleetShard) -> pa.Table:
     data: dict[str, Any] = {"device": np.arange(shard.shard.first, shard.shard.end, dtype=np.int64), "class": kinds}
     data |= {name: np.ascontiguousarray(shard.counters[:, index]) for name, index in columns().items()}
     for name, values in shard.metrics.items():
-        if METRICS[name].base is None:
-            data[name] = values
-        else:
-            data[name] = values[:, 0] * METRICS[name].per // np.maximum(values[:, 1], 1)
-            data[f"{name}_of"], data[f"{name}_base"] = values[:, 0], values[:, 1]
+        parts = [values] if METRICS[name].base is None else list(values.T)
+        data[name] = METRICS[name].value(parts)
+        if len(parts) == 2:
+            data[f"{name}_of"], data[f"{name}_base"] = parts
     return pa.table(data)
 
 
 def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
-    """One row per step, class and metric: sums and the histogram of the devices' values."""
+    """One row per step, class and metric: histogram of the devices' values (`LogHistogram.from_dict`), sums of parts.
+
+    `total` is the sum of the values. A share of all devices together is `numerator` times the metric's `per` over
+    `base`; of what is no share `numerator` is the total and `base` 0.
+    """
     import pyarrow as pa
 
     rows = []
@@ -161,41 +166,17 @@ def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
         for name in (ALL, *scenario.device_class):
             for metric in METRICS:
                 cell = totals.cells.get((name, step, metric))
-                if cell is None:
-                    continue
-                histogram = cell.histogram.to_dict()
-                rows.append(
-                    {
-                        "step": step,
-                        "class": name,
-                        "metric": metric,
-                        "devices": histogram["devices"],
-                        "total": cell.top,
-                        "base": cell.bottom,
-                        "least": histogram["least"],
-                        "greatest": histogram["greatest"],
-                        "bins": histogram["bins"],
-                        "counts": histogram["counts"],
-                    }
-                )
-    ints = pa.int64()
+                if cell is not None:
+                    rows.append(
+                        {"step": step, "class": name, "metric": metric, "numerator": cell.top, "base": cell.bottom}
+                        | cell.histogram.to_dict()
+                    )
+    ints, list_of_ints = pa.int64(), pa.list_(pa.int64())
     # Sums of a fleet may exceed 64 bits.
     wide = pa.decimal128(38, 0)
-    schema = pa.schema(
-        {
-            "step": ints,
-            "class": pa.string(),
-            "metric": pa.string(),
-            "devices": ints,
-            "total": wide,
-            "base": wide,
-            "least": ints,
-            "greatest": ints,
-            "bins": pa.list_(ints),
-            "counts": pa.list_(ints),
-        }
-    )
-    return pa.Table.from_pylist(rows, schema=schema)
+    kinds = {"step": ints, "class": pa.string(), "metric": pa.string(), "numerator": wide, "base": wide}
+    kinds |= {"sub_bits": ints, "devices": ints, "total": wide, "least": ints, "greatest": ints}
+    return pa.Table.from_pylist(rows, schema=pa.schema(kinds | {"bins": list_of_ints, "counts": list_of_ints}))
 
 
 class FleetWriter:
@@ -207,6 +188,11 @@ class FleetWriter:
     ----------
     folder : Path
     scenario : FleetScenario
+
+    Attributes
+    ----------
+    step_ns : int
+        Time that the shards spent in kernels.
     """
 
     def __init__(self, folder: Path, scenario: FleetScenario) -> None:
@@ -215,6 +201,7 @@ class FleetWriter:
         self.scenario = scenario
         self.totals = FleetTotals()
         self.shards: list[dict[str, Any]] = []
+        self.step_ns = 0
         self._devices: Any = None
         self._rows: Any = None
 
@@ -226,11 +213,21 @@ class FleetWriter:
         InputError
             If the run directory exists or none can be made there.
         """
+        # Before hours of simulation, not after them, it shows whether all that writing needs can be loaded.
+        for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
+            importlib.import_module(module)
+        importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
         if self.folder.exists():
             raise InputError(f"{self.folder}: exists already; name another folder with --out")
         with self._writing():
             shutil.rmtree(self.partial, ignore_errors=True)
             self.partial.mkdir(parents=True)
+
+    def add_all(self, shards: Iterator[FleetShard]) -> None:
+        """Add shards as they are simulated; none is kept while the next one is."""
+        for shard in shards:
+            self.add(shard)
+            del shard
 
     def add(self, shard: FleetShard) -> None:
         """Write the devices of the next shard and add them to the totals; shards come in the order of devices."""
@@ -247,13 +244,12 @@ class FleetWriter:
                 self._write_rows(self._rows[:ROW_GROUP])
                 self._rows = self._rows[ROW_GROUP:]
         self.totals.add(shard, tuple(self.scenario.device_class))
+        self.step_ns += shard.step_ns
         self.shards.append({"number": shard.shard.number, "first": shard.shard.first, "end": shard.shard.end})
 
     def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
         import pyarrow.parquet as pq
-
-        from .html.page import render_run
 
         summary = summarise(self.scenario, self.totals)
         told = versions()

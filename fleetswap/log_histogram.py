@@ -3,7 +3,7 @@
 A magnitude below 2 ** (SUB_BITS + 1) has a bin of its own. Above, every octave has 2 ** SUB_BITS bins of equal width:
 with e the bits that the magnitude has beyond SUB_BITS + 1, all magnitudes with equal ``m >> e`` share a bin. Negative
 values have the same bins, mirrored. The bins are the same for every histogram, so merging adds counts; all fields are
-integers, so the order and the grouping of merges cannot matter.
+integers, so the order and the grouping of merges cannot matter. Only bins that have devices take memory.
 
 Error of a quantile: none for values between -63 and 63; else at most half a bin, 2 ** (e - 1), and a bin's values are
 at least 2 ** (SUB_BITS + e). The answer is therefore within 1 / 2 ** (SUB_BITS + 1), 1/64, of the exact quantile.
@@ -11,7 +11,7 @@ at least 2 ** (SUB_BITS + e). The answer is therefore within 1 / 2 ** (SUB_BITS 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -58,8 +58,10 @@ class LogHistogram:
 
     Parameters
     ----------
-    counts : int64 array of `BINS`
-        Devices by bin; bin number n at index n + `BINS` // 2. 30 KiB.
+    bins : int64 array
+        Numbers of the bins that have devices, ascending.
+    counts : int64 array
+        Devices of each of these bins. Neither array is ever changed in place, so histograms may share them.
     devices : int
         Number of devices.
     total : int
@@ -68,11 +70,32 @@ class LogHistogram:
         Extremes over all devices; None without devices.
     """
 
-    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(BINS, np.int64))
+    bins: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    counts: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     devices: int = 0
     total: int = 0
     least: int | None = None
     greatest: int | None = None
+
+    @classmethod
+    def of_groups(cls, values: npt.NDArray[np.int64], sizes: Sequence[int]) -> list[LogHistogram]:
+        """One histogram for each group of values; groups follow each other and have these sizes."""
+        found = [cls() for _ in sizes]
+        full = np.flatnonzero(sizes)
+        if not full.size:
+            return found
+        owner = np.repeat(np.arange(len(sizes)), sizes)
+        keys, counts = np.unique(owner * BINS + (bin_numbers(values) + _LAST), return_counts=True)
+        edges = np.searchsorted(keys, np.arange(len(sizes) + 1) * BINS).tolist()
+        first = np.cumsum([0, *sizes])[full]
+        # The sum of a group may exceed 64 bits, the sums of its halves cannot.
+        facts = [np.add.reduceat(half, first).tolist() for half in (values >> 32, values & 0xFFFFFFFF)]
+        facts += [extreme.reduceat(values, first).tolist() for extreme in (np.minimum, np.maximum)]
+        for g, high, low, least, greatest in zip(full.tolist(), *facts, strict=True):
+            inside = slice(edges[g], edges[g + 1])
+            bins = keys[inside] - (g * BINS + _LAST)
+            found[g] = cls(bins, counts[inside].copy(), sizes[g], (high << 32) + low, least, greatest)
+        return found
 
     def add(self, values: npt.ArrayLike) -> None:
         """Count one value per device.
@@ -91,19 +114,20 @@ class LogHistogram:
             raise ValueError(f"value {given.max()}; a histogram counts values up to {_INT64.max}")
         for first in range(0, given.size, _CHUNK):
             part = given[first : first + _CHUNK].astype(np.int64)
-            self.counts += np.bincount(bin_numbers(part) + _LAST, minlength=BINS)
-            # The sum of a chunk may exceed 64 bits, the sums of its halves cannot.
-            self.total += (int((part >> 32).sum()) << 32) + int((part & 0xFFFFFFFF).sum())
-            self._widen(int(part.min()), int(part.max()))
-        self.devices += given.size
+            self.merge(self.of_groups(part, [part.size])[0])
 
     def merge(self, other: LogHistogram) -> None:
         """Add the devices of another histogram."""
-        self.counts += other.counts
+        bins = np.union1d(self.bins, other.bins)
+        counts = np.zeros(bins.size, np.int64)
+        for part in (self, other):
+            counts[np.searchsorted(bins, part.bins)] += part.counts
+        self.bins, self.counts = bins, counts
         self.devices += other.devices
         self.total += other.total
         if other.least is not None and other.greatest is not None:
-            self._widen(other.least, other.greatest)
+            self.least = other.least if self.least is None else min(self.least, other.least)
+            self.greatest = other.greatest if self.greatest is None else max(self.greatest, other.greatest)
 
     def quantile(self, permille: int) -> int:
         """Smallest value that at least `permille` / 1000 of the devices do not exceed, within 1/64 of itself.
@@ -124,28 +148,26 @@ class LogHistogram:
             return self.least
         if rank == self.devices:
             return self.greatest
-        number = int(np.searchsorted(np.cumsum(self.counts), rank)) - _LAST
+        number = int(self.bins[np.searchsorted(np.cumsum(self.counts), rank)])
         low, high = bin_bounds(abs(number))
         middle = low + (high - low + 1) // 2  # of the magnitude, so that both signs round alike
         return min(max(middle if number >= 0 else -middle, self.least), self.greatest)
 
     def bars(self) -> Iterator[tuple[int, int, int]]:
         """Least value, greatest value and devices of every bin that has devices, ascending."""
-        for index in np.flatnonzero(self.counts):
-            low, high = bin_bounds(int(index) - _LAST)
-            yield low, high, int(self.counts[index])
+        for number, n in zip(self.bins.tolist(), self.counts.tolist(), strict=True):
+            yield *bin_bounds(number), n
 
     def to_dict(self) -> dict[str, Any]:
         """Content as plain integers, only bins that have devices; equal for equal histograms."""
-        used = np.flatnonzero(self.counts)
         return {
             "sub_bits": SUB_BITS,
             "devices": self.devices,
             "total": self.total,
             "least": self.least,
             "greatest": self.greatest,
-            "bins": (used - _LAST).tolist(),
-            "counts": self.counts[used].tolist(),
+            "bins": self.bins.tolist(),
+            "counts": self.counts.tolist(),
         }
 
     @classmethod
@@ -167,7 +189,9 @@ class LogHistogram:
             raise ValueError(f"histogram with bad bins; expected one count each, ascending, {-_LAST} to {_LAST}")
         if min(counts, default=1) < 1 or sum(counts) != content["devices"]:
             raise ValueError(f"histogram with bad counts; expected positive ones with the sum {content['devices']!r}")
-        found = cls(np.zeros(BINS, np.int64), content["devices"], content["total"])
+        # A column of totals may hold decimals.
+        devices, total = content["devices"], int(content["total"])
+        found = cls(np.array(bins, np.int64), np.array(counts, np.int64), devices, total)
         if bins:
             found._set_extremes(content["least"], content["greatest"], bins)
             bounds = [bin_bounds(number) for number in bins]
@@ -176,12 +200,7 @@ class LogHistogram:
             low = high = 0
         if not low <= found.total <= high:
             raise ValueError(f"histogram with total {found.total}; its bins allow {low} to {high}")
-        found.counts[np.array(bins, np.int64) + _LAST] = counts
         return found
-
-    def _widen(self, least: int, greatest: int) -> None:
-        self.least = least if self.least is None else min(self.least, least)
-        self.greatest = greatest if self.greatest is None else max(self.greatest, greatest)
 
     def _set_extremes(self, least: Any, greatest: Any, bins: list[int]) -> None:
         for key, value, number in (("least", least, bins[0]), ("greatest", greatest, bins[-1])):

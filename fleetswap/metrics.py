@@ -6,7 +6,7 @@ that every figure is one of the real device. Processes, apps and kills are as ma
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,8 +24,9 @@ SIZES_KIB = tuple(4 << order for order in range(2, bits.N_ORDERS))
 COUNTED_ONCE = (
     "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
     "compacted_apps", "compactions", "processes",
+    *(f"{index}_index_{size}kB" for index in ("unusable", "extfrag") for size in SIZES_KIB),
 )  # fmt: skip
-"""What a miniature has as many of as the real device."""
+"""What a miniature has as many of as the real device, and permilles."""
 
 
 def columns() -> dict[str, int]:
@@ -39,6 +40,10 @@ def columns() -> dict[str, int]:
             f"folio_alloc_{size}": counters.FOLIO_ALLOC + order,
             f"folio_wanted_{size}": counters.FOLIO_WANTED + order,
             f"folio_refused_{size}": counters.FOLIO_REFUSED + order,
+            f"broken_by_folios_{size}": counters.BROKEN_BY_FOLIOS + order,
+            f"broken_by_pool_{size}": counters.BROKEN_BY_POOL + order,
+            f"unusable_index_{size}": counters.GAUGE_UNUSABLE + order,
+            f"extfrag_index_{size}": counters.GAUGE_EXTFRAG + order,
         }
     found |= {f"swapin_fallback_{name}": counters.SWAPIN_REASON + i for i, name in enumerate(SWAPIN_REASONS)}
     found |= {f"swapout_fallback_{name}": counters.SWAPOUT_REASON + i for i, name in enumerate(SWAPOUT_REASONS)}
@@ -54,7 +59,11 @@ def columns() -> dict[str, int]:
 STATES = frozenset(
     {"pages_stored", "compr_data_size", "pool_pages", "max_used_pages", "same_pages", "huge_pages", "dead_bytes"}
     | {"pool_bytes", *counters.GAUGE}
-    | {name for name in columns() if name.startswith(("nr_anon", "free_blocks", "census", "slot_runs"))}
+    | {
+        name
+        for name in columns()
+        if name.startswith(("nr_anon", "free_blocks", "unusable", "extfrag", "census", "slot_runs"))
+    }
 )
 """Columns that are a state, not a sum of events."""
 
@@ -102,7 +111,8 @@ class Metric:
         Denominator of a share; the value is the numerator times `per` over it, rounded down.
     per : int
     state : bool
-        Whether it is a state at the end of a step, not what happened in it.
+        Whether it is a state at the end of a step, not what happened in it. That of a run is the mean over the ends of
+        its steps.
     """
 
     unit: str
@@ -113,13 +123,17 @@ class Metric:
     per: int = 1
     state: bool = False
 
-    def values(self, events: Events, paid: Price) -> tuple[Ints, Ints, Ints | None]:
-        """Value, numerator and denominator of each device; a share of nothing is 0."""
-        top = self.of(events, paid)
-        if self.base is None:
-            return top, top, None
-        bottom = self.base(events, paid)
-        return top * self.per // np.maximum(bottom, 1), top, bottom
+    def parts(self, events: Events, paid: Price) -> list[Ints]:
+        """Value of each device; of a share numerator and denominator."""
+        return [of(events, paid) for of in (self.of, self.base) if of is not None]
+
+    def mean(self, sums: Sequence[Ints], steps: int) -> list[Ints]:
+        """What `parts` are of a run, from their sums over its steps: rounded down, a share that of the sums."""
+        return [sums[0] // steps] if self.base is None else list(sums)
+
+    def value(self, parts: Sequence[Ints]) -> Ints:
+        """Value of each device; a share of nothing is 0."""
+        return parts[0] if self.base is None else parts[0] * self.per // np.maximum(parts[1], 1)
 
 
 def _of_all_sizes(events: Events, name: str) -> Ints:
@@ -204,13 +218,16 @@ METRICS: dict[str, Metric] = {
         PERMYRIAD,
     ),
     "ratio_permille": Metric(
-        "1/1000", "max", "pages stored over pages of the pool", _counter("pages_stored"), _counter("pool_pages"), 1000,
-        state=True,
+        "1/1000", "max", "pages stored over pages of the pool, mean over time",
+        _counter("pages_stored"), _counter("pool_pages"), 1000, state=True,
     ),
-    "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves", _saved, state=True),
+    "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves, mean over time", _saved, state=True),
+    "broken_blocks": Metric(
+        "blocks", "min", "free blocks of 64 KiB broken up for smaller folios", _counter("broken_by_folios_64kB")
+    ),
     "fragmentation_permille": Metric(
-        "1/1000", "min", "free memory in blocks below 64 KiB, of all free", _small_free_pages, _free_pages, 1000,
-        state=True,
+        "1/1000", "min", "free memory in blocks below 64 KiB, of all free, mean over time",
+        _small_free_pages, _free_pages, 1000, state=True,
     ),
     "stall_ns": Metric("ns", "min", "time that processes wait for faults and direct reclaim", _stall),
     "cpu_ns": Metric("ns", "min", "CPU time of faults and swap-out", lambda _, paid: paid.cpu_ns),

@@ -1,4 +1,4 @@
-"""Paired comparison of two policies on the same devices: differences, their intervals, and what pairing saves.
+"""Paired comparison of two policies on the same devices: differences, their intervals, and devices that lose or gain.
 
 Both policies run on the same devices with the same random numbers, so the difference of each device is seen, and most
 of what makes devices unlike cancels. A metric is an integer per device, or a numerator and a base per device, such as
@@ -16,7 +16,8 @@ Intervals are bootstrap intervals over devices:
 - Percentiles: the ends are the k-th least and k-th greatest resample. BCa would move them by about skewness / sqrt(n)
   standard errors of the difference, less than the 0.06 by which 2000 resamples blur them for the fleets of thousands
   that are meant. With fewer than about 30 devices, or where a handful makes the whole sum, intervals are too narrow.
-- Unpaired: as if policy B had run on other devices; the sums of B are those of the next resample.
+- Unpaired: as if policy B had run on other devices; the sums of B are those of the next resample. `pairing` tells by
+  formula what that costs.
 
 NumPy keeps the raw stream of PCG64; it is scaled to device numbers in integers, and sums are exact integers. Floats
 appear element by element and in sequential sums only: the same input gives the same bits.
@@ -31,10 +32,10 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
+from .pairing import Columns, PairingGain, pairing_gain
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
-Columns = Sequence[Ints]
-"""One array each, a value per device: numerator and base of policy A, numerator and base of B."""
 
 GROUPS = 4096
 """Most devices of a class that are drawn one by one; more are drawn in this many groups."""
@@ -52,7 +53,6 @@ PERCENTS = (5, 50, 95, 99)
 _MOST = 1 << 62  # so that a difference of two values fits int64
 _BLOCK = 1 << 20  # weights at a time, 8 MiB
 _LOW = 0xFFFFFFFF
-_NOISE = 2.0**-48  # deviations below this share of the greatest value are rounding
 
 
 @dataclass(frozen=True)
@@ -85,9 +85,8 @@ class Contrast:
         Level of B over level of A, less 1. None unless the level of A is above 0.
     difference_paired, relative_paired, difference_unpaired, relative_unpaired : Interval or None
         Their intervals; None with one device, or if the value is undefined in any resample.
-    pairing_gain : float or None
-        How many times fewer devices pairing needs for an equally wide interval: (var(a) + var(b)) / var(b - a) within
-        classes; with a base, of the linearised level. None if the differences do not vary.
+    gain : PairingGain
+        How many times fewer devices pairing needs for an equally wide interval (`pairing`).
     better, worse, equal, undefined : int
         Devices by what B does to them, exactly; undefined are those with a base of 0.
     quantiles_a, quantiles_b, quantiles_difference : dict of str to int, or None
@@ -107,7 +106,7 @@ class Contrast:
     relative_paired: Interval | None
     difference_unpaired: Interval | None
     relative_unpaired: Interval | None
-    pairing_gain: float | None
+    gain: PairingGain
     better: int
     worse: int
     equal: int
@@ -285,7 +284,7 @@ def _contrast(
         relative_paired=relative_paired,
         difference_unpaired=difference_unpaired,
         relative_unpaired=relative_unpaired,
-        pairing_gain=_pairing_gain(strata, totals, columns[0].size) if base_a and base_b else None,
+        gain=pairing_gain(strata, totals),
         better=less if sign > 0 else more,
         worse=more if sign > 0 else less,
         equal=num_a.size - less - more,
@@ -314,30 +313,6 @@ def _percentiles(values: Floats, tail: int) -> Interval | None:
     return Interval(*ends.tolist()) if np.isfinite(values).all() else None
 
 
-def _pairing_gain(strata: Sequence[Columns], totals: Sequence[int], devices: int) -> float | None:
-    """Variance of the unpaired difference of levels over that of the paired one."""
-    apart = together = 0.0
-    for columns in strata:
-        n = columns[0].size
-        if n < 2:
-            continue
-        deviations, noise = [], 0.0
-        for i in (0, 2):
-            # The mean base makes the parts of the two policies comparable; for a plain metric it is 1.
-            mean = totals[i + 1] / devices
-            values = (columns[i] - totals[i] / totals[i + 1] * columns[i + 1]) / mean
-            values -= _sequential_sum(values) / n
-            noise = max(noise, float(np.abs(columns[i]).max()) / mean * _NOISE)
-            deviations.append(values)
-        spreads = []
-        for values in (*deviations, deviations[1] - deviations[0]):
-            values[np.abs(values) <= noise] = 0.0
-            spreads.append(_sequential_sum(values**2) * n / (n - 1))
-        apart += spreads[0] + spreads[1]
-        together += spreads[2]
-    return apart / together if together else None
-
-
 def _quantiles(values: Ints) -> dict[str, int] | None:
     """Exact quantiles by nearest rank."""
     if not values.size:
@@ -350,11 +325,6 @@ def _quantiles(values: Ints) -> dict[str, int] | None:
 def _total(values: Ints) -> int:
     """Exact sum, of any size."""
     return (int((values >> 32).sum()) << 32) + int((values & _LOW).sum())
-
-
-def _sequential_sum(values: Floats) -> float:
-    """Sum from first to last, which no vector unit reorders."""
-    return float(np.cumsum(values)[-1])
 
 
 def _product(x: Ints, y: Ints) -> npt.NDArray[Any]:

@@ -257,6 +257,7 @@ def sweep(
         found[number].classes.append(shard.classes)
         for name in names:
             found[number].values.setdefault(name, []).append(shard.metrics[name])
+        del shard  # so that it does not wait in memory for the next one
     classes = np.concatenate(found[0].classes)
     whole = [{name: np.concatenate(one.values[name]) for name in names} for one in found]
     labels = list(points[0].scenario.device_class)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fleetswap_kernels import bits, counters, layout
-from fleetswap_kernels.content import HUGE_BYTES, IN_BLOCK
+from fleetswap_kernels.compressed import HUGE_BYTES
+from fleetswap_kernels.content_model import RUN_COMPRESSED_SHIFT, RUN_HUGE_SHIFT, RUN_OBJECTS_SHIFT, RUN_SHARE
 from fleetswap_kernels.identity import IDENTITY
 from fleetswap_kernels.size_classes import HANDLE_BYTES, size_classes
+from fleetswap_kernels.stored_block import IN_BLOCK
 
 from .arrays import Array, DeviceArrays
 from .findings import Findings
@@ -43,6 +45,7 @@ def check_zram(dev: DeviceArrays, found: Findings) -> None:
     handle = np.concatenate([handle, blocks])
     if not len(dev.zspage):
         _check_packed(dev, size, found)
+        _check_runs(dev, found)
         return
     used = np.bincount(handle, minlength=len(dev.zspage))
     if len(used) != len(dev.zspage):
@@ -105,7 +108,13 @@ def _check_blocks(dev: DeviceArrays, in_block: Array, found: Findings) -> tuple[
 
 def _check_packed(dev: DeviceArrays, size: Array, found: Findings) -> None:
     """A pool without zspage records has the bytes that its objects take of full zspages."""
-    order = dev.scalar("block_order")
+    taken = int(_shares(size, dev.scalar("block_order")).sum())
+    found.same(int(dev.counter[counters.POOL_BYTES]), taken, "pool_bytes")
+    found.same(int(dev.counter[counters.POOL_PAGES]), -(-taken // HUGE_BYTES), "pool_pages")
+
+
+def _shares(size: Array, order: int) -> Array:
+    """Bytes that objects take of full zspages."""
     classes = size_classes(block_order=order)
     steps = np.clip(-(-(size + HANDLE_BYTES - HUGE_BYTES) // (16 << order)), 0, 256)
     of_class = np.where(
@@ -113,6 +122,21 @@ def _check_packed(dev: DeviceArrays, size: Array, found: Findings) -> None:
     )
     objects = classes.class_objects[of_class].astype(np.int64)
     zspage_bytes = HUGE_BYTES * classes.class_pages[of_class].astype(np.int64)
-    taken = int(np.floor(zspage_bytes / objects + 0.5).sum())
-    found.same(int(dev.counter[counters.POOL_BYTES]), taken, "pool_bytes")
-    found.same(int(dev.counter[counters.POOL_PAGES]), -(-taken // HUGE_BYTES), "pool_pages")
+    return np.floor(zspage_bytes / objects + 0.5).astype(np.int64)
+
+
+def _check_runs(dev: DeviceArrays, found: Findings) -> None:
+    """The record of every whole run says what its slots do."""
+    whole = dev.run.nonzero()[0]
+    slots = whole[:, None] * layout.RUN_SLOTS + np.arange(layout.RUN_SLOTS)
+    record = dev.run[whole].astype(np.int64)
+    size = dev.stored_bytes[slots].astype(np.int64)
+    found.none((dev.stored[slots] == 0).any(1), "a whole run has an empty slot")
+    recount = {
+        "bytes of zspages": (record & RUN_SHARE, (_shares(size, 0) * (size > 0)).sum(1)),
+        "compressed bytes": (record >> RUN_COMPRESSED_SHIFT & RUN_SHARE, size.sum(1)),
+        "huge pages": (record >> RUN_HUGE_SHIFT & 31, (size == HUGE_BYTES).sum(1)),
+        "objects": (record >> RUN_OBJECTS_SHIFT & 31, (size > 0).sum(1)),
+    }
+    for name, (have, want) in recount.items():
+        found.none(have != want, f"the {name} of a whole run differ from those of its slots")

@@ -12,15 +12,15 @@ from fleetswap.fleet import FleetShard, Keeper
 from fleetswap_kernels.arena import Arena
 
 from .ledger import place
-from .shard_file import parquet, read_steps, steps_table
+from .shard_file import parquet, read_states, read_steps, states_table, steps_table
 from .storage import Storage, as_json
 
 
 class Checkpoint(Keeper):
     """Keeps the state of a task in the ledger, at most every so many seconds.
 
-    Memory and sums get names that hold the step; the record that names them comes last, and what it named before is
-    removed after that. A process that dies at any moment leaves a whole state, or none.
+    Memory, sums and states get names that hold the step; the record that names them comes last, and what it named
+    before is removed after that. A process that dies at any moment leaves a whole state, or none.
 
     Parameters
     ----------
@@ -37,7 +37,7 @@ class Checkpoint(Keeper):
     def __init__(self, storage: Storage, plan_digest: str, number: int, interval_s: float) -> None:
         self._storage = storage
         self._plan = plan_digest
-        self._place = place("states", number)
+        self._place = place("checkpoints", number)
         self._interval_s = interval_s
         self._kept_at = time.monotonic()
         self._named: list[str] = []
@@ -58,10 +58,11 @@ class Checkpoint(Keeper):
                 return 0
         import pyarrow as pa
 
-        memory, steps = files.values()
-        state = pa.decompress(memory, decompressed_size=arena.memory.nbytes, codec="zstd")
-        arena.memory[:] = np.frombuffer(state, np.uint8)
+        memory, steps, states = files.values()
+        plain = pa.decompress(memory, decompressed_size=arena.memory.nbytes, codec="zstd")
+        arena.memory[:] = np.frombuffer(plain, np.uint8)
         read_steps(result, steps)
+        read_states(result, states)
         return int(record["steps"])
 
     def keep(self, arena: Arena, result: FleetShard, steps: int) -> None:
@@ -71,7 +72,11 @@ class Checkpoint(Keeper):
         import pyarrow as pa
 
         memory = pa.Codec("zstd", 1).compress(pa.py_buffer(arena.memory), asbytes=True)
-        files = {f"{self._place}.{steps}.zst": memory, f"{self._place}.{steps}.parquet": parquet(steps_table(result))}
+        files = {
+            f"{self._place}.{steps}.memory.zst": memory,
+            f"{self._place}.{steps}.steps.parquet": parquet(steps_table(result)),
+            f"{self._place}.{steps}.states.parquet": parquet(states_table(result)),
+        }
         for name, data in files.items():
             self._storage.put(name, data)
         sums = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}

@@ -9,7 +9,7 @@ compares clocks.
 `unfinished/shards/*/*`        files of shards (`shard_file`), by number of the task
 `unfinished/done/*/*.json`     records of done tasks
 `unfinished/failed/*/*.json`   what went wrong with a task, the last time it did
-`unfinished/states/*/*`        states of tasks that are under way (`checkpoint`)
+`unfinished/checkpoints/*/*`   states of tasks that are under way (`checkpoint`)
 =============================  ======================================================
 """
 
@@ -213,7 +213,7 @@ class Ledger:
 
     def has_work(self, plan: Plan) -> bool:
         """Whether a task is done, or a state of one is kept."""
-        return bool(self._numbers("done", plan) or self._numbers("states", plan))
+        return bool(self._numbers("done", plan) or self._numbers("checkpoints", plan))
 
     def fail(self, number: int, text: str) -> None:
         """Note what went wrong with a task."""

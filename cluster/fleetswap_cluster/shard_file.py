@@ -89,6 +89,22 @@ def steps_table(shard: FleetShard) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(list(schema.items())))
 
 
+def states_table(shard: FleetShard) -> pa.Table:
+    """Sums of states over the steps so far, one row per device, in the order in which they are simulated."""
+    import pyarrow as pa
+
+    return pa.table({f"{name}/{i}": part for name, parts in shard.states.items() for i, part in enumerate(parts)})
+
+
+def read_states(into: FleetShard, content: bytes) -> None:
+    """Fill the states of a shard."""
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(io.BytesIO(content))
+    for column in table.column_names:
+        into.states.setdefault(column.partition("/")[0], []).append(table[column].to_numpy().copy())
+
+
 def parquet(table: pa.Table) -> bytes:
     """A table as a Parquet file."""
     import pyarrow.parquet as pq

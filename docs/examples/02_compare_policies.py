@@ -16,7 +16,8 @@ comparison = compare(off, on, threads=2)
 
 # %% [markdown]
 # One row per metric and class. `relative` is the change from A to B, `low` and `high` are the ends of its interval;
-# `pairing_gain` says how many times more devices it would take if each policy ran on devices of its own.
+# `pairing_gain` says how many times more devices it would take for an interval as narrow if each policy ran on devices
+# of its own.
 
 # %%
 for row in comparison.rows:

@@ -17,9 +17,11 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from fleetswap_kernels.arena import Arena
     from fleetswap_kernels.layout import Sizes
 
     from ..fleet_scenario import FleetScenario
+    from ..gpu import Gpu
     from ..scenario import Scenario
 
 GROUPS = {
@@ -46,6 +48,10 @@ PROBE_DEVICES = 12
 """Devices of a class in the probe, for each thread; fewer keep no thread busy. They fit the memory of a shard."""
 COPIES = 8
 """Copies of a shard's counters that are held while they are folded."""
+CELL_BYTES, BIN_BYTES = 1024, 16
+"""Of a histogram: without bins, and a bin that has devices."""
+USUAL_BINS = 256
+"""Bins that a large fleet fills: values over eight octaves."""
 
 
 @click.command()
@@ -54,6 +60,7 @@ COPIES = 8
 @click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
+@click.option("--gpu", "gpu_name", metavar="NAME|FILE", help="Also predict a GPU: a built-in name or a .toml file.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def plan(
     scenario: str,
@@ -61,20 +68,24 @@ def plan(
     threads: int | None,
     shards: int | None,
     settings: tuple[str, ...],
+    gpu_name: str | None,
     as_json: bool,
 ) -> None:
     """Tell what a run would take: bytes by device class, processes, shards, memory and time.
 
     Bytes of devices are exact. The time is an estimate: a few devices of each class are simulated for some seconds,
-    from their first step on, and what that took is scaled.
+    from their first step on, and what that took is scaled. What a GPU would make of it is a calculation that no GPU
+    has confirmed yet (docs/gpu-model.md).
     """
     from rich.console import Console
 
     from ..errors import InputError
+    from ..gpu import load_gpu
     from ..scenario import BUILT_IN, Breakeven, load_scenario
     from ..scenario_file import load_fleet_scenario
 
     workers = threads or os.cpu_count() or 1
+    gpu = load_gpu(gpu_name) if gpu_name else None
     told: dict[str, Any]
     probe: Callable[[], Any]
     if scenario in BUILT_IN:
@@ -91,6 +102,8 @@ def plan(
     told["time"] = {"estimate": True, **probe()}
     told["memory"]["program"] = _resident_bytes()
     told["memory"]["peak_estimate"] = sum(told["memory"].values())
+    if gpu is not None:
+        told["gpu"] = _on_gpu(gpu, told)
     if as_json:
         click.echo(json.dumps(told))
         return
@@ -144,7 +157,6 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
     from fleetswap_kernels import counters
 
     from ..fleet import plan_shards
-    from ..log_histogram import BINS
     from ..metrics import METRICS
     from ..workload.phones import class_of_devices
     from ..workload.phones import plan as lay_out
@@ -158,15 +170,20 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
     steps = scenario.days * scenario.steps_per_day
     told = _whole_plan(scenario.name, scenario.devices, steps, classes)
     each = [one["device_bytes"] for one in classes]
+    told["hours"] = 24 * scenario.days
     told["shards"] = len(pieces)
     told["memory"] = {
         "devices_of_a_shard": max(int(count @ np.array(each)) for count in counts),
         "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * max(p.end - p.first for p in pieces),
-        # Histograms of the fleet, the shard and the one before: by class and for all, by step and for the whole run, by
-        # metric.
-        "time_series": min(3, 1 + len(pieces)) * 8 * BINS * (1 + sum(map(bool, devices))) * (1 + steps) * len(METRICS),
+        # Histograms of the fleet and of the shard: by class and for all, by step and for the whole run, by metric.
+        "time_series": 2 * (1 + steps) * len(METRICS) * sum(map(_cell_bytes, filter(None, [sum(devices), *devices]))),
     }
     return told
+
+
+def _cell_bytes(devices: int) -> int:
+    """Memory of the histogram of so many devices."""
+    return CELL_BYTES + BIN_BYTES * min(devices, USUAL_BINS)
 
 
 def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
@@ -215,7 +232,7 @@ def _probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
         at = time.perf_counter()
         arena.init()
         seconds += count * (time.perf_counter() - at) / many
-    done, last = 0, 0.0
+    done, last, events = 0, 0.0, [0.0]
     while done < steps and (done == 0 or time.perf_counter() - started < PROBE_SECONDS):
         last = 0.0
         for count, arena in probes:
@@ -224,15 +241,24 @@ def _probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
             last += count * (time.perf_counter() - at) / many
         seconds += last
         done += 1
-    # Steps that were not tried take as long as the last one that was.
+        events.append(sum(count * _page_events(arena) / many for count, arena in probes))
+    # Steps that were not tried take as long as the last one that was, and have as many events.
     seconds += (steps - done) * last
     fold = _probe_folding(scenario, steps)
     return {
         "seconds": seconds + fold,
         "simulating_s": seconds,
         "folding_s": fold,
+        "page_events": round(events[-1] + (steps - done) * (events[-1] - events[-2])),
         "probe": {"devices": many * len(probes), "steps": done, "of_steps": steps},
     }
+
+
+def _page_events(arena: Arena) -> int:
+    """Page events of all devices of an arena so far."""
+    from fleetswap_kernels import counters
+
+    return int(arena.counters()[:, counters.PAGE_EVENTS].sum())
 
 
 def _probe_folding(scenario: FleetScenario, steps: int) -> float:
@@ -245,24 +271,59 @@ def _probe_folding(scenario: FleetScenario, steps: int) -> float:
     found = []
     for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
         at = time.perf_counter()
-        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:1]), Shard(0, 0, n), 1)
+        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), 1)
         found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
     (few, short), (many, long) = found
     each = max(long - short, 0.0) / max(many - few, 1)
-    return (short + each * (scenario.devices - few)) * (steps + 1)
+    # Folded were a step and the whole run.
+    return (short + each * (scenario.devices - few)) * (steps + 1) / 2
 
 
 def _probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
     """Time of an allocator test, from some devices of it."""
+    from fleetswap_kernels import counters
+
     from ..engine import Shard, no_progress, run_shard
 
     many = min(scenario.devices, PROBE_DEVICES * threads)
     run_shard(scenario, Shard(0, 0, 1), threads, no_progress)  # Loads what is loaded once.
     at = time.perf_counter()
-    run_shard(scenario, Shard(0, 0, many), threads, no_progress)
+    ran = run_shard(scenario, Shard(0, 0, many), threads, no_progress)
     each = (time.perf_counter() - at) / many
     steps = scenario.test.iterations
-    return {"seconds": each * scenario.devices, "probe": {"devices": many, "steps": steps, "of_steps": steps}}
+    events = {policy: int(found[:, counters.PAGE_EVENTS].sum()) for policy, found in ran.counters.items()}
+    return {
+        "seconds": each * scenario.devices,
+        "page_events": {policy: n * scenario.devices // many for policy, n in events.items()},
+        "probe": {"devices": many, "steps": steps, "of_steps": steps},
+    }
+
+
+def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
+    """What a GPU is predicted to make of the run; on it a shard is what its memory holds."""
+    from ..gpu_model import devices_that_fit, predict, work_of
+
+    counted = told["time"]["page_events"]
+    # A run of the allocator test is one under each policy; fleets ask what the phones were counted to ask.
+    parts = {f"allocator-test {name}": n for name, n in counted.items()} if isinstance(counted, dict) else {}
+    parts = parts or {"phones": counted}
+    fit = devices_that_fit(gpu, told["bytes"] / told["devices"])
+    if fit == 0:
+        return {"title": gpu.title, "devices_of_a_shard": 0}
+    of_shard = min(fit, told["devices"])
+    predictions = {name: predict(gpu, work_of(name, gpu), of_shard) for name in parts}
+    seconds = sum(n / predictions[name].events_per_s for name, n in parts.items())
+    found = {
+        "title": gpu.title,
+        "prediction": "no GPU has confirmed it",
+        "devices_of_a_shard": fit,
+        "shards": -(-told["devices"] // fit),
+        "seconds": seconds,
+        "workloads": {name: {"page_events": parts[name], **one.told()} for name, one in predictions.items()},
+    }
+    if "hours" in told:
+        found["device_hours_per_s"] = told["devices"] * told["hours"] / seconds
+    return found
 
 
 def plan_tables(told: dict[str, Any]) -> list[Table]:
@@ -294,7 +355,33 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
     )
     for row in rows:
         whole.add_row(*row)
-    return [table, whole]
+    return [table, whole, *([_gpu_table(told["gpu"])] if "gpu" in told else [])]
+
+
+def _gpu_table(told: dict[str, Any]) -> Table:
+    """What a GPU is predicted to make of the run."""
+    from rich import box
+    from rich.table import Table
+
+    title = f"{told['title']}: PREDICTED, not measured (docs/gpu-model.md)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    if not told["devices_of_a_shard"]:
+        table.add_row("devices of a shard", "none: a device is larger than its memory")
+        return table
+    table.add_row("devices of a shard", f"{told['devices_of_a_shard']:,}; the run takes {told['shards']:,} shard(s)")
+    table.add_row("time", f"about {_duration(told['seconds'])} in kernels")
+    if "device_hours_per_s" in told:
+        table.add_row("device-hours a second", f"{told['device_hours_per_s']:,.0f}")
+    for name, one in told["workloads"].items():
+        ceilings = ", ".join(f"{limit} {_giga(rate)}" for limit, rate in one["ceilings"].items())
+        table.add_row(name, f"{_giga(one['events_per_s'])} * 10^9 page events/s, bound by {one['limit']}")
+        table.add_row("", f"ceilings in 10^9/s: {ceilings}")
+        table.add_row("", f"{one['resident_devices']:,} devices at once, {one['threads_per_sm']} an SM")
+    return table
+
+
+def _giga(rate: float) -> str:
+    return f"{rate / 1e9:,.2f}"
 
 
 def _mib(size: int) -> str:

@@ -68,8 +68,11 @@ def drawing(height_inches: float) -> Iterator[Figure]:
 
 def inline(figure: Figure, ident: str, title: str, text: str) -> str:
     """The figure as an svg element for HTML: no namespaces, styles or metadata, ids of its own, named for readers."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
     written = io.StringIO()
-    figure.savefig(written, format="svg", metadata=_METADATA)
+    # `savefig` would draw everything once more, only to find the layout.
+    FigureCanvasSVG(figure).print_svg(written, metadata=_METADATA)  # type: ignore[no-untyped-call] # matplotlib's
     root = ElementTree.fromstring(written.getvalue())  # noqa: S314 (written by matplotlib, just now)
     used = set()
     for element in root.iter():

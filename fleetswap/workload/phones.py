@@ -205,7 +205,7 @@ def scaled_pages(scenario: FleetScenario, mib: int) -> int:
 
 
 def process_size(scenario: FleetScenario) -> tuple[int, int]:
-    """PTEs and 2 MiB ranges that the largest process needs (`phone.map_own_region`)."""
+    """PTEs and 2 MiB ranges that the largest process needs (`app.map_own_region`)."""
     largest = max(
         [scaled_pages(scenario, scenario.system.process_mib)]
         + [

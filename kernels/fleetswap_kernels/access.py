@@ -42,6 +42,12 @@ def half(dev, o):
 
 
 @device
+def run_half_32(dev, o):
+    """The uint16 at half-word offset `o` as a uint32, in a loop over neighbours that multiplies them."""
+    return np.uint32(dev.h[np.uint64(o)])
+
+
+@device
 def set_half(dev, o, value):
     """Store a uint16 at half-word offset `o`."""
     dev.h[np.uint32(o)] = np.uint16(value)

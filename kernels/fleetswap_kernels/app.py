@@ -4,13 +4,14 @@ import numpy as np
 
 from .access import set_word, word
 from .habits import (
-    APP_PROC, APP_WORDS, CLASS_FLAGS, CLASS_FULL_PAGES, CLASS_HOT_CORE, CLASS_REGIONS, CLASS_RUN, CLASS_WORDS,
-    CLASS_WRITE, HABIT_FIRST_CLASS, HABIT_ZYGOTE_PAGES, PHONE_APPS, PHONE_OP, PHONE_PAGE, PHONE_REGION, REGIONS,
+    APP_CLASS, APP_LAUNCHES, APP_PROC, APP_USED, APP_WORDS, CLASS_FLAGS, CLASS_FULL_PAGES, CLASS_HOT_CORE,
+    CLASS_REGIONS, CLASS_RUN, CLASS_WORDS, CLASS_WRITE, HABIT_FIRST_CLASS, HABIT_RUN_CHUNK, HABIT_ZYGOTE_PAGES,
+    PHONE_APP, PHONE_APPS, PHONE_OP, PHONE_PAGE, PHONE_PROC, PHONE_REGION, REGIONS,
 )  # fmt: skip
 from .jit import device
-from .layout import PROC_APP, PROC_USED
+from .layout import PROC_APP, PROC_USED, VMA_PAGES
 from .ops import MAP, MODELLED, READ, TOUCH, WRITE
-from .region import PMD_PAGES, proc_at
+from .region import PMD_PAGES, proc_at, vma_at
 from .rng import philox_block
 
 STREAM_SHAPE = 7
@@ -195,4 +196,21 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
             return emit(dev, TOUCH, p, r, page, n, mode, content_entry(dev, o_class, r, salt), MODELLED)
         set_state(dev, PHONE_REGION, r)
         set_state(dev, PHONE_PAGE, 0)
+    return 0
+
+
+@device
+def grow_to(dev, goal):
+    """Write the next pages of the app in the foreground, which is to have `goal` pages; 0 once it has."""
+    o = app_at(state(dev, PHONE_APP) - 1)
+    o_class = class_at(dev, state(dev, o + APP_CLASS))
+    p = state(dev, PHONE_PROC)
+    for r in range(1, REGIONS + 1):
+        used = state(dev, o + APP_USED + r - 1)
+        end = min(region_pages(dev, o_class, goal, r), word(dev, vma_at(dev, p, r) + VMA_PAGES))
+        if used < end:
+            n = min(end - used, habit(dev, HABIT_RUN_CHUNK))
+            set_state(dev, o + APP_USED + r - 1, used + n)
+            entry = content_entry(dev, o_class, r, 2 * state(dev, o + APP_LAUNCHES) + 1)
+            return emit(dev, TOUCH, p, r, used, n, WRITE, entry, MODELLED)
     return 0

@@ -14,6 +14,8 @@ from .identity import SCALE_SHIFT as LEVEL_SHIFT
 from .jit import device, rare
 
 PAGE_BYTES = 4096
+HUGE_BYTES = PAGE_BYTES
+"""Stored size of a page that did not compress below the huge threshold."""
 N_CODECS = 3
 
 
@@ -56,7 +58,7 @@ def page_bytes(dev, model, content):
     if page_kind(model, content) != ORDINARY:
         return np.int64(0)
     size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
-    return np.int64(PAGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
+    return np.int64(HUGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
 
 
 @device
@@ -150,6 +152,26 @@ def gain_q15(dev, model, content, order, mean, rank):
 
 
 @rare
+def mixed_block_bytes(dev, model, o_content, order, content):
+    """Size of a block that is no prototype, from those of its pages; `content` is its first that is not zero-filled."""
+    n = np.int64(1) << order
+    most = n * PAGE_BYTES
+    total = np.int64(0)
+    mixed = np.int64(0)
+    for i in range(n):
+        one = word(dev, o_content + i)
+        total += member_bytes(dev, model, one)
+        mixed = (mixed * 31 + one) & 0xFFFFFFFF
+    if content < IDENTITY:
+        # Contents of a table say nothing about blocks.
+        return max(min(total, most), np.int64(1))
+    # One rank a block, from all that is in it.
+    rank = ((mixed ^ mixed >> 15) * 0x2C1B3C6D & 0xFFFFFFFF) >> 24
+    gain = gain_q15(dev, model, content, order, total >> order, rank)
+    return scaled(model, total * gain >> 15, content, most)
+
+
+@device
 def block_bytes(dev, model, o_content, order, same_as_0):
     """Size of an aligned block of 2^order pages, whose contents stand from word `o_content` on.
 
@@ -177,16 +199,4 @@ def block_bytes(dev, model, o_content, order, same_as_0):
         entry = np.int64(32) - (32 >> order) + ((content & MEMBER) >> order)
         size = measured_bytes(dev, model, content, entry)
         return scaled(model, most if size == 0xFFFF else size, content, most)
-    total = np.int64(0)
-    mixed = np.int64(0)
-    for i in range(n):
-        one = word(dev, o_content + i)
-        total += member_bytes(dev, model, one)
-        mixed = (mixed * 31 + one) & 0xFFFFFFFF
-    if content < IDENTITY:
-        # Contents of a table say nothing about blocks.
-        return max(min(total, most), np.int64(1))
-    # One rank a block, from all that is in it.
-    rank = ((mixed ^ mixed >> 15) * 0x2C1B3C6D & 0xFFFFFFFF) >> 24
-    gain = gain_q15(dev, model, content, order, total >> order, rank)
-    return scaled(model, total * gain >> 15, content, most)
+    return mixed_block_bytes(dev, model, o_content, order, content)

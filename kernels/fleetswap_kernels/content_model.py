@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from .size_classes import PAGE_BYTES, size_classes
+
 CODECS = ("lz4", "lzo-rle", "zstd")
 PROTOTYPES = 256
 BLOCK_PAGES = 16
@@ -30,18 +32,29 @@ SCALE_SHIFT = 12
 
 ORDINARY, ZERO_PAGE, SAME_FILLED = range(3)
 
-_FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_run", "o_scale", "o_zero")
+RUN_SHARE = 0x1FFFF
+RUN_COMPRESSED_SHIFT = 17
+RUN_HUGE_SHIFT = 34
+RUN_OBJECTS_SHIFT = 39
+RUN_CLASS_SHIFT = 44
+RUN_WHOLE = 1 << 49
+"""What the 16 pages of a prototype take in a pool, 64 bits: the bytes they take of full zspages, their compressed bytes
+(17 bits each), pages that do not compress, pages that are not same-filled (5 bits each), class, and a 1."""
+
+_FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_run", "o_scale", "o_zero", "o_sums")
+_OFFSETS = [8 + 4 * i for i in range(len(_FIELDS))]
 MODEL_BYTES = 64
 MODEL = np.dtype(
     {
-        "names": [*_FIELDS, "h"],
-        "formats": [*["u4"] * len(_FIELDS), ("u2", (4,))],
-        "offsets": [8 + 4 * i for i in range(len(_FIELDS))] + [0],
+        "names": [*_FIELDS, "h", "q"],
+        "formats": [*["u4"] * len(_FIELDS), ("u2", (4,)), ("u8", (1,))],
+        "offsets": [*_OFFSETS, 0, 0],
         "itemsize": MODEL_BYTES,
     },
     align=True,
 )
-"""Header of a model. `h` aliases its start as uint16 and is indexed beyond its declared length, like a device's."""
+"""Header of a model. `h` and `q` alias its start as uint16 and uint64 and are indexed beyond their declared length,
+like a device's; offsets count half-words, but for `o_sums`, which counts quads."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +111,8 @@ def resemblance_q16(inside_region: float, adjacent: float) -> tuple[int, int]:
 
 def exact_model(memory: npt.NDArray[np.uint8]) -> Any:
     """View of a model whose alias has the true length: a wild index raises IndexError."""
-    names, offsets = [*_FIELDS, "h"], [8 + 4 * i for i in range(len(_FIELDS))] + [0]
-    formats: list[Any] = [*["u4"] * len(_FIELDS), ("u2", (memory.nbytes // 2,))]
+    formats: list[Any] = [*["u4"] * len(_FIELDS), ("u2", (memory.nbytes // 2,)), ("u8", (memory.nbytes // 8,))]
+    names, offsets = [*_FIELDS, "h", "q"], [*_OFFSETS, 0, 0]
     exact = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": memory.nbytes})
     return memory.view(exact).view(np.recarray)[0]
 
@@ -126,6 +139,25 @@ def zero_block_bytes(classes: ContentClasses) -> npt.NDArray[np.uint16]:
     return found
 
 
+def run_sums(classes: ContentClasses) -> npt.NDArray[np.uint64]:
+    """What whole prototypes take in a pool, as `RUN_WHOLE` says, by codec and scale; shape (classes, 256, 3, 32)."""
+    pool = size_classes()
+    measured = classes.sizes[..., :BLOCK_PAGES].astype(np.uint32)
+    ordinary = (classes.same == ORDINARY)[:, :, None, :]
+    by_class = np.arange(len(classes.names), dtype=np.uint64)[:, None, None] << np.uint64(RUN_CLASS_SHIFT)
+    same_at_all_levels = by_class | ordinary.sum(-1).astype(np.uint64) << np.uint64(RUN_OBJECTS_SHIFT)
+    found = np.empty((*measured.shape[:3], SCALES), dtype=np.uint64)
+    for level, factor in enumerate(scale_factors()):
+        size = np.clip(measured * np.uint32(factor) >> np.uint32(SCALE_SHIFT), 1, PAGE_BYTES)
+        huge = ordinary & (size >= pool.huge_threshold_bytes)
+        size[huge] = PAGE_BYTES
+        share = (pool.shares[size + 7 >> 4] * ordinary).sum(-1, dtype=np.uint64)
+        compressed = (size * ordinary).sum(-1, dtype=np.uint64) << np.uint64(RUN_COMPRESSED_SHIFT)
+        huge_pages = huge.sum(-1, dtype=np.uint64) << np.uint64(RUN_HUGE_SHIFT)
+        found[..., level] = share | compressed | huge_pages | same_at_all_levels | np.uint64(RUN_WHOLE)
+    return found
+
+
 def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:
     """Lay out a model.
 
@@ -140,7 +172,7 @@ def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:
         Its memory, a multiple of `MODEL_BYTES` long.
     """
     kinds = (classes.same.astype(np.uint16).reshape(-1, 2, 8) << (2 * np.arange(8, dtype=np.uint16))).sum(2)
-    arrays = {
+    arrays: dict[str, npt.NDArray[Any]] = {
         "o_sizes": classes.sizes,
         "o_kind": kinds.astype(np.uint16),
         "o_gain": classes.gain_q15,
@@ -149,19 +181,19 @@ def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:
         "o_run": np.minimum(classes.run_q16, 0xFFFF).astype(np.uint16),
         "o_scale": scale_factors(),
         "o_zero": zero_block_bytes(classes),
+        "o_sums": run_sums(classes),
     }
-    at = MODEL_BYTES // 2
+    at = MODEL_BYTES
     placed = {}
     for name, array in arrays.items():
         placed[name] = at
-        at += -(-array.size // 32) * 32
-    memory = np.zeros(-(-2 * at // MODEL_BYTES) * MODEL_BYTES, dtype=np.uint8)
+        at += -(-array.nbytes // MODEL_BYTES) * MODEL_BYTES
+    memory = np.zeros(at, dtype=np.uint8)
     header = memory.view(MODEL)[0]
     header["n_classes"] = len(classes.names)
-    halves = memory.view(np.uint16)
     for name, array in arrays.items():
-        header[name] = placed[name]
-        halves[placed[name] : placed[name] + array.size] = array.ravel()
+        header[name] = placed[name] // array.itemsize
+        memory[placed[name] : placed[name] + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
     return memory
 
 

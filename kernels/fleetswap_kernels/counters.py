@@ -85,7 +85,12 @@ N_SWAPOUT_REASONS = 5
 REFAULT_DISTANCE = SWAPOUT_REASON + N_SWAPOUT_REASONS
 """Pages that came back, by the power of two of the pages that were swapped out since."""
 N_DISTANCES = 24
-GAUGE_FIRST = REFAULT_DISTANCE + N_DISTANCES
+N_BLOCK_ORDERS = 11
+BROKEN_BY_FOLIOS = REFAULT_DISTANCE + N_DISTANCES
+"""Free blocks of page frames that were broken up for a smaller folio, by the order of the block, 0..10; from 2 on."""
+BROKEN_BY_POOL = BROKEN_BY_FOLIOS + N_BLOCK_ORDERS
+"""Those that were broken up for a page of zram's pool."""
+GAUGE_FIRST = BROKEN_BY_POOL + N_BLOCK_ORDERS
 GAUGE = ("free_frames", "free_reserved_frames", "resident_pages", "swapped_pages", "free_slots", "processes")
 """State of a device when it was last looked at, not a sum of events."""
 (GAUGE_FREE_FRAMES, GAUGE_RESERVED, GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_FREE_SLOTS, GAUGE_PROCESSES) = range(
@@ -93,7 +98,11 @@ GAUGE = ("free_frames", "free_reserved_frames", "resident_pages", "swapped_pages
 )
 GAUGE_BLOCKS = GAUGE_FIRST + len(GAUGE)
 """Free blocks of page frames by order 0..10."""
-GAUGE_CENSUS = GAUGE_BLOCKS + 11
+GAUGE_UNUSABLE = GAUGE_BLOCKS + N_BLOCK_ORDERS
+"""Unusable free space index by folio order 0..9, permille (debugfs extfrag/unusable_index times 1000)."""
+GAUGE_EXTFRAG = GAUGE_UNUSABLE + 10
+"""Fragmentation index by folio order 0..9, permille; -1000, as two's complement, where a block is free."""
+GAUGE_CENSUS = GAUGE_EXTFRAG + 10
 """Swapped pages by the largest order that could swap in, then runs of slots by the power of two of their length."""
 N_COUNTERS = GAUGE_CENSUS + 20
 

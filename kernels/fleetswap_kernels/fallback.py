@@ -86,7 +86,7 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
 
 @rare
 def count_smaller_swapin(dev, o_vma, page, pte, got_order):
-    """Count a fault that brings in less than the largest wanted size, by the reason."""
+    """Count a fault that brings in less than the largest wanted size, by the reason; not one that has to wait."""
     wanted = allowed_orders(dev, o_vma)
     reason = np.int64(swapin_reason(dev, o_vma, page, pte, wanted, got_order))
     if reason == NOT_SMALLER:

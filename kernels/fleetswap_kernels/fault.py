@@ -58,11 +58,11 @@ def swap_fault(dev, p, o_vma, page, write, phase):
             if frame_order(dev, cached) == 0:
                 note_hit(dev, o_vma, page, cached)
         elif byte(dev, dev.o_map + slot) & MAP_COUNT != 1:
-            if runs_short(dev):
-                count_shared_swapin(dev, o_vma)
             cached = readahead(dev, o_vma, page, slot)
             if cached < 0:
                 return WAITS if cached == -1 else FAILED
+            if runs_short(dev):
+                count_shared_swapin(dev, o_vma)
             count(dev, PGMAJFAULT, 1)
             result = MAJOR
         if cached >= 0:

@@ -104,11 +104,11 @@ def cache_slot(dev, head):
 @rare
 def cache_enter(dev, head, slot, n):
     """Put a folio into the swap cache at `n` slots, whose HAS_CACHE bits the caller has set."""
-    o = dev.o_frame + head
-    set_word(dev, o, (word(dev, o) & ~PTE_PAYLOAD) | slot | FRAME_CACHED)
     if np.int64(dev.n_cache) == 0:
         fail(dev, NO_SWAP_CACHE, slot)
         return
+    o = dev.o_frame + head
+    set_word(dev, o, (word(dev, o) & ~PTE_PAYLOAD) | slot | FRAME_CACHED)
     dev.swap_cache_pages = np.uint32(np.int64(dev.swap_cache_pages) + n)
     fill_words(dev, dev.o_cache + slot, n, head + 1)
 

@@ -1,13 +1,13 @@
-"""What a look at a device finds: free blocks, resident and swapped pages, contiguity (spec 06 §6.3)."""
+"""What a look at a device finds: free blocks and how fragmented they are, pages, contiguity (spec 06 §6.3)."""
 
 import numpy as np
 
 from .access import counter_value, set_quad, word
-from .bits import FRAME_LINK, FRAME_NIL, MAX_BLOCK_ORDER
+from .bits import FRAME_LINK, FRAME_NIL, MAX_BLOCK_ORDER, MAX_ORDER
 from .census import census
 from .counters import (
-    GAUGE_BLOCKS, GAUGE_CENSUS, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED, GAUGE_RESIDENT,
-    GAUGE_SWAPPED, POOL_PAGES,
+    GAUGE_BLOCKS, GAUGE_CENSUS, GAUGE_EXTFRAG, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED,
+    GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_UNUSABLE, POOL_PAGES,
 )  # fmt: skip
 from .jit import device, rare
 from .layout import PROC_SWAPENTS, PROC_USED, Q_COUNTER, W_BLOCK_HEAD
@@ -33,6 +33,35 @@ def free_blocks(dev, order):
     return n
 
 
+@device
+def set_fragmentation(dev):
+    """Store the kernel's two indices of free memory, by folio order, from the free blocks just stored.
+
+    The unusable free space index is the share of free pages in blocks that are too small for an order, in permille.
+    The fragmentation index says why a request of that order fails: towards 0 for want of memory, towards 1000 for
+    fragmentation; -1000 if it does not fail (mm/vmstat.c unusable_free_index, __fragmentation_index; spec 06 §6.3).
+    """
+    free = np.int64(0)
+    blocks = np.int64(0)
+    for order in range(MAX_BLOCK_ORDER + 1):
+        n = counter_value(dev, GAUGE_BLOCKS + order)
+        blocks += n
+        free += n << order
+    small = np.int64(0)
+    for order in range(MAX_ORDER + 1):
+        unusable = np.int64(1000)
+        if free > 0:
+            unusable = small * 1000 // free
+        index = np.int64(-1000)
+        if blocks == 0:
+            index = np.int64(0)
+        elif small == free:
+            index = 1000 - (1000 + (free * 1000 >> order)) // blocks
+        set_gauge(dev, GAUGE_UNUSABLE + order, unusable)
+        set_gauge(dev, GAUGE_EXTFRAG + order, index)
+        small += counter_value(dev, GAUGE_BLOCKS + order) << order
+
+
 @rare
 def take_gauges(dev, orders):
     """Look at a device and store what is found among its counters; without a mask of orders no contiguity."""
@@ -52,5 +81,6 @@ def take_gauges(dev, orders):
     set_gauge(dev, GAUGE_PROCESSES, processes)
     for order in range(MAX_BLOCK_ORDER + 1):
         set_gauge(dev, GAUGE_BLOCKS + order, free_blocks(dev, order))
+    set_fragmentation(dev)
     if orders:
         census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))

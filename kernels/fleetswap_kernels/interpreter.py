@@ -32,7 +32,7 @@ from .rng import glibc_next, glibc_seed, philox_block
 from .swap_cache import RA_HITS_INITIAL
 from .swapout import madvise_pageout
 from .unmap import exit_process, release_zapped, unmap_regions, zap_pages
-from .zram import rewrite_sparse_blocks
+from .sparse_block import rewrite_sparse_blocks
 
 
 @device
@@ -106,6 +106,8 @@ def touch_pages(dev, model, p, o_vma, page, pages, mode, entry, advance):
             faults = kind != PRESENT or pte & PTE_EXCLUSIVE == 0
         if faults:
             if not fault_and_reclaim(dev, model, p, o_vma, at, mode != READ, WHOLE):
+                if dev.error != 0:
+                    break
                 continue
             pte = word(dev, o_pte + at)
         if mode == READ:
@@ -276,7 +278,7 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
 
 @device
 def run_program(dev, model, program, first, end):
-    """Execute the operations `first` to `end` - 1 of a program; stops at an error."""
+    """Execute the operations `first` to `end` - 1 of a program; stops at an error, inside of a SWITCH as well."""
     i = np.int64(first)
     while i < end and dev.error == 0:
         op = np.int64(program[i, 0])

@@ -19,13 +19,13 @@ from . import bits, counters
 SIZES = (
     "n_cpus", "n_procs", "n_vmas", "n_ptes", "n_pmds", "n_frames", "n_expect", "n_slots", "n_clusters",
     "n_contents", "n_content_map", "n_cache", "n_zhandles", "n_zspages", "n_zclasses", "n_blocks",
-    "n_gens", "n_pool_frames", "n_shadows", "n_habits", "n_phone",
+    "n_gens", "n_pool_frames", "n_shadows", "n_habits", "n_phone", "n_runs",
 )  # fmt: skip
 OFFSETS = (
     "o_cpu", "o_proc", "o_vma", "o_pmd", "o_pte", "o_expect", "o_cluster", "o_cluster_next", "o_cluster_prev",
     "o_map", "o_zeromap", "o_stored", "o_cache", "o_frame", "o_content", "o_mapcount", "o_content_bytes",
     "o_content_map", "o_zhandle", "o_stored_bytes", "o_block", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
-    "o_zstep", "o_zshare", "o_gen", "o_pool_frame", "o_shadow", "o_habits", "o_phone",
+    "o_zstep", "o_zshare", "o_gen", "o_pool_frame", "o_shadow", "o_habits", "o_phone", "o_run",
 )  # fmt: skip
 SCALARS = (
     # swap device (spec 01 §1.5)
@@ -149,7 +149,12 @@ BLOCK_BYTES = 0x3FFFFF
 BLOCK_LIVE_SHIFT = 22
 BLOCK_NEXT = 2
 """Next block that waits to be rewritten, its number plus 1; NIL for the last one, 0 for one that does not wait."""
-BLOCK_WORDS = 3
+BLOCK_CLASS = 3
+"""Class of its first page that was not zero-filled."""
+BLOCK_WORDS = 4
+
+RUN_SLOTS = 16
+"""Slots of a run, an aligned 64 KiB of a packed pool (`stored_run`)."""
 
 GEN_PTES = 16
 """PTEs that share a generation: a 64 KiB block of a process's part of the PTE array."""
@@ -215,6 +220,7 @@ class Sizes:
     def fields(self) -> dict[str, int]:
         """Header fields that hold sizes."""
         clusters = -(-self.slots // bits.CLUSTER_SLOTS)
+        runs_fit_blocks = self.block_order == 0 or 1 << self.block_order >= RUN_SLOTS
         return {
             "n_cpus": self.cpus,
             "n_procs": self.procs,
@@ -237,6 +243,7 @@ class Sizes:
             "n_shadows": self.slots if self.pressure else 0,
             "n_habits": self.habits,
             "n_phone": self.phone,
+            "n_runs": -(-self.slots // RUN_SLOTS) if self.zclasses and not self.zspages and runs_fit_blocks else 0,
         }
 
 
@@ -264,6 +271,7 @@ def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
         "o_content_map": (4, n["n_content_map"]),
         "o_zhandle": (4, n["n_zhandles"]),
         "o_stored_bytes": (2, -(-n["n_slots"] // 2) * 2 if n["n_zclasses"] else 0),
+        "o_run": (8, n["n_runs"]),
         "o_block": (4, n["n_blocks"] * BLOCK_WORDS),
         "o_zspage": (4, n["n_zspages"] * ZSPAGE_WORDS),
         "o_zgroup": (4, n["n_zclasses"] * ZGROUPS if n["n_zspages"] else 0),

@@ -9,18 +9,20 @@ beyond that order and never with the others (Android's nomerge zone, workload no
 
 import numpy as np
 
-from .access import byte, copy_words, counter_value, fail, fill_bytes, fill_words, set_byte, set_word, word
+from .access import byte, copy_words, count, counter_value, fail, fill_bytes, fill_words, set_byte, set_word, word
 from .bits import (
     FRAME_FREE, FRAME_LINK, FRAME_NIL, FRAME_ORDER_SHIFT, FRAME_VACANT, KIND_SHIFT, MAX_BLOCK_ORDER, PRESENT,
     PTE_PAYLOAD,
 )  # fmt: skip
-from .counters import POOL_PAGES
+from .counters import BROKEN_BY_FOLIOS, POOL_PAGES
 from .errors import NO_FRAMES
 from .jit import device, rare, runs_short
 from .layout import CPU_FAULT, CPU_WORDS, FAULT_FRAME, W_BLOCK_HEAD
 
 RESERVED = MAX_BLOCK_ORDER + 1
 """How far the lists of reserved blocks stand behind the others."""
+SMALLEST_COUNTED = 2
+"""Smallest order of a block whose breaking is counted: that of the smallest large folio."""
 
 
 @device
@@ -84,8 +86,19 @@ def frames_setup(dev):
 
 
 @device
-def frames_take(dev, order):
-    """Allocate an aligned block of 2^order frames; its first frame, or -1."""
+def frames_take(dev, order, broken_by):
+    """Allocate an aligned block of 2^order frames.
+
+    Parameters
+    ----------
+    broken_by : int64
+        Counter, by order, of the larger blocks that this breaks up: BROKEN_BY_FOLIOS or BROKEN_BY_POOL.
+
+    Returns
+    -------
+    int64
+        Its first frame, or -1.
+    """
     if order > 0 and order == np.int64(dev.reserve_order) and np.int64(dev.reserve_frames) > 0:
         frame = word(dev, W_BLOCK_HEAD + RESERVED + order)
         if frame != FRAME_NIL:
@@ -100,6 +113,8 @@ def frames_take(dev, order):
     frame = word(dev, W_BLOCK_HEAD + have)
     block_unlink(dev, frame, have)
     while have > order:
+        if have >= SMALLEST_COUNTED:
+            count(dev, broken_by + have, 1)
         have -= 1
         block_push(dev, frame + (1 << have), have)
     dev.frames_free = np.uint32(np.int64(dev.frames_free) - (1 << order))
@@ -219,10 +234,11 @@ def compact(dev):
 @device
 def frames_take_always(dev, order):
     """Allocate a block as if memory were never fragmented; -1 with the error word set if there is too little."""
-    frame = frames_take(dev, order)
+    by = np.int64(BROKEN_BY_FOLIOS)
+    frame = frames_take(dev, order, by)
     if frame < 0 and not runs_short(dev) and np.int64(dev.frames_free) >= 1 << order:
         compact(dev)
-        frame = frames_take(dev, order)
+        frame = frames_take(dev, order, by)
     if frame < 0:
         fail(dev, NO_FRAMES, order)
     return frame

@@ -3,7 +3,7 @@
 import numpy as np
 
 from .access import counter_value, fail, set_word, word
-from .counters import NOTIFY_FREE
+from .counters import BROKEN_BY_POOL, NOTIFY_FREE
 from .errors import NO_FRAMES
 from .jit import rare
 from .physical import frames_give, frames_take
@@ -14,10 +14,12 @@ def pool_frames_change(dev, have, pages):
     """Take page frames for a pool that holds `have` of them, or give some back if `pages` is negative.
 
     A zspage that becomes empty may be any of them, so a frame that is given back is one by chance: that is how objects
-    that live on pin blocks of memory.
+    that live on pin blocks of memory. After an error the pool may have fewer frames than pages: nothing moves then.
     """
+    if dev.error != 0:
+        return
     for i in range(pages):
-        frame = frames_take(dev, np.int64(0))
+        frame = frames_take(dev, np.int64(0), np.int64(BROKEN_BY_POOL))
         if frame < 0:
             fail(dev, NO_FRAMES, 0)
             return

@@ -3,11 +3,9 @@
 import numpy as np
 
 from .access import byte, count, set_byte, set_word, word
-from .bits import (
-    FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, KIND_SHIFT, PRESENT, PTE_DIRTY, PTE_PAYLOAD, PTE_SWAP, VMA_USED,
-)  # fmt: skip
+from .bits import FRAME_CACHED, FRAME_DIRTY, KIND_SHIFT, PRESENT, PTE_DIRTY, PTE_PAYLOAD, PTE_SWAP, VMA_USED
 from .counters import PAGE_EVENTS, SWAPOUT_FOLIOS
-from .folio import cache_enter, cache_leave, folio_free, folio_mapped
+from .folio import cache_enter, cache_leave, cache_slot, folio_free, folio_mapped
 from .generation import age_of, forget, keep, oldest_age, oldest_done
 from .jit import device, rare
 from .layout import GEN_PTES, PROC_USED, VMA_FLAGS, VMA_PAGES, VMA_PTE, VMA_START
@@ -45,35 +43,41 @@ def unmap_everywhere(dev, vpn, frame, slot):
 
 
 @rare
+def evict_unmapped(dev, model, head):
+    """Write a folio of the swap cache that no PTE maps, if it is dirty, and free it (spec 03 §3.5, steps 5 and 6).
+
+    If zram refuses it, it stays as it is, with its slots.
+    """
+    order = frame_order(dev, head)
+    n = np.int64(1) << order
+    slot = cache_slot(dev, head)
+    if word(dev, dev.o_frame + head) & FRAME_DIRTY:
+        zeromap_clear(dev, slot, n)
+        if not write_out(dev, model, head, order, slot):
+            return
+    cache_leave(dev, head)
+    drop_pins(dev, slot, n)
+    folio_free(dev, head, order)
+
+
+@rare
 def evict_shared(dev, model, vpn, frame):
-    """Swap out a small folio that several processes map since a fork; 1 if it is gone (spec 03 §3.5-3.6)."""
-    info = word(dev, dev.o_frame + frame)
-    cached = info & FRAME_CACHED
-    slot = info & PTE_PAYLOAD
-    if not cached:
+    """Swap out a small folio that several processes map since a fork, if it gets a slot (spec 03 §3.5-3.6)."""
+    if word(dev, dev.o_frame + frame) & FRAME_CACHED == 0:
         slot = folio_alloc_swap(dev, np.int64(0))
         if slot == 0:
-            return 0
+            return
+        cache_enter(dev, frame, slot, 1)
+        mark_dirty(dev, frame)
+    slot = cache_slot(dev, frame)
     mappings, dirty = unmap_everywhere(dev, vpn, frame, slot)
-    o_map = dev.o_map + slot
-    held = byte(dev, o_map) if cached else np.int64(HAS_CACHE)
-    set_byte(dev, o_map, held + mappings)
+    set_byte(dev, dev.o_map + slot, byte(dev, dev.o_map + slot) + mappings)
     set_byte(dev, dev.o_mapcount + frame, 0)
     count(dev, PAGE_EVENTS, 1)
     count(dev, SWAPOUT_FOLIOS, 1)
-    if not cached or dirty or info & FRAME_DIRTY:
-        if cached:
-            zeromap_clear(dev, slot, np.int64(1))
-        if not write_out(dev, model, frame, np.int64(0), slot):
-            if not cached:
-                cache_enter(dev, frame, slot, 1)
-            mark_dirty(dev, frame)
-            return 1
-    if cached:
-        cache_leave(dev, frame)
-    drop_pins(dev, slot, np.int64(1))
-    folio_free(dev, frame, np.int64(0))
-    return 1
+    if dirty:
+        mark_dirty(dev, frame)
+    evict_unmapped(dev, model, frame)
 
 
 @rare
@@ -162,10 +166,33 @@ def evict_generation_block(dev, model, block, age):
 
 
 @rare
+def evict_cached(dev, model):
+    """Evict the folios of the swap cache that no PTE maps: those that zram refused, or that were read ahead.
+
+    The kernel has them on its lists like all others, but no block of PTEs leads to them here. One that zram refuses
+    again is offered at the next round (mm/page_io.c __end_swap_bio_write, mm/vmscan.c evict_folios).
+
+    Returns
+    -------
+    int64
+        Pages evicted.
+    """
+    before = np.int64(dev.swap_cache_pages)
+    for slot in range(np.int64(dev.n_cache)):
+        if np.int64(dev.swap_cache_pages) == 0:
+            break
+        head = word(dev, dev.o_cache + slot) - 1
+        if head >= 0 and cache_slot(dev, head) == slot and folio_mapped(dev, head, frame_order(dev, head)) == 0:
+            evict_unmapped(dev, model, head)
+    return before - np.int64(dev.swap_cache_pages)
+
+
+@rare
 def reclaim(dev, model, goal):
     """Evict pages of the oldest generations; how many.
 
-    The hand goes around all blocks of PTEs. When it has been around, the oldest generation is empty.
+    The hand goes around all blocks of PTEs. When it has been around, the oldest generation is empty, and what only the
+    swap cache holds has its turn.
 
     Parameters
     ----------
@@ -189,5 +216,10 @@ def reclaim(dev, model, goal):
             block = np.int64(0)
             oldest_done(dev)
             age = oldest_age(dev)
+            if dev.swap_cache_pages != 0:
+                got = evict_cached(dev, model)
+                if got > 0:
+                    evicted += got
+                    left = ROUNDS * blocks
         dev.hand = np.uint32(block)
     return evicted

@@ -11,7 +11,7 @@ from .folio import cache_leave, cache_lookup, folio_free, folio_mapped
 from .jit import device, rare
 from .layout import CPU_RET, CPU_RET_NR, CPU_WORDS
 from .physical import frame_order
-from .zram import zram_notify_free
+from .zram_free import zram_notify_free
 
 DROP_ANYWAY = 0
 DROP_UNMAPPED_OR_FULL = 1

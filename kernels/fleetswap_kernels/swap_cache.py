@@ -74,7 +74,7 @@ def read_into_cache(dev, slot):
     Returns
     -------
     int64
-        1 if it was read, 0 if it is cached already, -1 if another fault holds the slot, -2 without frames.
+        1 if it was read, 0 if it is cached already, -1 if another fault holds the slot, -2 with the error word set.
     """
     if cache_lookup(dev, slot) >= 0:
         return 0
@@ -86,6 +86,8 @@ def read_into_cache(dev, slot):
         return -2
     set_byte(dev, o_map, byte(dev, o_map) | HAS_CACHE)
     cache_enter(dev, head, slot, 1)
+    if dev.error != 0:
+        return -2
     if runs_short(dev):
         note_refault(dev, slot, np.int64(1))
     if zeromap_bit(dev, slot):

@@ -7,15 +7,7 @@ from .allocation import has_margin
 from .bits import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from .content import (
-    count_decompression,
-    is_whole_block,
-    read_stored,
-    slot_content,
-    stored_content,
-    zeromap_bit,
-    zeromap_mixed,
-)
+from .content import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
 from .counters import (
     FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
     WARN_MIXED_ZEROMAP,
@@ -28,6 +20,7 @@ from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import account, pte_at
 from .release import drop_pins, free_swap_slot, range_free
+from .stored_block import is_whole_block
 from .slot_cache import verdict
 from .workingset import note_refault
 
@@ -119,11 +112,11 @@ def swapin_begin(dev, o_vma, page, pte, whole):
         is read yet and `swapin_small` has to serve the fault.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
-    if runs_short(dev):
-        count_smaller_swapin(dev, o_vma, page, pte, order)
     slot = (pte & PTE_PAYLOAD) >> order << order
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0
+    if runs_short(dev):
+        count_smaller_swapin(dev, o_vma, page, pte, order)
     if small:
         if whole:
             return np.int64(SMALL_FOLIOS), order, 0

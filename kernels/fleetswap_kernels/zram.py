@@ -3,58 +3,24 @@
 import numpy as np
 
 from .access import (
-    copy_words, count, counter_value, fill_halves, fill_words, half, run_half, run_word, set_half, set_run_half,
-    set_word, word, words_any,
+    copy_words, count, counter_value, fill_halves, half, run_half, set_half, set_run_half, set_word, word, words_any,
 )  # fmt: skip
 from .bits import CONTENT_NONE, NIL
+from .compressed import HUGE_BYTES, block_bytes, content_class, lead_of, page_bytes, scale_factor, sizes_of_run
 from .content_model import SCALE_SHIFT
-from .compressed import block_bytes, content_class, lead_of, page_bytes, scale_factor, sizes_of_run
-from .content import HUGE_BYTES, IN_BLOCK, is_whole_block
 from .counters import (
-    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS,
-    COMPRESSED_PAGES, DEAD_BYTES, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, NOTIFY_FREE, PAGES_STORED, POOL_PAGES,
-    SAME_PAGES,
+    CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS, COMPRESSED_PAGES, FAILED_WRITES, HUGE_PAGES,
+    HUGE_PAGES_SINCE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
 )  # fmt: skip
 from .jit import device, rare, runs_short
-from .layout import BLOCK_BYTES, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
+from .layout import BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, RUN_SLOTS
+from .stored_block import IN_BLOCK, block_at
+from .stored_run import store_raw_run, store_whole_run
+from .zram_free import zram_free
 from .zsmalloc import packed_pool_grow, page_share_bytes, zs_free, zs_malloc
-
 
 MOST_ZSPAGE_PAGES = 16
 """A zspage of single pages has at most so many (`size_classes.MAX_CHAIN_PAGES`)."""
-
-
-@device
-def block_at(dev, slot):
-    """Word offset of the record of the block around a slot."""
-    return np.int64(dev.o_block) + (slot >> np.int64(dev.block_order)) * BLOCK_WORDS
-
-
-@device
-def dead_bytes(dev, info):
-    """Share of a block's compressed bytes that belongs to slots freed since."""
-    pages = np.int64(1) << dev.block_order
-    live = info >> BLOCK_LIVE_SHIFT
-    return (info & BLOCK_BYTES) * (pages - live) >> dev.block_order if live > 0 else np.int64(0)
-
-
-@rare
-def leave_block(dev, slot, n):
-    """Take `n` slots out of their block, which stays as long as another slot lives in it (spec 08 §8.5)."""
-    o = block_at(dev, slot)
-    info = word(dev, o + BLOCK_INFO)
-    left = info - (n << BLOCK_LIVE_SHIFT)
-    if left >> BLOCK_LIVE_SHIFT == 0:
-        zs_free(dev, word(dev, o + BLOCK_HANDLE), info & BLOCK_BYTES)
-        count(dev, COMPR_DATA_SIZE, -(info & BLOCK_BYTES))
-        left = np.int64(0)
-    elif dev.block_rewrite and left >> BLOCK_LIVE_SHIFT <= 1 << dev.block_order >> 1:
-        if word(dev, o + BLOCK_NEXT) == 0:
-            first = np.int64(dev.sparse_blocks)
-            set_word(dev, o + BLOCK_NEXT, NIL if first == 0 else first)
-            dev.sparse_blocks = np.uint32((slot >> dev.block_order) + 1)
-    set_word(dev, o + BLOCK_INFO, left)
-    count(dev, DEAD_BYTES, dead_bytes(dev, left) - dead_bytes(dev, info))
 
 
 @device
@@ -89,7 +55,7 @@ def store_page(dev, slot, size):
     return 1
 
 
-@rare
+@device
 def store_block(dev, model, slot, o_content):
     """Store an aligned block of pages as one object in place of what its slots hold.
 
@@ -102,11 +68,13 @@ def store_block(dev, model, slot, o_content):
     pages = np.int64(1) << order
     size = block_bytes(dev, model, o_content, order, 1)
     z = np.int64(NIL)
+    of_class = np.int64(CLASS_OF_TABLE)
     if size != 0:
-        lead = word(dev, o_content + lead_of(dev, o_content, pages))
-        count(dev, CODEC_FIRST + 4 * content_class(lead) + COMPRESSED_BLOCKS, 1)
+        of_class = content_class(word(dev, o_content + lead_of(dev, o_content, pages)))
+        count(dev, CODEC_FIRST + 4 * of_class + COMPRESSED_BLOCKS, 1)
         if size >= np.int64(dev.huge_block_bytes):
-            return np.int64(-1)
+            # It takes as much memory as its pages do: stored page by page, each of them raw.
+            return pages if pages == RUN_SLOTS and store_raw_run(dev, slot, o_content) else np.int64(-1)
         z = new_object(dev, size)
         if z == NIL:
             return np.int64(0)
@@ -116,118 +84,15 @@ def store_block(dev, model, slot, o_content):
     fill_halves(dev, dev.o_stored_bytes + slot, pages, IN_BLOCK if size != 0 else 0)
     if size == 0:
         count(dev, SAME_PAGES, pages)
+        count(dev, PAGES_STORED, pages)
         return pages
     o = block_at(dev, slot)
     set_word(dev, o + BLOCK_HANDLE, z)
+    set_word(dev, o + BLOCK_CLASS, of_class)
     set_word(dev, o + BLOCK_INFO, size | pages << BLOCK_LIVE_SHIFT)
     count(dev, COMPR_DATA_SIZE, size)
+    count(dev, PAGES_STORED, pages)
     return pages
-
-
-@device
-def zram_free(dev, slot, n):
-    """Drop what `n` slots store; an empty slot stores nothing (zram_free_page)."""
-    if dev.n_zclasses:
-        free_objects(dev, slot, n)
-        return
-    # Without a pool every content is same-filled. The offset is read once: as far as a compiler knows, a store to the
-    # device might change it.
-    o_stored = np.int64(dev.o_stored)
-    stored = np.int64(0)
-    for i in range(slot, slot + n):
-        if word(dev, o_stored + i) != CONTENT_NONE:
-            set_word(dev, o_stored + i, CONTENT_NONE)
-            stored += 1
-    count(dev, PAGES_STORED, -stored)
-    count(dev, SAME_PAGES, -stored)
-
-
-@device
-def free_run(dev, slot, n):
-    """Drop what `n` slots store if the pool is packed and none of them is in a block.
-
-    Returns
-    -------
-    int64
-        1 if they are dropped.
-    """
-    o_stored = np.int64(dev.o_stored) + slot
-    o_bytes = np.int64(dev.o_stored_bytes) + slot
-    stored = np.int64(0)
-    objects = np.int64(0)
-    huge = np.int64(0)
-    in_block = np.int64(0)
-    compressed = np.int64(0)
-    for i in range(n):
-        size = run_half(dev, o_bytes + i)
-        full = run_word(dev, o_stored + i) != CONTENT_NONE
-        size = size if full else np.int64(0)
-        stored += full
-        objects += size != 0
-        huge += size == HUGE_BYTES
-        in_block += size == IN_BLOCK
-        compressed += size
-        set_run_half(dev, o_bytes + i, size)
-    if in_block:
-        return 0
-    taken = np.int64(0)
-    for i in range(n):
-        taken += page_share_bytes(dev, half(dev, o_bytes + i))
-    packed_pool_grow(dev, (n - objects) * page_share_bytes(dev, np.int64(0)) - taken)
-    fill_words(dev, o_stored, n, CONTENT_NONE)
-    count(dev, PAGES_STORED, -stored)
-    count(dev, SAME_PAGES, objects - stored)
-    count(dev, COMPR_DATA_SIZE, -compressed)
-    count(dev, HUGE_PAGES, -huge)
-    return 1
-
-
-@rare
-def free_objects(dev, slot, n):
-    """Drop what `n` slots store in a device with a pool."""
-    if dev.n_zspages == 0 and dev.block_order == 0 and free_run(dev, slot, n):
-        return
-    o_stored = np.int64(dev.o_stored)
-    order = np.int64(dev.block_order)
-    pages = np.int64(1) << order
-    stored = np.int64(0)
-    same = np.int64(0)
-    huge = np.int64(0)
-    compressed = np.int64(0)
-    leaving = np.int64(0)
-    i = slot - 1
-    while i + 1 < slot + n:
-        i += 1
-        if order > 0 and i & pages - 1 == 0 and i + pages <= slot + n and is_whole_block(dev, i):
-            fill_words(dev, o_stored + i, pages, CONTENT_NONE)
-            leave_block(dev, i, pages)
-            stored += pages
-            i += pages - 1
-            continue
-        if word(dev, o_stored + i) == CONTENT_NONE:
-            continue
-        set_word(dev, o_stored + i, CONTENT_NONE)
-        stored += 1
-        size = half(dev, dev.o_stored_bytes + i)
-        if size == 0:
-            same += 1
-        elif size == IN_BLOCK:
-            # Of neighbours that leave the same block the last one takes all of them out.
-            leaving += 1
-            beside = i + 1 < slot + n and i + 1 & pages - 1 != 0
-            if not beside or half(dev, dev.o_stored_bytes + i + 1) != IN_BLOCK or word(dev, o_stored + i + 1) == 0:
-                leave_block(dev, i, leaving)
-                leaving = np.int64(0)
-        else:
-            compressed += size
-            if size == HUGE_BYTES:
-                huge += 1
-            zs_free(dev, word(dev, dev.o_zhandle + i) if dev.n_zspages else np.int64(0), size)
-    count(dev, PAGES_STORED, -stored)
-    count(dev, SAME_PAGES, -same)
-    if compressed > 0:
-        count(dev, COMPR_DATA_SIZE, -compressed)
-        count(dev, HUGE_PAGES, -huge)
 
 
 @rare
@@ -241,6 +106,8 @@ def store_run(dev, model, slot, o_content, n):
     """
     if dev.n_zspages and runs_short(dev) and np.int64(dev.frames_free) < n * MOST_ZSPAGE_PAGES:
         return 0
+    if n == RUN_SLOTS and store_whole_run(dev, model, slot, o_content):
+        return 1
     if dev.mem_limit_pages != 0 or words_any(dev, dev.o_stored + slot, n):
         return 0
     o_sizes = sizes_of_run(dev, model, o_content, n)
@@ -276,10 +143,12 @@ def store_run(dev, model, slot, o_content, n):
 
 
 @rare
-def store_compressed(dev, model, slot, o_content, n):
-    """Store pages of which some need an object of the pool; the number that was stored (zram_write_page)."""
+def store_compressed(dev, model, slot, o_content, n, raw_until):
+    """Store pages of which some need an object of the pool; the number that was stored (zram_write_page).
+
+    The first `raw_until` pages are a block that does not compress.
+    """
     pages = np.int64(1) << dev.block_order
-    raw_until = np.int64(0)
     done = np.int64(0)
     same = np.int64(0)
     alone = np.int64(0)
@@ -292,13 +161,14 @@ def store_compressed(dev, model, slot, o_content, n):
             if stored == 0:
                 break
             if stored < 0:
-                # It takes as much memory as its pages do: stored page by page, each of them raw.
                 raw_until = done + pages
             else:
-                count(dev, PAGES_STORED, pages)
                 done += pages
             continue
-        run = min(n - done, np.int64(16))
+        if raw_until - done >= RUN_SLOTS and store_raw_run(dev, at, o_content + done):
+            done += RUN_SLOTS
+            continue
+        run = min(n - done, np.int64(RUN_SLOTS))
         if run >= 4 and done >= raw_until and store_run(dev, model, at, o_content + done, run):
             done += run
             continue
@@ -363,9 +233,19 @@ def zram_write(dev, model, slot, o_content, n):
     if dev.n_zclasses and n == 1:
         return store_alone(dev, model, slot, word(dev, o_content))
     if dev.n_zclasses:
-        if dev.block_order == 0 and n <= 16 and store_run(dev, model, slot, o_content, n):
-            return 1
-        return 1 if store_compressed(dev, model, slot, o_content, n) == n else 0
+        raw_until = np.int64(0)
+        if dev.block_order == 0:
+            if n <= RUN_SLOTS and store_run(dev, model, slot, o_content, n):
+                return 1
+        elif n == 1 << dev.block_order:
+            stored = store_block(dev, model, slot, o_content)
+            if stored > 0:
+                return 1
+            raw_until = -stored * n
+            if stored == 0:
+                count(dev, FAILED_WRITES, 1)
+                return 0
+        return 1 if store_compressed(dev, model, slot, o_content, n, raw_until) == n else 0
     # Without a pool every content is same-filled.
     o_stored = np.int64(dev.o_stored) + slot
     for i in range(n):
@@ -375,59 +255,3 @@ def zram_write(dev, model, slot, o_content, n):
     count(dev, PAGES_STORED, n)
     count(dev, SAME_PAGES, n)
     return 1
-
-
-@device
-def zram_notify_free(dev, slot, n):
-    """The swap layer frees `n` slots: counted whether or not zram stores them."""
-    count(dev, NOTIFY_FREE, n)
-    zram_free(dev, slot, n)
-
-
-@rare
-def rewrite_block(dev, model, block):
-    """Store the pages that live in a sparse block one by one and free the block; stops when the pool is full."""
-    pages = np.int64(1) << dev.block_order
-    slot = block * pages
-    o = block_at(dev, slot)
-    read = False
-    for at in range(slot, min(slot + pages, np.int64(dev.n_slots))):
-        if word(dev, o + BLOCK_INFO) == 0:
-            break
-        content = word(dev, dev.o_stored + at)
-        if content == CONTENT_NONE or half(dev, dev.o_stored_bytes + at) != IN_BLOCK:
-            continue
-        if not read:
-            read = True
-            count(dev, BLK_REWRITE, 1)
-            count(dev, BLK_DECOMP, 1)
-            count(dev, BLK_DECOMP_BYTES, pages * HUGE_BYTES)
-        size = page_bytes(dev, model, content)
-        if size == 0:
-            leave_block(dev, at, np.int64(1))
-            set_half(dev, dev.o_stored_bytes + at, 0)
-            count(dev, SAME_PAGES, 1)
-            continue
-        count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
-        if not store_page(dev, at, size):
-            break
-        # The page was stored before and is again.
-        set_word(dev, dev.o_stored + at, content)
-        count(dev, PAGES_STORED, 1)
-
-
-@rare
-def rewrite_sparse_blocks(dev, model):
-    """The worker that rewrites blocks of which at most half still lives (spec 08 §8.5, option "rewrite")."""
-    for _ in range(np.int64(dev.n_blocks) + 1):
-        block = np.int64(dev.sparse_blocks) - 1
-        if block < 0:
-            break
-        o = np.int64(dev.o_block) + block * BLOCK_WORDS
-        after = word(dev, o + BLOCK_NEXT)
-        dev.sparse_blocks = np.uint32(0 if after == NIL else after)
-        live = word(dev, o + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
-        if 0 < live <= 1 << dev.block_order >> 1:
-            rewrite_block(dev, model, block)
-        # Only now: what it freed itself must not queue it again.
-        set_word(dev, o + BLOCK_NEXT, 0)

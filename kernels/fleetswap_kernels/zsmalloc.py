@@ -12,7 +12,7 @@ from .access import byte, counter_value, fail, set_word, word
 from .bits import NIL
 from .counters import MAX_USED_PAGES, POOL_BYTES, POOL_PAGES
 from .errors import NO_ZSPAGES
-from .jit import device, runs_short
+from .jit import device, rare, runs_short
 from .layout import (
     Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZSHARE_STEPS, ZSPAGE_INFO, ZSPAGE_NEXT,
     ZSPAGE_PREV, ZSPAGE_WORDS,
@@ -132,6 +132,21 @@ def zs_malloc(dev, size_bytes):
     if dev.n_zspages == 0:
         packed_pool_grow(dev, share_bytes(dev, size_bytes))
         return np.int64(0)
+    return zspage_malloc(dev, size_bytes)
+
+
+@device
+def zs_free(dev, z, size_bytes):
+    """Free an object of zspage `z`."""
+    if dev.n_zspages == 0:
+        packed_pool_grow(dev, -share_bytes(dev, size_bytes))
+    else:
+        zspage_free(dev, z, size_bytes)
+
+
+@rare
+def zspage_malloc(dev, size_bytes):
+    """Store an object in the fullest zspage of its class that has room (`zs_malloc`)."""
     z_class = class_for(dev, size_bytes)
     o_class = dev.o_zclass + z_class * ZCLASS_WORDS
     info = word(dev, o_class + ZCLASS_INFO)
@@ -166,12 +181,9 @@ def zs_malloc(dev, size_bytes):
     return z
 
 
-@device
-def zs_free(dev, z, size_bytes):
+@rare
+def zspage_free(dev, z, size_bytes):
     """Free an object of zspage `z`, which gives its pages back once it is empty."""
-    if dev.n_zspages == 0:
-        packed_pool_grow(dev, -share_bytes(dev, size_bytes))
-        return
     z_class = class_for(dev, size_bytes)
     o_class = dev.o_zclass + z_class * ZCLASS_WORDS
     info = word(dev, o_class + ZCLASS_INFO)

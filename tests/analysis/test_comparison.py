@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 import shutil
 from pathlib import Path
 from typing import Any
@@ -137,6 +138,12 @@ def test_a_plain_metric_by_hand() -> None:
     assert [told[f"{n}_devices"] for n in ("better", "worse", "equal", "undefined")] == [2, 1, 1, 0]
     assert told["worse_devices_permille"] == 250
     assert (told["a_p50"], told["b_p50"], told["difference_p50"], told["difference_p99"]) == (20, 20, -5, 10)
+    # Of the relative change: within classes a deviates by -5, 5, -5, 5 and b by -7.5, 7.5, 10, -10. Squares 100 and
+    # 312.5, products -25; 0.85 for 1.
+    apart = 0.85**2 * 100 + 312.5
+    assert told["pairing_gain"] == pytest.approx(apart / (apart + 2 * 0.85 * 25))
+    assert told["pairing_gain_difference"] == pytest.approx(412.5 / (412.5 + 50))
+    assert told["correlation"] == pytest.approx(-25 / math.sqrt(100 * 312.5))
     # x: mean 15 becomes 12.5; y: 35 becomes 30. The smaller gain is the worse one.
     assert found.worst_class == "x"
 
@@ -158,6 +165,12 @@ def test_more_is_better_where_the_metric_says_so() -> None:
         assert row(metric, pair(metric, a + 50, a, np.zeros(6, int), ["x"]).overall)["better"] == "ab".replace(
             better, ""
         )
+
+
+def test_the_gain_is_of_the_difference_where_there_is_no_relative_one() -> None:
+    # Nothing under A: the differences vary as B does.
+    told = row("kills", pair("kills", np.zeros(3, int), np.array([1, 2, 6]), np.zeros(3, int), ["x"]).overall)
+    assert (told["relative"], told["pairing_gain"], told["correlation"]) == (None, 1.0, None)
 
 
 def test_the_table_holds_sums_beyond_64_bits() -> None:

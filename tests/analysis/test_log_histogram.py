@@ -6,6 +6,7 @@ Expected quantiles come from the sorted values themselves, expected bins from Py
 from __future__ import annotations
 
 import json
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ def histogram(values: list[int]) -> LogHistogram:
 
 def content(found: LogHistogram) -> bytes:
     """Everything it holds, as bytes."""
-    return json.dumps(found.to_dict()).encode() + found.counts.tobytes()
+    return json.dumps(found.to_dict()).encode() + found.bins.tobytes() + found.counts.tobytes()
 
 
 def exact(values: list[int], permille: int) -> int:
@@ -138,6 +139,36 @@ def test_more_values_than_a_chunk() -> None:
         parts.add(part)
     assert content(whole) == content(parts)
     assert (whole.devices, whole.total) == (200_001, 0)
+
+
+@settings(deadline=None)
+@given(st.lists(FLEETS, max_size=6))
+def test_groups_are_histograms_of_their_own(parts: list[list[int]]) -> None:
+    values = np.array([value for part in parts for value in part], np.int64)
+    found = LogHistogram.of_groups(values, [len(part) for part in parts])
+    assert [content(one) for one in found] == [content(histogram(part)) for part in parts]
+    # `add` makes groups as well, so by definition:
+    for one, part in zip(found, parts, strict=True):
+        assert dict(zip(one.bins.tolist(), one.counts.tolist(), strict=True)) == Counter(map(expected_bin, part))
+        assert (one.devices, one.total) == (len(part), sum(part))
+        assert (one.least, one.greatest) == ((min(part), max(part)) if part else (None, None))
+
+
+def test_only_bins_in_use_take_memory() -> None:
+    # 100,000 devices in 3 bins; whole shards of them are merged.
+    found = histogram([5, -5, MOST] * 30_000)
+    found.merge(histogram([5] * 10_000))
+    assert (found.bins.tolist(), found.counts.tolist()) == ([-5, 5, expected_bin(MOST)], [30_000, 40_000, 30_000])
+    assert found.bins.nbytes + found.counts.nbytes == 48
+
+
+def test_a_merge_leaves_the_other_histogram_as_it_is() -> None:
+    one, other = LogHistogram(), histogram([1, 2])
+    before = content(other)
+    one.merge(other)
+    one.merge(histogram([2, 3]))
+    assert content(other) == before
+    assert content(one) == content(histogram([1, 2, 2, 3]))
 
 
 def test_bars_cover_the_devices() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,55 @@ def test_the_allocator_test(capsys: pytest.CaptureFixture[str]) -> None:
     assert told["time"]["estimate"] is True
 
 
+def test_a_gpu_is_predicted(capsys: pytest.CaptureFixture[str]) -> None:
+    told = planned(capsys, "phones", "--devices", "5000000", *SMALL, "--gpu", "rtx4090")
+    gpu = told["gpu"]
+    (one,) = gpu["workloads"].values()
+    each = told["bytes"] / told["devices"]
+    # 24 GB, a tenth left free.
+    assert gpu["devices_of_a_shard"] == int(24e9 * 0.9 / each)
+    assert gpu["shards"] == -(-5_000_000 // gpu["devices_of_a_shard"])
+    assert one["page_events"] == told["time"]["page_events"]
+    assert one["events_per_s"] == min(one["ceilings"].values()) == one["ceilings"][one["limit"]]
+    assert gpu["seconds"] == pytest.approx(one["page_events"] / one["events_per_s"])
+    assert gpu["device_hours_per_s"] == pytest.approx(5_000_000 * 24 / gpu["seconds"])
+    assert 0 < one["resident_devices"] <= 128 * 1536
+
+
+def test_an_allocator_test_is_predicted_under_both_policies(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("region_mib=4", "zram_mib=8", "swapin_mib=1", "dontneed_mib=1", "iterations=2")
+    words = [w for one in small for w in ("--set", one)]
+    told = planned(capsys, "allocator-test", "--devices", "9", *words, "--gpu", "h100")
+    parts = told["gpu"]["workloads"]
+    assert set(parts) == {"allocator-test on", "allocator-test off"}
+    assert all(one["resident_devices"] == 9 for one in parts.values())
+    seconds = sum(one["page_events"] / one["events_per_s"] for one in parts.values())
+    assert told["gpu"]["seconds"] == pytest.approx(seconds)
+    assert "device_hours_per_s" not in told["gpu"]
+
+
+def test_the_prediction_says_that_it_is_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["plan", "phones", "--devices", "20", *SMALL, "--gpu", "h100"]) == 0
+    shown = capsys.readouterr().out
+    for text in ("NVIDIA H100", "PREDICTED, not measured", "page events/s, bound by", "device-hours a second"):
+        assert text in shown
+
+
+def test_a_device_larger_than_the_gpu_is_told(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = resources.files("fleetswap").joinpath("data", "gpus", "h100.toml").read_text()
+    small = tmp_path / "small.toml"
+    small.write_text(text.replace("value = 80000000000\n", "value = 1000\n"))
+    told = planned(capsys, "phones", "--devices", "20", *SMALL, "--gpu", str(small))
+    assert told["gpu"]["devices_of_a_shard"] == 0
+    assert cli.main(["plan", "phones", "--devices", "20", *SMALL, "--gpu", str(small)]) == 0
+    assert "a device is larger than its memory" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["phones", "--gpu", "h1000"], "GPU 'h1000': unknown; allowed are a100, h100, h200, rtx4090, or a .toml file"),
+        (["phones", "--gpu", "none.toml"], "none.toml: cannot be read"),
         (["breakeven"], "breakeven: cannot be planned; allowed are allocator-test, the fleets and .toml files"),
         (["phone"], "unknown scenario 'phone'; did you mean phones?"),
         (["phones", "--set", "dayz=1"], "phones --set: dayz: unknown key"),

@@ -56,7 +56,9 @@ def test_a_killed_shard_goes_on(steps, whole, tmp_path, monkeypatch):
     storage = Storage(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         simulate(KilledAfter(storage, steps))
-    assert state_names(tmp_path) == [f"001.{steps}.parquet", f"001.{steps}.zst", "001.json"]
+    assert state_names(tmp_path) == [
+        f"001.{steps}.memory.zst", f"001.{steps}.states.parquet", f"001.{steps}.steps.parquet", "001.json",
+    ]  # fmt: skip
     monkeypatch.setattr("fleetswap_kernels.arena.Arena.init", lambda _: pytest.fail("began again"))
     keeper = checkpoint(storage)
     assert simulate(keeper) == (whole, 6 * 6)
@@ -70,13 +72,13 @@ def test_a_state_is_kept_at_an_interval(whole, tmp_path):
     assert state_names(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["001.3.zst", "001.3.parquet", "001.json"])
+@pytest.mark.parametrize("name", ["001.3.memory.zst", "001.3.steps.parquet", "001.3.states.parquet", "001.json"])
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-2])])
 def test_a_damaged_state_is_no_state(name, damage, whole, tmp_path):
     storage = Storage(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         simulate(KilledAfter(storage, 3))
-    damage(tmp_path / f"{place('states', NUMBER)}.{name.partition('.')[2]}")
+    damage(tmp_path / f"{place('checkpoints', NUMBER)}.{name.partition('.')[2]}")
     assert simulate(checkpoint(storage))[0] == whole
 
 

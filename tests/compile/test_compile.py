@@ -1,19 +1,20 @@
-"""The kernels compile for every supported GPU within budgets of registers and spills; no GPU needed."""
+"""The kernels compile for every supported GPU within budgets of registers, spills and stack; no GPU needed."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
-import sys
+import struct
 from pathlib import Path
 
 import pytest
 
-PROGRAM = Path(__file__).with_name("compile_kernels.py")
-CEILINGS = json.loads(Path(__file__).with_name("registers.json").read_text())
-CAPABILITIES = [c for c in CEILINGS if c != "how"]
+from .compile_kernels import INSTRUCTION_BYTES, machine_instructions, ptx_instructions
+from .write_registers import TABLE, compiled
+
+CEILINGS = json.loads(TABLE.read_text())["ceilings"]
+REPORTED = json.loads(TABLE.read_text())["kernels"]
+CAPABILITIES = ("8.0", "9.0", "10.0", "12.0")
 
 
 def missing() -> str:
@@ -27,23 +28,65 @@ def missing() -> str:
     return "" if found else "no ptxas wheel is installed; `make cuda` installs the CUDA 13 compiler"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(bool(missing()), reason=missing())
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_registers_and_spills_are_within_the_ceilings(capability: str) -> None:
-    # A process each: device functions keep what they were compiled to for the first capability.
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("NUMBA_")}
-    environment["PYTHONPATH"] = os.pathsep.join(sys.path)
-    done = subprocess.run(
-        [sys.executable, str(PROGRAM), capability, *CEILINGS[capability]],
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    report = json.loads(done.stdout)
+    report = compiled(capability, list(CEILINGS))
     print(f"compute capability {capability}: {report}")
-    assert set(report) == set(CEILINGS[capability])
-    for kernel, ceiling in CEILINGS[capability].items():
-        assert report[kernel]["spill_bytes"] <= ceiling["spill_bytes"], kernel
-        assert 0 < report[kernel]["registers"] <= ceiling["registers"], kernel
+    assert set(report) == set(CEILINGS)
+    for kernel, ceiling in CEILINGS.items():
+        found = report[kernel]
+        assert {what: found[what] for what, most in ceiling.items() if found[what] > most} == {}, kernel
+        assert found["registers"] > 0
+        assert found["instructions"] > found["ptx_instructions"] > 0
+
+
+def test_the_table_has_every_kernel_within_its_ceilings() -> None:
+    assert tuple(REPORTED) == CAPABILITIES
+    for capability, kernels in REPORTED.items():
+        assert set(kernels) == set(CEILINGS), capability
+        for kernel, found in kernels.items():
+            assert all(found[what] <= most for what, most in CEILINGS[kernel].items()), (capability, kernel)
+
+
+def test_instructions_of_ptx_are_counted() -> None:
+    text = """
+.visible .entry kernel(.param .u64 a)
+{
+    .reg .pred %p<2>;
+    ld.param.u64 %rd1, [a];
+    cvta.to.global.u64 %rd2, %rd1;
+    .loc 1 2 3
+    ld.global.u32 %r1, [%rd2+8];
+    @%p1 bra $L__BB0_2;
+    { // callseq 0, 0
+    .param .b64 param0;
+    st.param.b64 [param0+0], %rd1;
+    call.uni (retval0),
+    other,
+    (
+    param0
+    );
+    } // callseq 0
+$L__BB0_2:
+    ret;
+}
+"""
+    # The load, the branch, the call, the return.
+    assert ptx_instructions(text) == 4
+
+
+def test_instructions_of_machine_code_are_counted() -> None:
+    # Three sections: none, the names, and 48 bytes of code. (ELF-64: header 64 bytes, section header 64 bytes.)
+    names = b"\0.shstrtab\0.text.kernel\0"
+    header = bytearray(64)
+    struct.pack_into("<Q", header, 0x28, 64 + len(names) + 48)
+    struct.pack_into("<HHH", header, 0x3A, 64, 3, 1)
+    sections = [
+        (0, 0, 0, 0, 0, 0),
+        (1, 3, 0, 0, 64, len(names)),
+        (11, 1, 0, 0, 64 + len(names), 48),
+    ]
+    table = b"".join(struct.pack("<IIQQQQ", *s).ljust(64, b"\0") for s in sections)
+    assert machine_instructions(bytes(header) + names + bytes(48) + table) == 48 // INSTRUCTION_BYTES

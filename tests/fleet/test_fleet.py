@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import weakref
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +16,9 @@ import pytest
 
 from fleetswap.cost import Price
 from fleetswap.engine import cut
-from fleetswap.fleet import ALL, WHOLE_RUN, Cell, plan_shards, run_shards
-from fleetswap.fleet_results import FleetTotals, devices_table, series_table, summarise, value_of
+from fleetswap.fleet import ALL, WHOLE_RUN, cells_of, plan_shards, run_shards
+from fleetswap.fleet_results import FleetTotals, FleetWriter, devices_table, series_table, summarise, value_of
+from fleetswap.log_histogram import LogHistogram
 from fleetswap.metrics import METRICS, STATES, Events, columns
 from fleetswap.workload.phones import class_of_devices, plan
 from fleetswap_kernels import counters
@@ -112,7 +114,8 @@ def test_the_hash_seed_of_python_changes_nothing(hash_seed):
 
 
 def test_tables_agree_with_each_other(whole):
-    # What devices did in the steps sums up to what they did in the run; of states the last step's is the run's.
+    # What devices did in the steps sums up to what they did in the run; a state counter of the run is the last step's,
+    # a state metric the mean over the steps.
     totals, devices, series = whole
     at = columns()
     steps = range(3)
@@ -127,11 +130,17 @@ def test_tables_agree_with_each_other(whole):
             own = [n for n, counts in zip(devices.column(name).to_pylist(), inside, strict=True) if counts]
             assert sum(own) == run, name
         for name, metric in METRICS.items():
-            stepped = [row["total"] for row in rows if row["class"] == where and row["metric"] == name]
+            own = [row for row in rows if row["class"] == where and row["metric"] == name]
+            assert len(own) == 3
+            top, bottom = (sum(row[part] for row in own) for part in ("numerator", "base"))
             run = totals.cells[where, WHOLE_RUN, name]
-            if not metric.state and name not in {"stall_ns", "cpu_ns", "decompressed_bytes"}:
-                assert sum(stepped) == run.top, name
-            assert len(stepped) == 3
+            if metric.state and metric.base is None:
+                # The mean of each device is rounded down.
+                assert 0 <= top - 3 * run.top < 3 * totals.devices[where], name
+            elif name not in {"stall_ns", "cpu_ns", "decompressed_bytes"}:
+                assert (top, bottom) == (run.top, run.bottom), name
+            column = devices.column(f"{name}_of" if metric.base else name).to_pylist()
+            assert sum(n for n, counts in zip(column, inside, strict=True) if counts) == run.top, name
     assert devices.column("class").to_pylist() == [
         fleet_class(i) for i in class_of_devices(fleet(), 0, DEVICES).tolist()
     ]
@@ -187,8 +196,9 @@ def test_every_range_of_devices_has_its_shares(parts, first, n):
 ONCE = {
     "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
     "compacted_apps", "compactions", "processes",
+    *(f"{index}_index_{4 << order}kB" for index in ("unusable", "extfrag") for order in range(2, 10)),
 }  # fmt: skip
-"""Apps, processes and what happens to them are as many in a miniature as in the real device."""
+"""Apps, processes and what happens to them are as many in a miniature as in the real device; permilles are equal."""
 
 
 @pytest.mark.parametrize("scale", [1, 64, 1024])
@@ -226,9 +236,10 @@ def figures(scale=1, **counted):
     events = Events(rows, scale)
     found = {}
     for name, metric in METRICS.items():
-        values, top, bottom = metric.values(events, paid)
-        found[name] = int(values[0]), int(top[0]), None if bottom is None else int(bottom[0])
-        assert (values[1], top[1]) == (0, 0), name
+        parts = metric.parts(events, paid)
+        values = metric.value(parts)
+        found[name] = int(values[0]), int(parts[0][0]), int(parts[1][0]) if metric.base else None
+        assert (values[1], parts[0][1]) == (0, 0), name
     return found
 
 
@@ -278,6 +289,7 @@ def figures(scale=1, **counted):
             },
             (555, 20, 36),
         ),
+        ("broken_blocks", {"broken_by_folios_64kB": 3, "broken_by_pool_64kB": 5}, (3, 3, None)),
         ("kills", {"kills_low_swap": 1, "kills_thrashing": 2, "kills_no_memory": 3, "trimmed_apps": 9}, (6, 6, None)),
         ("cold_starts", {"cold_starts": 4, "trimmed_apps": 9}, (4, 4, None)),
         ("pgmajfault", {"pgmajfault": 7, "pgfault": 9}, (7, 7, None)),
@@ -300,17 +312,68 @@ def test_a_share_of_a_miniature_is_that_of_the_device():
 
 
 def test_a_cell_leaves_out_devices_without_a_base():
-    # 1 of 2, 3 of 4, and one that has none: 4 of 6 together, and the histogram has two devices.
-    cell = Cell()
-    cell.add(np.array([5_000, 7_500, 0]), np.array([1, 3, 0]), np.array([2, 4, 0]))
-    other = Cell()
-    other.add(np.array([10_000]), np.array([2]), np.array([2]))
+    # 1 of 2, 3 of 4, and one that has none: 4 of 6 together, and the histogram has two devices; then 2 of 2.
+    parts = [np.array([1, 3, 0, 2]), np.array([2, 4, 0, 2])]
+    found = cells_of(METRICS["fallback_permyriad"], parts, {ALL: slice(0, 4), "x": slice(0, 3), "y": slice(2, 4)})
+    cell = found["x"]
     assert (cell.top, cell.bottom, cell.histogram.devices) == (4, 6, 2)
+    assert (cell.histogram.total, cell.histogram.least, cell.histogram.greatest) == (5_000 + 7_500, 5_000, 7_500)
     assert value_of("fallback_permyriad", cell) == 6_666
+    other = found["y"]
+    assert (other.top, other.bottom, other.histogram.devices, other.histogram.total) == (2, 2, 1, 10_000)
     cell.merge(other)
     assert (cell.top, cell.bottom, cell.histogram.devices) == (6, 8, 3)
     assert value_of("fallback_permyriad", cell) == 7_500
-    plain = Cell()
-    plain.add(np.array([3, 0]), np.array([3, 0]), None)
+    assert cell.histogram.to_dict() == found[ALL].histogram.to_dict()
+    plain = cells_of(METRICS["kills"], [np.array([3, 0])], {ALL: slice(0, 2)})[ALL]
     assert (plain.top, plain.bottom, plain.histogram.devices) == (3, 0, 2)
     assert value_of("kills", plain) == 3
+    idle = cells_of(METRICS["fallback_permyriad"], [np.array([0]), np.array([0])], {ALL: slice(0, 1)})[ALL]
+    assert (idle.top, idle.bottom, idle.histogram.devices) == (0, 0, 0)
+
+
+def test_a_state_of_a_run_is_its_mean_over_the_steps():
+    # Saved at the ends of three steps: 10, 20 and 31 pages, 61 / 3 pages together; of another device 1, 0 and 1 bytes.
+    saved = METRICS["memory_saved_bytes"]
+    (mean,) = saved.mean([np.array([61 * 4096, 2])], 3)
+    assert mean.tolist() == [61 * 4096 // 3, 0]
+    # Pages stored over pages of the pool: 30 of 10, 10 of 10: 2000 / 1000 as both steps weigh what they held.
+    ratio = METRICS["ratio_permille"]
+    parts = ratio.mean([np.array([40]), np.array([20])], 2)
+    assert [part.tolist() for part in parts] == [[40], [20]]
+    assert ratio.value(parts).tolist() == [2_000]
+
+
+def test_every_row_of_the_series_is_a_whole_histogram(whole):
+    totals, _, series = whole
+    rows = series.to_pylist()
+    cells = {key: cell for key, cell in totals.cells.items() if key[1] != WHOLE_RUN}
+    assert len(rows) == len(cells)
+    for row in rows:
+        cell = cells[row["class"], row["step"], row["metric"]]
+        assert LogHistogram.from_dict(row).to_dict() == cell.histogram.to_dict()
+        assert (row["numerator"], row["base"]) == (cell.top, cell.bottom)
+        if METRICS[row["metric"]].base is None:
+            assert row["numerator"] == row["total"]
+
+
+def test_a_shard_is_not_kept_while_the_next_one_is_simulated(tmp_path):
+    scenario = fleet()
+    laid_out = plan(scenario)
+    gone = []
+
+    def shards():
+        last = None
+        for shard in run_shards(scenario, laid_out, cut(DEVICES, 3), 1):
+            if last is not None:
+                gone.append(last() is None)
+            last = weakref.ref(shard)
+            yield shard
+            del shard
+
+    writer = FleetWriter(tmp_path / "run", scenario)
+    writer.begin()
+    writer.add_all(shards())
+    writer.finish({})
+    assert gone == [True, True]
+    assert writer.step_ns > 0

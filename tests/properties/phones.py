@@ -84,15 +84,17 @@ def tiny(*settings: str, devices: int = 1, seed: int = 0) -> FleetScenario:
     return load_fleet_scenario(str(SCENARIO), settings, devices, seed)
 
 
-def verified(laid_out: PhonePlan) -> PhonePlan:
+def verified(laid_out: PhonePlan, swap_cache: bool = True) -> PhonePlan:
     """The same phones, but they remember what every page should hold, so that reads are checked."""
-    checked = [replace(b, sizes=replace(b.sizes, verify=True)) for b in laid_out.blueprints]
+    checked = [replace(b, sizes=replace(b.sizes, verify=True, swap_cache=swap_cache)) for b in laid_out.blueprints]
     return replace(laid_out, blueprints=tuple(checked))
 
 
-def ready(scenario: FleetScenario, threads: int = 1, verify: bool = True) -> tuple[Arena, PhonePlan]:
+def ready(
+    scenario: FleetScenario, threads: int = 1, verify: bool = True, swap_cache: bool = True
+) -> tuple[Arena, PhonePlan]:
     """All devices of a fleet just after boot of the kernel, and their program."""
-    laid_out = verified(plan(scenario)) if verify else plan(scenario)
+    laid_out = verified(plan(scenario), swap_cache) if verify else plan(scenario)
     arena, _ = arena_of(scenario, laid_out, threads=threads)
     arena.init()
     return arena, laid_out

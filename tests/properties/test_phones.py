@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from fleetswap import metrics
 from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, layout, ops
+from fleetswap_kernels import bits, counters, errors, habits, layout, ops
 from fleetswap_kernels.allocation import has_margin
+from fleetswap_kernels.arena import DeviceError
 from fleetswap_kernels.jit import device_at
 from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.physical import compact, frames_give, frames_take
+from fleetswap_kernels.pool_frames import pool_frames_change
 from tests.properties.phones import SETTINGS, ready, tiny, words
 
 SLOW = [HealthCheck.too_slow, HealthCheck.data_too_large]
@@ -133,7 +135,7 @@ compiled = numba.njit(pipeline_class=WholeProgramCompiler, error_model="numpy")
 
 @compiled
 def take_frames(arena, base, order):
-    return frames_take(device_at(arena, base, 0), order)
+    return frames_take(device_at(arena, base, 0), order, counters.BROKEN_BY_FOLIOS)
 
 
 @compiled
@@ -147,6 +149,11 @@ def compact_frames(arena, base):
 
 
 @compiled
+def change_pool(arena, base, have, pages):
+    pool_frames_change(device_at(arena, base, 0), have, pages)
+
+
+@compiled
 def margin_of(arena, base, order):
     return has_margin(device_at(arena, base, 0), order)
 
@@ -154,9 +161,9 @@ def margin_of(arena, base, order):
 class Bench:
     """A tiny phone that does what it is told."""
 
-    def __init__(self, *chosen, **fields):
+    def __init__(self, *chosen, swap_cache=True, **fields):
         self.scenario = tiny("policy.lmkd.enabled=false", *chosen)
-        self.arena, _ = ready(self.scenario)
+        self.arena, _ = ready(self.scenario, swap_cache=swap_cache)
         self.record = self.arena.records[0]
         self.set(**CALM | fields)
         self.checker = Checker(self.arena.view(0))
@@ -359,6 +366,54 @@ def test_the_reserve_serves_its_order_only():
     assert dev.scalar("reserve_free") == 256
 
 
+def by_size(bench, name, sizes):
+    return [bench.count(f"{name}_{size}kB") for size in sizes]
+
+
+def fragmentation(bench):
+    """The two indices of folio orders 2, 3, 4 and 9, after a look; the frames that were taken belong to nobody."""
+    bench.arena.run(np.array([[ops.GAUGE] + [0] * 7], dtype=np.uint32), 0, 1)
+    sizes = (16, 32, 64, 2048)
+    unusable, extfrag = (np.int64(by_size(bench, f"{name}_index", sizes)) for name in ("unusable", "extfrag"))
+    return unusable.tolist(), extfrag.tolist()
+
+
+def test_the_kernels_fragmentation_indices():
+    # mm/vmstat.c, by hand. A whole block of 2 MiB, nothing is unusable and nothing would fail.
+    bench = Bench()
+    assert fragmentation(bench) == ([0, 0, 0, 0], [-1000] * 4)
+    # One page gone: blocks of 1, 2, 4, ... 256 pages. 3, 7, 15 and all of 511 pages are in blocks too small; for
+    # order 9 1000 - (1000 + 511000 / 512) / 9 = 1000 - 1998 / 9.
+    frames = [bench.take(0)]
+    assert fragmentation(bench) == ([5, 13, 29, 1000], [-1000, -1000, -1000, 778])
+    # Nothing is free: all of nothing is unusable, and it is not fragmentation.
+    frames += [bench.take(0) for _ in range(511)]
+    assert fragmentation(bench) == ([1000] * 4, [0] * 4)
+    # Every other page of 64: 32 blocks. 1000 - (1000 + 8000) / 32, (1000 + 4000) / 32, (1000 + 2000) / 32; for
+    # order 9 the 32 pages are too few anyway: 1000 - (1000 + 62) / 32.
+    for frame in range(0, 64, 2):
+        bench.give(frame, 0)
+    assert fragmentation(bench) == ([1000] * 4, [719, 844, 907, 967])
+    # One block of order 3 more: of 40 pages 32 are too small for it.
+    for frame in range(64, 72):
+        bench.give(frame, 0)
+    assert fragmentation(bench) == ([800, 800, 1000, 1000], [-1000, -1000, 1000 - 3500 // 33, 1000 - 1078 // 33])
+
+
+def test_blocks_broken_up_for_smaller_folios_and_for_the_pool():
+    # 16 pages, one after the other, break the blocks of 512, 256, ... 32 pages once; within the first 16 one of 16,
+    # two of 8 and four of 4.
+    bench = Bench(*SMALL_ONLY).map(0, 1, 16).write(0, 1, 0, 16)
+    sizes = (16, 32, 64, 128, 256, 512, 1024, 2048)
+    assert by_size(bench, "broken_by_folios", sizes) == [4, 2, 1, 1, 1, 1, 1, 1]
+    assert by_size(bench, "broken_by_pool", sizes) == [0] * 8
+    # The pool's first page breaks the next 16. Later ones find the frames that swapped-out pages left.
+    bench.do((ops.PAGEOUT, 0, 1, 0, 16))
+    assert bench.count("pool_pages") > 0
+    assert by_size(bench, "broken_by_folios", sizes) == [4, 2, 1, 1, 1, 1, 1, 1]
+    assert by_size(bench, "broken_by_pool", sizes) == [1, 1, 1, 0, 0, 0, 0, 0]
+
+
 def test_a_folio_of_the_reserve_that_is_split_merges_to_its_order():
     bench = Bench(*POOL_64K)
     a, b = bench.take(4), bench.take(4)
@@ -381,7 +436,7 @@ def test_a_reserve_starts_at_a_multiple_of_its_order(unavailable):
         bench.poke(0, 1, page)
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", [0, 1, 2, 3, 4, 7])
 def test_compaction_moves_everything_and_loses_nothing(seed):
     pool = "policy.large_pool.share_percent=25" if seed % 2 else "policy.pool=exact"
     scenario = tiny("system.processes=5", pool, "policy.reclaim.min_free_kib=131072", seed=seed)
@@ -413,6 +468,58 @@ def test_compaction_moves_everything_and_loses_nothing(seed):
     arena.run(laid_out.program, laid_out.marks[4], laid_out.marks[6])
     assert checker.violations() == []
     assert len(checker.wrong_pages()) == 0
+
+
+@pytest.mark.parametrize("steps", [0, 3])
+def test_an_error_ends_the_switch_and_harms_no_other_device(steps):
+    # The page allocator of the second of three phones loses its lists: the next page it should give is an error.
+    scenario = tiny(devices=3)
+    (arena, laid_out), (sound, _) = ready(scenario), ready(scenario)
+    program, marks = laid_out.program, laid_out.marks
+    arena.run(program, 0, marks[steps])
+    sound.run(program, 0, marks[-1])
+    Checker(arena.view(1)).dev.block_head[:] = bits.FRAME_NIL
+    before = arena.counters()[1].astype(np.int64)
+    with pytest.raises(DeviceError) as caught:
+        arena.run(program, marks[steps], marks[-1])
+    assert (caught.value.device, caught.value.code) == (1, errors.NO_FRAMES)
+    changed = arena.counters()[1].astype(np.int64) - before
+    assert changed[counters.FOLIO_ALLOC : counters.FOLIO_ALLOC + 10].sum() <= 0
+    if steps == 0:
+        # The third operation is zygote's first write, of 24 pages. Neither its second page nor an operation follows.
+        dev = Checker(arena.view(1)).dev
+        assert dev.by[dev.scalar("o_phone") * 4 :].view(np.uint32)[habits.PHONE_COUNT] == 3
+        assert dev.scalar("op_minflt") == 0
+        assert changed[counters.PAGE_EVENTS] == 24
+        assert changed[COLUMN["folio_wanted_64kB"]] == 1
+    else:
+        assert changed[counters.APP_SWITCHES] < 36 - 18
+    for d in (0, 2):
+        start, end = (int(base) * layout.HEADER_BYTES for base in arena.base[d : d + 2])
+        assert (arena.memory[start:end] == sound.memory[start:end]).all()
+
+
+def test_a_pool_that_got_no_frames_gives_none_back():
+    bench = Bench()
+    heads = bench.dev.block_head.copy()
+    bench.dev.block_head[:] = bits.FRAME_NIL
+    change_pool(bench.arena.records, bench.arena.base, 0, 2)
+    assert bench.get("error") == errors.NO_FRAMES
+    bench.dev.block_head[:] = heads
+    change_pool(bench.arena.records, bench.arena.base, 2, -2)
+    assert bench.get("frames_free") == FRAMES
+    assert (bench.dev.block_head == heads).all()
+
+
+def test_a_device_without_a_swap_cache_reports_that_it_needs_one():
+    bench = Bench(*SMALL_ONLY, "device_class.phone.page_cluster=3", swap_cache=False).map(0, 0, 16)
+    bench.write(0, 0, 0, 16).do((ops.PAGEOUT, 0, 0, 0, 16), (ops.FORK, 0, 1))
+    dev = bench.dev
+    before = dev.w[: dev.scalar("o_frame")][-64:].copy()
+    with pytest.raises(DeviceError) as caught:
+        bench.read(1, 0, 8)
+    assert caught.value.code == errors.NO_SWAP_CACHE
+    assert (dev.w[: dev.scalar("o_frame")][-64:] == before).all(), "what stands before the frames"
 
 
 def test_pages_used_later_are_evicted_later():
@@ -477,6 +584,62 @@ def test_what_zram_refuses_is_not_reclaimed():
     freed = bench.get("frames_free") + bench.count("pool_pages") + 1 - (FRAMES - 16)
     assert 0 < freed < 16
     assert bench.count("pgsteal_direct") == freed
+
+
+@pytest.mark.parametrize("chosen", [SMALL_ONLY, (*FOLIOS_64K, *SWAP)])
+def test_what_zram_refused_is_offered_again(chosen):
+    # The pool may have one page: most of 16 pages do not fit. Each refused folio keeps its slots.
+    bench = Bench(*chosen, "device_class.phone.mem_limit=1M").map(0, 1, 17).write(0, 1, 0, 16)
+    bench.force(0, 1, 16, 16)
+    entries = bench.dev.pte[:16].copy()
+    refused = bench.get("swap_cache_pages")
+    assert 0 < refused <= 16
+    assert bench.swapped(0, 0, 16) == 16
+    # A second try, with page 16 out of its way, is refused as well, and changes nothing but the counters of tries.
+    failed = bench.count("failed_writes")
+    bench.do((ops.DONTNEED, 0, 1, 16, 1)).force(0, 1, 16, 1)
+    assert bench.count("failed_writes") > failed
+    assert bench.get("swap_cache_pages") == refused
+    # Without the limit it is written, and frees its frames.
+    bench.set(mem_limit_pages=0).do((ops.DONTNEED, 0, 1, 16, 1))
+    stolen = bench.count("pgsteal_direct")
+    bench.force(0, 1, 16, refused)
+    assert bench.get("swap_cache_pages") == 0
+    assert bench.count("pgsteal_direct") == stolen + refused
+    assert (bench.dev.pte[:16] == entries).all()
+    assert bench.get("frames_free") + bench.count("pool_pages") == FRAMES - 1
+    bench.read(0, 1, 0, 16)
+    assert bench.present(0, 0, 16) == 16
+    assert int(bench.record["op_bad"]) == 0
+
+
+def test_what_zram_refused_can_be_used_and_go_again():
+    bench = Bench(*SMALL_ONLY, "device_class.phone.mem_limit=1M").map(0, 1, 17).write(0, 1, 0, 16)
+    bench.force(0, 1, 16, 16)
+    refused = bench.get("swap_cache_pages")
+    majors = bench.count("pgmajfault")
+    # Those that zram has take a major fault, the others are still in memory.
+    bench.read(0, 1, 0, 16)
+    assert bench.count("pgmajfault") - majors == 16 - refused
+    bench.set(mem_limit_pages=0).do((ops.DONTNEED, 0, 1, 16, 1)).force(0, 1, 16, 16)
+    assert bench.swapped(0, 0, 16) == 16
+    assert bench.get("swap_cache_pages") == 0
+
+
+def test_pages_read_ahead_and_never_used_are_reclaimed():
+    # A shared page comes back with its neighbours, in a window of 8; nobody maps those.
+    bench = Bench(*SMALL_ONLY, "device_class.phone.page_cluster=3").map(0, 0, 16).map(0, 1, 1, 16)
+    bench.write(0, 0, 0, 16).do((ops.FORK, 0, 1)).force(0, 1, 0, 16)
+    bench.read(1, 0, 8)
+    ahead = bench.count("swap_ra")
+    assert ahead > 0
+    assert bench.get("swap_cache_pages") == 1 + ahead
+    written = bench.count("pswpout")
+    bench.do((ops.DONTNEED, 0, 1, 0, 1)).force(0, 1, 0, ahead)
+    assert bench.get("swap_cache_pages") <= 1
+    assert bench.count("pswpout") == written, "they are clean"
+    bench.read(0, 0, 0, 16).read(1, 0, 0, 16)
+    assert int(bench.record["op_bad"]) == 0
 
 
 def evicted_long_ago(*chosen):
@@ -550,6 +713,23 @@ def test_shared_pages_are_swapped_out_and_come_back_to_both():
     assert [bench.present(p, 0, 16) for p in range(3)] == [0, 0, 0]
     bench.read(0, 0, 0, 16)
     assert int(bench.record["op_bad"]) == 0
+
+
+def test_a_fault_that_waits_is_not_counted_as_a_smaller_swapin():
+    # Folios of 64 KiB are wanted, but not at swap-in. A fault is halted after it has read its page.
+    bench = Bench(*FOLIOS_64K, *SWAP, "policy.large_swapin=off", "device_class.phone.cpus=2").map(0, 1, 16)
+    bench.write(0, 1, 0, 16).do((ops.PAGEOUT, 0, 1, 0, 16), (ops.FAULT_BEGIN, 0, 1, 3, 0), (ops.CPU, 0, 1))
+    assert bench.count("swapin_fallback_policy") == 1
+    bench.read(0, 1, 3).read(0, 1, 3)
+    assert bench.count("swapin_waits") == 2
+    assert bench.count("swapin_fallback_policy") == 1
+    # A child shares the entry: it would go through the swap cache, but has to wait as well.
+    bench.do((ops.FORK, 0, 1)).read(1, 1, 3)
+    assert bench.count("swapin_waits") == 3
+    assert bench.count("swapin_fallback_swap_cache") == 0
+    bench.do((ops.CPU, 0, 0), (ops.FAULT_END, 0)).read(1, 1, 3)
+    assert bench.count("swapin_fallback_swap_cache") == 1
+    assert bench.count("swapin_fallback_policy") == 1
 
 
 def phone_with_apps(*chosen):
