@@ -59,8 +59,11 @@ class Checkpoint(Keeper):
         import pyarrow as pa
 
         memory, steps, states = files.values()
-        plain = pa.decompress(memory, decompressed_size=arena.memory.nbytes, codec="zstd")
-        arena.memory[:] = np.frombuffer(plain, np.uint8)
+        devices = arena.memory
+        plain = pa.decompress(memory, decompressed_size=devices.nbytes, codec="zstd")
+        devices[:] = np.frombuffer(plain, np.uint8)
+        # Where the devices do not live in this memory, it is a copy.
+        arena.memory = devices
         read_steps(result, steps)
         read_states(result, states)
         return int(record["steps"])

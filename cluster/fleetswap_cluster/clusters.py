@@ -22,12 +22,16 @@ if TYPE_CHECKING:
 
 KINDS = ("local", "cuda", "slurm", "kubernetes")
 ADDRESSES = ("tcp://", "tls://", "ws://", "wss://", "ucx://")
+ALONE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+"""Libraries start no threads in a worker: those that share devices are the arena's."""
 CONNECT_S = 60.0
 """Seconds to wait for a scheduler, and then for its first worker."""
 SETTINGS = {
     # Results go to the storage, not through workers' memory: nothing there is worth a disk.
     "distributed.worker.memory.target": False,
     "distributed.worker.memory.spill": False,
+    # Dask has memory trimmed at once, for programs that let some of it go: here each step would ask for the same again.
+    "distributed.nanny.pre-spawn-environ": dict.fromkeys(ALONE, 1),
     # A worker that does not speak for so long is given up.
     "distributed.scheduler.worker-ttl": "60s",
 }
@@ -145,10 +149,9 @@ def _start(cluster: str, workers: int | None, threads: int) -> Any:
 
 
 def worker_environment(threads: int) -> dict[str, str]:
-    """Environment of workers: threads are the arena's, libraries start none; compiled kernels are shared."""
-    alone = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+    """Environment of workers that are started here: they share compiled kernels with this process."""
     kept = {name: os.environ[name] for name in ("FLEETSWAP_CACHE_DIR", "PYTHONPATH") if name in os.environ}
-    return {**alone, **kept, "NUMBA_NUM_THREADS": str(threads)}
+    return {**kept, "NUMBA_NUM_THREADS": str(threads)}
 
 
 def muster(client: Client, scenario: FleetScenario, threads: int = 1) -> DaskCrew:
