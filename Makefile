@@ -3,13 +3,14 @@
 
 PYTHON ?= python3
 RUN_ARGS ?=
+CUDA ?= 13
 PYTEST_ARGS ?= --numprocesses auto --maxprocesses 8 --dist worksteal
 
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test check bench cuda cuda-check clean
+.PHONY: run test check bench cuda cuda-check gpu-check clean
 .DELETE_ON_ERROR:
 
 run: $(VENV)/.installed-run
@@ -32,6 +33,15 @@ cuda: $(VENV)/.installed-cuda
 
 cuda-check: cuda $(VENV)/.installed-test
 	$(BIN)/pytest $(PYTEST_ARGS) tests/compile tests/model
+
+# On a machine with a GPU, the first thing to run: what is there, whether it gives what the CPU gives, how fast it is.
+# It stops where something is missing or differs. CUDA=12 for a driver older than 580. (docs/gpu.md)
+gpu-check: $(VENV)/.installed-gpu$(CUDA)
+	$(BIN)/fleetswap doctor
+	$(BIN)/fleetswap bench --backend cuda --quick
+	$(BIN)/pytest -m gpu
+	$(BIN)/fleetswap bench --backend cuda --json > gpu-report.json
+	@echo "No test failed. Rates and transfer are in gpu-report.json."
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
@@ -63,3 +73,8 @@ $(VENV)/.installed-cuda: pyproject.toml | $(BIN)/python
 	@echo "Installing the CUDA 13 compiler wheels into $(VENV) (about 320 MB to fetch, once)"
 	@$(PIP) --editable '.[cuda13]'
 	@touch $@
+
+$(VENV)/.installed-gpu$(CUDA): pyproject.toml | $(BIN)/python
+	@echo "Installing CuPy, numba-cuda and the CUDA $(CUDA) compiler into $(VENV) (about 500 MB to fetch, once)"
+	@$(PIP) --editable '.[test,cuda$(CUDA)]'
+	@touch $@ $(VENV)/.installed-run $(VENV)/.installed-test

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import scenario_file
+from .backend import open_backend
 from .comparison import Comparison, Source, read_manifest
 from .comparison import compare as compare_sources
 from .engine import Progress, no_progress
@@ -239,6 +240,7 @@ def run(
     threads: int | None = None,
     shards: int | None = None,
     progress: bool = False,
+    backend: str = "auto",
 ) -> RunResult:
     """Simulate a fleet.
 
@@ -252,31 +254,33 @@ def run(
         CPU threads, all cores by default, and pieces of the fleet; results do not depend on them.
     progress : bool
         Whether a bar with the time left is shown on stderr.
+    backend : str
+        "cpu", "cuda", or "auto": a GPU where one can be used. Results do not depend on it.
 
     Raises
     ------
     InputError
-        If the scenario cannot be used or the directory cannot be written.
+        If the scenario or the backend cannot be used or the directory cannot be written.
     """
     fleet = (scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)).fleet
     temporary = Path(tempfile.mkdtemp(prefix="fleetswap-")) if out is None else None
     folder = temporary / "run" if temporary else Path(out or "")
-    workers = threads or os.cpu_count() or 1
+    chosen = open_backend(backend, threads)
     laid_out = plan(fleet)
-    pieces = plan_shards(fleet, laid_out, shards or 0)
-    facts: dict[str, Any] = {"seed": fleet.seed, "backend": "cpu", "threads": workers}
+    pieces = plan_shards(fleet, laid_out, shards or 0, chosen.backend)
+    facts: dict[str, Any] = {"seed": fleet.seed}
     facts |= {"started": datetime.now(UTC).isoformat(), "page_scale": fleet.page_scale}
     facts["device_bytes"] = fleet_bytes(fleet, laid_out) // fleet.devices
     writer = FleetWriter(folder, fleet)
     writer.begin()
     try:
-        compile_ns = warm_up(laid_out)
+        compile_ns = warm_up(laid_out, chosen.backend)
         started = time.perf_counter_ns()
         with _shown(progress, fleet.devices * fleet.days * fleet.steps_per_day) as advance:
-            writer.add_all(run_shards(fleet, laid_out, pieces, workers, advance))
+            writer.add_all(run_shards(fleet, laid_out, pieces, chosen.backend, advance))
         rest = time.perf_counter_ns() - started - writer.step_ns
         facts["timings_s"] = {"compile": compile_ns / 1e9, "step": writer.step_ns / 1e9, "fold_and_write": rest / 1e9}
-        writer.finish(facts)
+        writer.finish({**facts, **chosen.facts()})
     except BaseException:
         writer.abandon()
         if temporary:
@@ -295,6 +299,7 @@ def compare(
     reference: Scenario | None = None,
     threads: int | None = None,
     progress: bool = False,
+    backend: str = "auto",
 ) -> Comparison:
     """Compare two policies on the same devices, with the same random numbers.
 
@@ -307,6 +312,8 @@ def compare(
     threads : int, optional
     progress : bool
         Whether a bar with the time left is shown on stderr.
+    backend : str
+        See `run`.
 
     Raises
     ------
@@ -317,8 +324,8 @@ def compare(
     third = reference.fleet if reference else None
     simulated = [s for s in (*sources, third) if isinstance(s, FleetScenario)]
     with _shown(progress, sum(s.devices * s.days * s.steps_per_day for s in simulated)) as advance:
-        workers = threads or os.cpu_count() or 1
-        return compare_sources(*sources, reference=third, threads=workers, progress=advance)
+        opened = open_backend(backend, threads).backend
+        return compare_sources(*sources, reference=third, backend=opened, progress=advance)
 
 
 def _source(side: Scenario | RunResult | str | os.PathLike[str]) -> Source:

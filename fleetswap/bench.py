@@ -22,6 +22,12 @@ import numpy as np
 
 from fleetswap_kernels import counters, layout
 from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.batch.census import census
+from fleetswap_kernels.batch.launch_cpu import CpuLaunch
+from fleetswap_kernels.batch.page_tables import PageTables
+from fleetswap_kernels.batch.swap_areas import SwapAreas
+from fleetswap_kernels.batch.words import words_of_slots
+from fleetswap_kernels.launch_threads import CpuBackend
 
 from .reference import Reference, ReferenceMissingError
 from .scenario import AllocatorTest
@@ -48,6 +54,9 @@ DEFINITIONS = {
     "phone_ns_per_event": "the same as the time of a page event",
     "memory_bandwidth_bytes_per_s": "bytes read and written by one thread that copies a large array",
     "copied_bytes_per_event": "what that copy moves in the time of one page event",
+    "census_ns_per_page": "the batch census of a page, 1 M of them swapped out in blocks of 64 KiB, one thread, in its "
+    "CPU time",
+    "census_over_copy": "bytes a second that this census reads and writes, 9 a page, over those of a copy of the array",
     "cold_start_s": "a run of one device, from the start of the command to its end, with an empty cache folder",
     "warm_start_s": "the same with compiled kernels",
     "compile_s": "the part of the cold start that compiles the kernels",
@@ -117,11 +126,11 @@ class Result:
 class _Fleet:
     """Devices after the warm-up, to run the same iterations on any number of times."""
 
-    def __init__(self, test: AllocatorTest, devices: int) -> None:
+    def __init__(self, test: AllocatorTest, devices: int, threads: int = 1) -> None:
         workload = plan(test)
         self.program = workload.program
         self.first, self.end = workload.marks[1], workload.marks[-1]
-        self.arena = Arena([(workload.blueprint, devices)])
+        self.arena = Arena([(workload.blueprint, devices)], backend=CpuBackend(threads))
         self.arena.init()
         self.arena.run(self.program, 0, self.first)
         self._start = self.arena.memory.copy()
@@ -132,9 +141,8 @@ class _Fleet:
     def _events(self) -> int:
         return int(self.arena.counters()[:, counters.PAGE_EVENTS].sum())
 
-    def run(self, threads: int = 1) -> None:
+    def run(self) -> None:
         """Run the iterations."""
-        self.arena.threads = threads
         self.arena.run(self.program, self.first, self.end)
 
     def run_reference(self, reference: Reference) -> None:
@@ -143,7 +151,7 @@ class _Fleet:
 
     def seconds(self, work: Callable[[], None], clock: Callable[[], float]) -> float:
         """How long some work takes from the state after the warm-up."""
-        self.arena.memory[:] = self._start
+        self.arena.memory = self._start
         started = clock()
         work()
         return clock() - started
@@ -181,6 +189,8 @@ def measure(effort: Effort, progress: Callable[[str], None]) -> Result:
     progress("memory")
     result.values |= bytes_per_page(effort.test)
     _memory_bandwidth(result, effort)
+    progress("census")
+    _census(result, effort)
     names = ("cold_start_s", "warm_start_s", "compile_s")
     if effort.starts:
         progress("cold and warm start")
@@ -233,11 +243,11 @@ def _two_threads(result: Result, effort: Effort) -> None:
     if len(os.sched_getaffinity(0)) < 2:
         result.missing("this process may use one CPU only", name)
         return
-    fleet = _Fleet(effort.test, 4 * effort.devices)
+    one, two = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
     pairs = _pairs(
         effort.pairs,
-        lambda: fleet.seconds(fleet.run, time.perf_counter),
-        lambda: fleet.seconds(lambda: fleet.run(threads=2), time.perf_counter),
+        lambda: one.seconds(one.run, time.perf_counter),
+        lambda: two.seconds(two.run, time.perf_counter),
     )
     result.values[name] = statistics.median(a / b for a, b in pairs)
 
@@ -294,6 +304,27 @@ def _memory_bandwidth(result: Result, effort: Effort) -> None:
     for policy in ("on", "off"):
         rate = result.values[f"events_per_s_{policy}"]
         result.values[f"copied_bytes_per_event_{policy}"] = None if rate is None else bandwidth / rate
+
+
+def _census(result: Result, effort: Effort) -> None:
+    """The batch census of 1 M pages of a process, whose blocks are in slots in any order."""
+    pages = 1 << 20
+    blocks = 32 + np.random.default_rng(0).permutation(pages // 16)
+    pte = words_of_slots((16 * blocks[:, None] + np.arange(16)).ravel())
+    whole = np.array([0, pages])
+    tables = PageTables(pte, whole, np.zeros(1, np.int64), np.array([0, 1]), np.zeros(1, np.int64))
+    launch, areas, target = CpuLaunch(threads=1), SwapAreas.unknown(), np.zeros_like(pte)
+
+    def seconds(work: Callable[[], object]) -> float:
+        started = time.thread_time()
+        work()
+        return time.thread_time() - started
+
+    count, copy = partial(census, launch, tables, areas), partial(np.copyto, target, pte)
+    pairs = _pairs(effort.pairs, lambda: seconds(count), lambda: seconds(copy))
+    result.values["census_ns_per_page"] = 1e9 * statistics.median(a for a, _ in pairs) / pages
+    # A copy moves 16 bytes a page: the word read and written.
+    result.values["census_over_copy"] = statistics.median(9 * b / (16 * a) for a, b in pairs)
 
 
 def _starts() -> tuple[float, float, float]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.launch import Backend
 
 from .content_library import load_library
 from .cost import load_profile, price
-from .engine import Progress, Shard
+from .engine import Fit, Progress, Shard
 from .scenario import Breakeven
 from .workload.breakeven import CODECS, VARIANTS, Variant, contents_of, plan
 
@@ -63,8 +65,9 @@ def points_of(scenario: Breakeven) -> int:
     return len(CODECS) * len(VARIANTS) * len(success_rates(scenario))
 
 
-def run_points(scenario: Breakeven, shards: list[Shard], threads: int, progress: Progress) -> Iterator[Point]:
+def run_points(scenario: Breakeven, shards: list[Shard], backend: Backend, progress: Progress) -> Iterator[Point]:
     """Simulate every point, shard after shard; single pages need no large folio and are simulated once."""
+    fit = Fit()
     for codec in CODECS:
         for variant in VARIANTS:
             blueprint, program, marks = plan(scenario, codec, variant)
@@ -72,7 +75,8 @@ def run_points(scenario: Breakeven, shards: list[Shard], threads: int, progress:
             for percent in success_rates(scenario):
                 if single is None or variant.block_order:
                     kind = _with_chance(blueprint, percent)
-                    parts = [_run(scenario, kind, program, marks, shard, threads, variant, codec) for shard in shards]
+                    one = partial(_run, scenario, kind, program, marks, backend, variant, codec)
+                    parts = [part for shard in shards for part in fit.run(shard, one)]
                     values = {name: np.concatenate([part[0][name] for part in parts]) for name in METRICS}
                     counted = np.concatenate([part[1] for part in parts])
                     single = Point(codec, variant, percent, values, counted)
@@ -90,21 +94,22 @@ def _run(
     blueprint: Blueprint,
     program: npt.NDArray[np.uint32],
     marks: tuple[int, ...],
-    shard: Shard,
-    threads: int,
+    backend: Backend,
     variant: Variant,
     codec: str,
+    shard: Shard,
+    progress: Progress,
 ) -> tuple[dict[str, npt.NDArray[np.int64]], npt.NDArray[np.uint64]]:
     """One point on a range of devices."""
     n = shard.end - shard.first
-    arena = Arena([(blueprint, n)], first_id=shard.first, threads=threads)
+    arena = Arena([(blueprint, n)], first_id=shard.first, backend=backend)
     arena.init()
     fresh = arena.counters()
     pool = np.zeros(n, dtype=np.int64)
     compressed = np.zeros(n, dtype=np.int64)
     first = 0
     for half, mark in enumerate(marks):
-        arena.run(program, first, mark)
+        arena.run(program, first, mark, progress)
         first = mark
         if half % 2 == 0:
             now = arena.counters().astype(np.int64)

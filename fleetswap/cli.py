@@ -25,6 +25,7 @@ COMMANDS = {
     "bench": ("fleetswap.commands.bench:bench", "Measure this machine's event rates."),
     "content": ("fleetswap.commands.content:content", "Show what the content model yields."),
     "calibrate": ("fleetswap.commands.calibrate:calibrate", "Measure your own memory and this machine's codecs."),
+    "census": ("fleetswap.commands.census:census", "Take the contiguity census of your own page tables."),
     "digest": ("fleetswap.commands.digest:digest", "Print one hash of a run's content."),
     "doctor": ("fleetswap.commands.doctor:doctor", "Show what would be used here, and why."),
 }
@@ -96,8 +97,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"{error.format_message().rstrip('.')} (see `{path} --help`)")
     except click.ClickException as error:
         return _complain(error.format_message())
-    except MemoryError:
-        return _complain("not enough memory")
+    except MemoryError as error:
+        return _complain(f"not enough memory: {error}" if str(error) else "not enough memory")
     except BrokenPipeError:
         _drop_output()
         return BROKEN_PIPE

@@ -6,13 +6,17 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .engine import Progress, no_progress
+from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.launch import Backend
+
+from .engine import Fit, Progress, Shard, no_progress
 from .errors import InputError
 from .explanations import explain
 from .fleet import ALL, FleetShard, plan_shards, run_shard
@@ -22,7 +26,7 @@ from .metrics import METRICS, Ints
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
 from .results import SCHEMA_VERSION, versions
 from .scenario_file import resolved
-from .workload.phones import plan
+from .workload.phones import PhonePlan, plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -73,24 +77,35 @@ class Collected:
         self.classes.append(shard.classes)
         self.parts.append(shard.metrics)
 
-    def side(self) -> Side:
-        """The whole fleet."""
+    def side(self, backend: str) -> Side:
+        """The whole fleet, with the name of the backend that simulated it."""
         values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
-        summary = {**summarise(self.scenario, self.totals), "versions": versions(), "backend": "cpu"}
+        summary = {**summarise(self.scenario, self.totals), "versions": versions(), "backend": backend}
         return Side(resolved(self.scenario), summary, np.concatenate(self.classes), values)
 
 
 def simulate(
-    scenarios: Sequence[FleetScenario], threads: int = 1, shards: int = 0, progress: Progress = no_progress
+    scenarios: Sequence[FleetScenario],
+    backend: Backend = ONE_THREAD,
+    shards: int = 0,
+    progress: Progress = no_progress,
 ) -> Iterator[tuple[int, FleetShard]]:
     """Simulate the same devices under one policy after the other, then the next ones: number of the policy, shard."""
     if not scenarios:
         return
     plans = [plan(scenario) for scenario in scenarios]
-    most = max((plan_shards(s, p, shards) for s, p in zip(scenarios, plans, strict=True)), key=len)
+    most = max((plan_shards(s, p, shards, backend) for s, p in zip(scenarios, plans, strict=True)), key=len)
+    fit = Fit()
     for shard in most:
         for number, (scenario, laid_out) in enumerate(zip(scenarios, plans, strict=True)):
-            yield number, run_shard(scenario, laid_out, shard, threads, progress)
+            one = partial(_run_piece, scenario, laid_out, backend)
+            yield from ((number, result) for result in fit.run(shard, one, progress))
+
+
+def _run_piece(
+    scenario: FleetScenario, laid_out: PhonePlan, backend: Backend, piece: Shard, progress: Progress
+) -> FleetShard:
+    return run_shard(scenario, laid_out, piece, backend, progress)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -322,7 +337,7 @@ def compare(
     *,
     names: tuple[str, str] | None = None,
     reference: FleetScenario | None = None,
-    threads: int = 1,
+    backend: Backend = ONE_THREAD,
     shards: int = 0,
     progress: Progress = no_progress,
 ) -> Comparison:
@@ -337,8 +352,9 @@ def compare(
         What the user calls them.
     reference : FleetScenario, optional
         A third policy, of which only the pages read are used: those that A reads more are extra (`explain`).
-    threads, shards : int
-        Results do not depend on them.
+    backend : Backend
+    shards : int
+        Results depend on neither.
     progress : callable
         Called with numbers of device-steps done.
 
@@ -351,11 +367,11 @@ def compare(
     called = [*(names or (_called(a), _called(b))), "the reference"][: len(sources)]
     check_sources(sources, called)
     collected = [Collected(source) for source in sources if isinstance(source, FleetScenario)]
-    for number, shard in simulate([c.scenario for c in collected], threads, shards, progress):
+    for number, shard in simulate([c.scenario for c in collected], backend, shards, progress):
         collected[number].add(shard)
         del shard  # so that it does not wait in memory for the next one
     simulated = iter(collected)
-    sides = [next(simulated).side() if isinstance(s, FleetScenario) else read_side(s) for s in sources]
+    sides = [next(simulated).side(backend.name) if isinstance(s, FleetScenario) else read_side(s) for s in sources]
     first, second = sides[0], sides[1]
     label_a, label_b = _labels(first.scenario, second.scenario, called[0], called[1])
     classes = list(first.scenario["device_class"])

@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.launch import Backend
+
 from .difference import differences
 from .errors import InputError
 from .recording import Recording, load_recording
@@ -109,7 +112,7 @@ def load_case(path: str | Path) -> tuple[Script, Recording]:
     return script, recording
 
 
-def conform(path: str | Path) -> Outcome:
+def conform(path: str | Path, backend: Backend = ONE_THREAD) -> Outcome:
     """Replay a script and compare its dumps with the recorded ones, up to the first that differs.
 
     Raises
@@ -118,14 +121,14 @@ def conform(path: str | Path) -> Outcome:
         If the script or its recorded dumps cannot be used.
     """
     script, recording = load_case(path)
-    mismatches = _first_mismatches(script, recording)
+    mismatches = _first_mismatches(script, recording, backend)
     return Outcome(script.path, len(recording.dumps), mismatches)
 
 
-def _first_mismatches(script: Script, recording: Recording) -> tuple[Mismatch, ...]:
+def _first_mismatches(script: Script, recording: Recording, backend: Backend) -> tuple[Mismatch, ...]:
     forked = any(op.name == "fork" for op in script.ops)
     asked = [op for op in script.ops if op.name in ("dump", "summary")]
-    simulated = replay(script)
+    simulated = replay(script, backend)
     before: tuple[str | None, int] = (None, 0)
     for index, recorded in enumerate(recording.dumps):
         line, label = asked[index].line, asked[index].text

@@ -5,20 +5,20 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels import counters
-from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.launch import Backend, DeviceMemoryError
 
 from .scenario import POLICIES, AllocatorTest, Scenario
 from .series import METRICS, Series
 from .workload.allocator_test import Plan, plan
 
-SHARD_BYTES = 512 << 20
-"""Memory of a shard if the user does not choose their number."""
-
+Result = TypeVar("Result")
 Progress = Callable[[int], None]
 """Called with a number of device-steps done."""
 
@@ -56,11 +56,62 @@ class ShardResult:
     step_ns: int = 0
 
 
-def plan_shards(scenario: Scenario, shards: int = 0) -> list[Shard]:
+class Fit:
+    """Simulates shards in pieces that fit the backend's memory.
+
+    A shard that does not fit is halved, and so are those after it: nobody else may have freed memory by then.
+    """
+
+    def __init__(self) -> None:
+        self._most: int | None = None
+
+    def run(
+        self, shard: Shard, simulate: Callable[[Shard, Progress], Result], progress: Progress = no_progress
+    ) -> Iterator[Result]:
+        """Results of a shard's pieces, in the order of their devices.
+
+        Parameters
+        ----------
+        shard : Shard
+        simulate : function of (Shard, Progress)
+            What is done with each piece.
+        progress : Progress
+            Told of pieces; what a piece did before memory ran out is taken back.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If not even one device fits.
+        """
+        n = shard.end - shard.first
+        if self._most is None or n <= self._most:
+            done = 0
+
+            def count(steps: int) -> None:
+                nonlocal done
+                done += steps
+                progress(steps)
+
+            try:
+                result = simulate(shard, count)
+            except DeviceMemoryError:
+                if n == 1:
+                    raise
+                self._most = n // 2
+                progress(-done)
+            else:
+                yield result
+                return
+        middle = shard.first + -(-n // 2)
+        for first, end in ((shard.first, middle), (middle, shard.end)):
+            yield from self.run(Shard(shard.number, first, end), simulate, progress)
+
+
+def plan_shards(scenario: Scenario, shards: int = 0, backend: Backend = ONE_THREAD) -> list[Shard]:
     """Cut a fleet into ranges of devices; results do not depend on how."""
     n = scenario.devices
     if shards == 0:
-        shards = -(-n * device_bytes(plan(scenario.test).blueprint.sizes) // SHARD_BYTES)
+        shards = -(-n // backend.at_once(device_bytes(plan(scenario.test).blueprint.sizes)))
     return cut(n, shards)
 
 
@@ -80,13 +131,13 @@ def steps_of(scenario: Scenario) -> int:
     return len(POLICIES) * (scenario.test.iterations + 1)
 
 
-def run_shard(scenario: Scenario, shard: Shard, threads: int, progress: Progress) -> ShardResult:
+def run_shard(scenario: Scenario, shard: Shard, backend: Backend, progress: Progress) -> ShardResult:
     """Simulate the devices of a shard under every policy."""
     result = ShardResult(shard)
     for policy in POLICIES:
         workload = plan(scenario.policy(policy))
         started = time.perf_counter_ns()
-        arena = Arena([(workload.blueprint, shard.end - shard.first)], first_id=shard.first, threads=threads)
+        arena = Arena([(workload.blueprint, shard.end - shard.first)], first_id=shard.first, backend=backend)
         arena.init()
         arena.run(workload.program, workload.marks[0], workload.marks[1], progress)
         before = arena.counters()
@@ -97,6 +148,7 @@ def run_shard(scenario: Scenario, shard: Shard, threads: int, progress: Progress
             before = after
         result.step_ns += time.perf_counter_ns() - started
         result.counters[policy] = before
+        arena.release()
     return result
 
 
@@ -116,18 +168,19 @@ def fold_step(series: Series, policy: str, step: int, workload: Plan, change: np
 
 
 def run_shards(
-    scenario: Scenario, shards: list[Shard], threads: int, progress: Progress = no_progress
+    scenario: Scenario, shards: list[Shard], backend: Backend, progress: Progress = no_progress
 ) -> Iterator[ShardResult]:
-    """Simulate shards one after the other, each on all threads."""
+    """Simulate shards one after the other, in pieces that fit memory."""
+    fit = Fit()
     for shard in shards:
-        yield run_shard(scenario, shard, threads, progress)
+        yield from fit.run(shard, lambda piece, count: run_shard(scenario, piece, backend, count), progress)
 
 
-def warm_up() -> int:
+def warm_up(backend: Backend = ONE_THREAD) -> int:
     """Compile the kernels, or load them from the cache folder; nanoseconds it took."""
     started = time.perf_counter_ns()
     tiny = plan(AllocatorTest(region_mib=1, zram_mib=2, swapin_mib=0, dontneed_mib=0, iterations=1))
-    arena = Arena([(tiny.blueprint, 1)])
+    arena = Arena([(tiny.blueprint, 1)], backend=backend)
     arena.init()
     arena.run(tiny.program, 0, len(tiny.program))
     return time.perf_counter_ns() - started

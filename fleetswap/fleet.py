@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.launch import Backend
 
 from .content_library import load_library
 from .cost import Price, load_profile, price
-from .engine import SHARD_BYTES, Progress, Shard, cut, no_progress
+from .engine import Fit, Progress, Shard, cut, no_progress
 from .fleet_scenario import FleetScenario
 from .invariants import Checker
 from .log_histogram import LogHistogram
@@ -58,6 +59,8 @@ class Cell:
 Cells = dict[tuple[str, int, str], Cell]
 """By class, step and metric; step -1 is the whole run."""
 WHOLE_RUN = -1
+Totals = dict[tuple[str, int], npt.NDArray[np.int64]]
+"""Sums of counters by class and step, of shape (counters.N_COUNTERS,)."""
 
 
 @dataclass
@@ -75,7 +78,7 @@ class FleetShard:
         Of the whole run, states as their means over the steps; a share as (numerator, denominator) columns of shape
         (devices, 2).
     cells : Cells
-    totals : dict of (str, int) to int64 array of shape (counters.N_COUNTERS,)
+    totals : Totals
         Sums over the devices of a class of what each step changed, or of the states at its end.
     states : dict of str to list of int64 arrays of shape (devices,)
         While devices are simulated: sums over the steps so far of the parts of metrics that are states.
@@ -88,7 +91,7 @@ class FleetShard:
     counters: npt.NDArray[np.int64]
     metrics: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     cells: Cells = field(default_factory=dict)
-    totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=dict)
     states: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     step_ns: int = 0
 
@@ -109,10 +112,12 @@ NOTHING_KEPT = Keeper()
 _STATE_COLUMNS = np.array([index for name, index in columns().items() if name in STATES])
 
 
-def plan_shards(scenario: FleetScenario, laid_out: PhonePlan, shards: int = 0) -> list[Shard]:
+def plan_shards(
+    scenario: FleetScenario, laid_out: PhonePlan, shards: int = 0, backend: Backend = ONE_THREAD
+) -> list[Shard]:
     """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
     if shards == 0:
-        shards = -(-fleet_bytes(scenario, laid_out) // SHARD_BYTES)
+        shards = -(-scenario.devices // backend.at_once(mean_device_bytes(scenario, laid_out)))
     return cut(scenario.devices, shards)
 
 
@@ -123,11 +128,16 @@ def fleet_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
     return scenario.devices * int(shares @ np.array(each, dtype=np.int64)) // int(shares.sum())
 
 
+def mean_device_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
+    """Memory of a device, on average over the fleet, rounded up."""
+    return -(-fleet_bytes(scenario, laid_out) // scenario.devices)
+
+
 def run_shard(
     scenario: FleetScenario,
     laid_out: PhonePlan,
     shard: Shard,
-    threads: int,
+    backend: Backend,
     progress: Progress = no_progress,
     check: bool = False,
     keeper: Keeper = NOTHING_KEPT,
@@ -150,7 +160,7 @@ def run_shard(
     counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
     started = time.perf_counter_ns()
     # Devices go back to their order at the end.
-    arena, order = arena_of(scenario, laid_out, shard.first, shard.end, threads)
+    arena, order = arena_of(scenario, laid_out, shard.first, shard.end, backend)
     result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64))
     done = keeper.restore(arena, result)
     if not done:
@@ -301,10 +311,10 @@ class _Fold:
             self._result.totals[where, step] = events.counted[rows].sum(axis=0)
 
 
-def warm_up(laid_out: PhonePlan) -> int:
+def warm_up(laid_out: PhonePlan, backend: Backend = ONE_THREAD) -> int:
     """Compile the kernels, or load them from the cache folder; nanoseconds it took."""
     started = time.perf_counter_ns()
-    arena = Arena([(laid_out.blueprints[0], 1)])
+    arena = Arena([(laid_out.blueprints[0], 1)], backend=backend)
     arena.init()
     arena.run(laid_out.program, 0, 0)
     return time.perf_counter_ns() - started
@@ -314,10 +324,34 @@ def run_shards(
     scenario: FleetScenario,
     laid_out: PhonePlan,
     shards: list[Shard],
-    threads: int,
+    backend: Backend,
     progress: Progress = no_progress,
     check: bool = False,
 ) -> Iterator[FleetShard]:
-    """Simulate shards one after the other, each on all threads (`run_shard`)."""
+    """Simulate shards one after the other, in pieces that fit memory (`run_shard`)."""
+    fit = Fit()
     for shard in shards:
-        yield run_shard(scenario, laid_out, shard, threads, progress, check)
+        yield from fit.run(
+            shard, lambda piece, count: run_shard(scenario, laid_out, piece, backend, count, check), progress
+        )
+
+
+def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:
+    """Add the cells and totals of a shard to those of other devices."""
+    for key, cell in shard.cells.items():
+        cells.setdefault(key, Cell()).merge(cell)
+    for at, counted in shard.totals.items():
+        totals[at] = totals[at] + counted if at in totals else counted
+
+
+def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
+    """One shard of the pieces that it was simulated in, which follow each other (`engine.Fit`)."""
+    whole, *others = pieces
+    for other in others:
+        whole.classes = np.concatenate([whole.classes, other.classes])
+        whole.counters = np.concatenate([whole.counters, other.counters])
+        whole.metrics = {name: np.concatenate([own, other.metrics[name]]) for name, own in whole.metrics.items()}
+        add_up(whole.cells, whole.totals, other)
+        whole.step_ns += other.step_ns
+    whole.shard = shard
+    return whole

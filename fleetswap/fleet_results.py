@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 
 from .errors import InputError
-from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard
+from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard, Totals, add_up
 from .fleet_scenario import FleetScenario
 from .html.page import render_run
 from .log_histogram import SUB_BITS
@@ -48,22 +47,18 @@ class FleetTotals:
     Parameters
     ----------
     cells : Cells
-    totals : dict of (str, int) to int64 array
-        Counters by class and step, as in `FleetShard`.
+    totals : Totals
     devices : dict of str to int
         Devices by class.
     """
 
     cells: Cells = field(default_factory=dict)
-    totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=dict)
     devices: dict[str, int] = field(default_factory=dict)
 
     def add(self, shard: FleetShard, classes: tuple[str, ...]) -> None:
         """Add the devices of a shard."""
-        for key, cell in shard.cells.items():
-            self.cells.setdefault(key, Cell()).merge(cell)
-        for at, counted in shard.totals.items():
-            self.totals[at] = self.totals[at] + counted if at in self.totals else counted
+        add_up(self.cells, self.totals, shard)
         counts = np.bincount(shard.classes, minlength=len(classes)).tolist()
         for name, n in [(ALL, sum(counts)), *zip(classes, counts, strict=True)]:
             self.devices[name] = self.devices.get(name, 0) + n

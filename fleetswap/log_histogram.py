@@ -18,38 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-SUB_BITS = 5
-"""Bins per octave as a power of two. Part of the format: `LogHistogram.from_dict` accepts no other."""
+from fleetswap_kernels.log_bins import BINS, SUB_BITS, bin_bounds, bin_numbers, quantile
+from fleetswap_kernels.log_bins import LAST_BIN as _LAST
 
-_LAST = ((63 - SUB_BITS) << SUB_BITS) + (1 << SUB_BITS)  # bin of the magnitude 2 ** 63
-BINS = 2 * _LAST + 1
-"""Number of bins: those of both signs, and zero."""
+__all__ = ["BINS", "SUB_BITS", "LogHistogram", "bin_bounds", "bin_numbers"]
 
 _INT64 = np.iinfo(np.int64)
 _CHUNK = 1 << 16  # values at a time: temporaries stay in the processor's cache
-
-
-def bin_numbers(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Bin of every value, from -1888 to 1888; greater values never have a smaller bin."""
-    # The magnitude of the least int64 wraps to itself, which as unsigned is right.
-    magnitude = np.abs(values).view(np.uint64)
-    spread = magnitude >> np.uint64(SUB_BITS + 1)
-    for step in (1, 2, 4, 8, 16, 32):
-        spread |= spread >> np.uint64(step)
-    extra = np.bitwise_count(spread).astype(np.uint64)  # all bits below the highest are set: their number is its place
-    number = ((extra << np.uint64(SUB_BITS)) + (magnitude >> extra)).view(np.int64)
-    signed: npt.NDArray[np.int64] = np.where(values < 0, -number, number)
-    return signed
-
-
-def bin_bounds(number: int) -> tuple[int, int]:
-    """Least and greatest value of a bin; the outermost ones reach beyond int64."""
-    if number < 0:
-        low, high = bin_bounds(-number)
-        return -high, -low
-    extra = max(0, (number >> SUB_BITS) - 1)
-    low = (number - (extra << SUB_BITS)) << extra
-    return low, low + (1 << extra) - 1
 
 
 @dataclass(eq=False)
@@ -143,15 +118,7 @@ class LogHistogram:
             raise ValueError(f"quantile {permille} permille; allowed are 0 to 1000")
         if self.least is None or self.greatest is None:
             raise ValueError("an empty histogram has no quantiles")
-        rank = max(1, -(-self.devices * permille // 1000))
-        if rank == 1:
-            return self.least
-        if rank == self.devices:
-            return self.greatest
-        number = int(self.bins[np.searchsorted(np.cumsum(self.counts), rank)])
-        low, high = bin_bounds(abs(number))
-        middle = low + (high - low + 1) // 2  # of the magnitude, so that both signs round alike
-        return min(max(middle if number >= 0 else -middle, self.least), self.greatest)
+        return quantile(self.bins, self.counts, self.least, self.greatest, permille)
 
     def bars(self) -> Iterator[tuple[int, int, int]]:
         """Least value, greatest value and devices of every bin that has devices, ascending."""

@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 from types import ModuleType
 
-from fleetswap_kernels import bits, content_model, counters, errors, layout, ops, region, swap_cache
+from fleetswap_kernels import bits, content_model, counters, errors, layout, ops, physical, region, swap_cache
 from fleetswap_kernels.arena import Arena, Program
 
 SOURCE = Path(__file__).resolve().parents[1] / "tests" / "benchmarks" / "reference" / "allocator_test.c"
@@ -49,6 +49,7 @@ def layout_header() -> str:
         KIND_AND_PAYLOAD=region.KIND_AND_PAYLOAD,
         RA_HITS_INITIAL=swap_cache.RA_HITS_INITIAL,
         SCALE_ONE=content_model.SCALE_ONE,
+        SMALLEST_COUNTED=physical.SMALLEST_COUNTED,
     )
     lines += [f"#define {name} {value}u" for name, value in sorted(defines.items())]
     return "\n".join(lines) + "\n"

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fleetswap_kernels.arena import Arena, DeviceError
+from fleetswap_kernels.arena import ONE_THREAD, Arena, DeviceError
+from fleetswap_kernels.launch import Backend
 
 from .program import Compiled, compile_script
 from .script import Script, ScriptError
 from .snapshot import Snapshot
 
 
-def replay(script: Script) -> Iterator[dict[str, Any]]:
+def replay(script: Script, backend: Backend = ONE_THREAD) -> Iterator[dict[str, Any]]:
     """Replay a script.
 
     Yields
@@ -26,7 +27,7 @@ def replay(script: Script) -> Iterator[dict[str, Any]]:
         If the script drives the device into a state that is not modelled; the message names the line.
     """
     compiled = compile_script(script)
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], backend=backend)
     arena.init()
     yield from _dumps(compiled, arena)
 
@@ -47,9 +48,9 @@ def _dumps(compiled: Compiled, arena: Arena) -> Iterator[dict[str, Any]]:
             arena.run(compiled.program, step.first, step.end)
         except DeviceError as error:
             raise ScriptError(compiled.script.path, op.line, str(error)) from None
-        record = arena.records[0]
         if op.name in ("thp", "zswap", "verdict"):
             continue
+        record = arena.header(0)
         done.append(
             [op.line, -int(record["op_errno"])] + [int(record[name]) for name in ("op_minflt", "op_majflt", "op_bad")]
         )

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .comparison import check_same_fleet, pair, row, simulate, value
-from .engine import Progress, no_progress
+from .comparison import check_same_fleet, pair, row, value
 from .errors import InputError
 from .fleet import FleetShard
 from .fleet_scenario import FleetScenario
@@ -222,35 +221,25 @@ def _distinct(problems: Sequence[str]) -> list[str]:
 
 def sweep(
     points: Sequence[Point],
+    simulated: Iterable[tuple[int, FleetShard]],
     metrics: Sequence[str] = DEFAULT_METRICS,
     pareto: Sequence[str] = DEFAULT_PARETO,
-    *,
-    threads: int = 1,
-    shards: int = 0,
-    progress: Progress = no_progress,
-    simulated: Iterable[tuple[int, FleetShard]] | None = None,
 ) -> Sweep:
-    """Simulate every point and compare it with the first one, device by device.
+    """Compare every point with the first one, device by device.
 
     Parameters
     ----------
     points : sequence of Point
         Of `grid`.
+    simulated : iterable of (int, FleetShard)
+        Shards of each point in the order of devices, with the point's index (`comparison.simulate`).
     metrics, pareto : sequence of str
         Metrics to report, and those of the Pareto front, which are reported too.
-    threads, shards : int
-        Results do not depend on them.
-    progress : callable
-        Called with numbers of device-steps done.
-    simulated : iterable of (int, FleetShard), optional
-        Shards that are simulated already, of each point in the order of devices, with its index.
     """
     check_metrics("--metrics", metrics)
     check_metrics("--pareto", pareto)
     if not pareto:
         raise InputError("--pareto: needs a metric")
-    if simulated is None:
-        simulated = simulate([point.scenario for point in points], threads, shards, progress)
     names = list(dict.fromkeys((*metrics, *pareto)))
     found = [_Devices() for _ in points]
     for number, shard in simulated:

@@ -50,7 +50,7 @@ def run(
     fleet = (scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)).fleet
     with open_cluster(cluster, workers, threads) as client:
         crew = muster(client, fleet, threads)
-        plan = plan_fleet([fleet], crew.memory_bytes, crew.slots, shards, about={"kind": "run", "seed": fleet.seed})
+        plan = plan_fleet([fleet], crew.at_once, crew.slots, shards, about={"kind": "run", "seed": fleet.seed})
         with begin(Storage(out), plan) as job:
             _complete(job, crew)
     return RunResult.open(out)
@@ -68,5 +68,4 @@ def resume(
 
 
 def _complete(job: Job, crew: Crew) -> None:
-    facts = {**job.plan.about, "backend": "cpu", "threads": crew.threads, "slots": crew.slots}
-    job.complete(lambda: job.work(crew), lambda: merge_run(job.ledger, job.plan, facts))
+    job.complete(lambda: job.work(crew), lambda facts: merge_run(job.ledger, job.plan, {**job.plan.about, **facts}))

@@ -10,6 +10,7 @@ import numpy as np
 
 from fleetswap.fleet import FleetShard, Keeper
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.layout import HEADER_BYTES
 
 from .ledger import place
 from .shard_file import parquet, read_states, read_steps, states_table, steps_table
@@ -17,7 +18,7 @@ from .storage import Storage, as_json
 
 
 class Checkpoint(Keeper):
-    """Keeps the state of a task in the ledger, at most every so many seconds.
+    """Keeps the state of a task in the ledger, at most every so many seconds; each piece of a shard has its own.
 
     Memory, sums and states get names that hold the step; the record that names them comes last, and what it named
     before is removed after that. A process that dies at any moment leaves a whole state, or none.
@@ -37,14 +38,19 @@ class Checkpoint(Keeper):
     def __init__(self, storage: Storage, plan_digest: str, number: int, interval_s: float) -> None:
         self._storage = storage
         self._plan = plan_digest
-        self._place = place("checkpoints", number)
+        self._task = place("checkpoints", number)
+        self._place = ""
         self._interval_s = interval_s
         self._kept_at = time.monotonic()
         self._named: list[str] = []
+        self._is_used = False
 
     def restore(self, arena: Arena, result: FleetShard) -> int:
         """Fill a new arena and the sums of a shard from the last whole state; number of steps done."""
+        self._place = f"{self._task}/{result.shard.first}-{result.shard.end}"
+        self._named = []
         content = self._storage.get(f"{self._place}.json")
+        self._is_used |= content is not None
         try:
             record = json.loads(content or b"{}")
             self._named = [*record.get("files", {})]
@@ -59,11 +65,8 @@ class Checkpoint(Keeper):
         import pyarrow as pa
 
         memory, steps, states = files.values()
-        devices = arena.memory
-        plain = pa.decompress(memory, decompressed_size=devices.nbytes, codec="zstd")
-        devices[:] = np.frombuffer(plain, np.uint8)
-        # Where the devices do not live in this memory, it is a copy.
-        arena.memory = devices
+        plain = pa.decompress(memory, decompressed_size=int(arena.base[-1]) * HEADER_BYTES, codec="zstd")
+        arena.memory = np.frombuffer(plain, np.uint8)
         read_steps(result, steps)
         read_states(result, states)
         return int(record["steps"])
@@ -88,12 +91,10 @@ class Checkpoint(Keeper):
             if name not in files:
                 self._storage.remove(name)
         self._named = [*files]
+        self._is_used = True
         self._kept_at = time.monotonic()
 
     def drop(self) -> None:
-        """Remove the state: the task is done."""
-        if self._named:
-            self._storage.remove(f"{self._place}.json")
-        for name in self._named:
-            self._storage.remove(name)
-        self._named = []
+        """Remove all states: the task is done."""
+        if self._is_used:
+            self._storage.remove(self._task)

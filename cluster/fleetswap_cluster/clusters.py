@@ -16,12 +16,15 @@ from fleetswap.workload.phones import plan as lay_out
 from .crew import DaskCrew
 from .dispatcher import ClusterError
 from .installation import Installation, installation, one_at_a_time
+from .worker import own_backend
 
 if TYPE_CHECKING:
     from distributed import Client
 
 KINDS = ("local", "cuda", "slurm", "kubernetes")
 ADDRESSES = ("tcp://", "tls://", "ws://", "wss://", "ucx://")
+BACKENDS = {"local": "cpu", "cuda": "cuda"}
+"""What workers that are started here compute on: there is one for each core, or for each GPU."""
 ALONE = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 """Libraries start no threads in a worker: those that share devices are the arena's."""
 CONNECT_S = 60.0
@@ -54,6 +57,20 @@ def check_name(name: str) -> None:
         if find_spec(module) is None:
             package = "'fleetswap[cluster]'" if module == "distributed" else module.replace("_", "-")
             raise InputError(f"--cluster {name}: {module} is not installed: pip install {package}")
+
+
+def backend_on(cluster: str | Client, backend: str) -> str:
+    """The backend that workers of a cluster open when this one is asked for.
+
+    Raises
+    ------
+    InputError
+        If the cluster is for another.
+    """
+    own = BACKENDS.get(cluster) if isinstance(cluster, str) else None
+    if own and backend not in ("auto", own):
+        raise InputError(f"--backend {backend}: is not for --cluster {cluster}; allowed are auto, {own}")
+    return own or backend
 
 
 @contextlib.contextmanager
@@ -154,8 +171,18 @@ def worker_environment(threads: int) -> dict[str, str]:
     return {**kept, "NUMBA_NUM_THREADS": str(threads)}
 
 
-def muster(client: Client, scenario: FleetScenario, threads: int = 1) -> DaskCrew:
+def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: str = "auto") -> DaskCrew:
     """Compare what all workers have installed with what is installed here, and make their kernels ready.
+
+    Parameters
+    ----------
+    client : distributed.Client
+    scenario : FleetScenario
+        What they will simulate.
+    threads : int
+        Of each task, where the processor computes.
+    backend : str
+        The name by which each opens its own.
 
     Raises
     ------
@@ -164,24 +191,28 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1) -> DaskCre
     """
     here = installation()
     wrong = []
-    found = client.run(_present, scenario, on_error="return")
-    for address, told in found.items():
+    devices: dict[str, dict[str, Any]] = {}
+    for address, told in client.run(_present, scenario, backend, threads, on_error="return").items():
         if isinstance(told, BaseException):
             wrong.append(f"worker {address} cannot take part ({type(told).__name__}: {told})")
-        elif here.differences(told.told()):
-            wrong.append(f"worker {address} has {', '.join(here.differences(told.told()))}")
+            continue
+        installed, facts = told
+        if here.differences(installed.told()):
+            wrong.append(f"worker {address} has {', '.join(here.differences(installed.told()))}")
+        devices.setdefault(facts["name"], facts)
     if wrong:
         more = f"; {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"{'; '.join(wrong[:3])}{more}: install the same everywhere")
     info = client.scheduler_info(n_workers=-1)["workers"].values()
     slots = sum(worker["nthreads"] for worker in info)
     limits = [worker["memory_limit"] // worker["nthreads"] for worker in info if worker["memory_limit"]]
-    return DaskCrew(client, slots, min(limits, default=None), threads)
+    return DaskCrew(client, backend, threads, slots, min(limits, default=None), devices)
 
 
-def _present(scenario: FleetScenario) -> Installation:
-    """What a worker has; it can read the files of a scenario, and its kernels are compiled."""
+def _present(scenario: FleetScenario, name: str, threads: int) -> tuple[Installation, dict[str, Any]]:
+    """What a worker has installed, and facts of its backend; it can read a scenario's files, its kernels are ready."""
     laid_out = lay_out(scenario)
+    backend = own_backend(name, threads)
     with one_at_a_time():
-        warm_up(laid_out)
-    return installation()
+        warm_up(laid_out, backend)
+    return installation(), {"backend": backend.name, **backend.facts()}

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 
+from fleetswap.backend import Chosen
 from fleetswap.engine import Progress
 
-from .dispatcher import Dispatcher, Patience, Report, print_nothing
+from .dispatcher import Dispatcher, Patience, Report, print_nothing, simulate_here
 from .ledger import Ledger, Record
-from .worker import Order, simulate
+from .worker import Order, own_backend, simulate
 
 if TYPE_CHECKING:
     from distributed import Client
+
+MEMORY_SHARE = 4
+"""Devices of a task take at most this part of memory: a checkpoint, counters and the program need the rest."""
 
 __all__ = ["Alone", "Crew", "DaskCrew", "Report", "print_nothing"]
 
@@ -25,13 +30,17 @@ class Crew(Protocol):
     def slots(self) -> int:
         """Tasks that run at the same time."""
 
-    @property
-    def memory_bytes(self) -> int | None:
-        """Memory for each of them; None without a limit."""
+    def at_once(self, device_bytes: int) -> int:
+        """How many devices of so many bytes a task should have.
 
-    @property
-    def threads(self) -> int:
-        """Threads of each of them."""
+        Raises
+        ------
+        DeviceMemoryError
+            If not even one fits.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest tells about them."""
 
     def work(self, orders: Iterable[Order], ledger: Ledger, progress: Progress, report: Report) -> Iterator[Record]:
         """Do tasks in any order; the record of each as it is done."""
@@ -43,12 +52,20 @@ class Alone:
 
     Parameters
     ----------
-    threads : int
+    chosen : Chosen
+        Its backend.
     """
 
-    threads: int
+    chosen: Chosen
     slots: int = 1
-    memory_bytes: int | None = None
+
+    def at_once(self, device_bytes: int) -> int:
+        """How many devices the backend's memory holds."""
+        return self.chosen.backend.at_once(device_bytes)
+
+    def facts(self) -> dict[str, Any]:
+        """Of the backend, with what was spent there so far."""
+        return {**self.chosen.facts(), "slots": self.slots}
 
     def work(
         self,
@@ -59,7 +76,7 @@ class Alone:
     ) -> Iterator[Record]:
         """Do tasks in their order; the progress is told within each."""
         for order in orders:
-            yield simulate(order, progress)
+            yield simulate(order, self.chosen.backend, progress)
 
 
 @dataclass(frozen=True)
@@ -69,17 +86,41 @@ class DaskCrew:
     Parameters
     ----------
     client : distributed.Client
-    slots, memory_bytes, threads
-        See `Crew`.
+    backend : str
+        Each opens it by this name.
+    threads, slots : int
+        Threads of each, and tasks of all at the same time.
+    memory_bytes : int or None
+        Memory for each task; None without a limit.
+    devices : mapping of str to mapping
+        Facts of a backend by its device: the first worker's of those that have such a device.
     patience : Patience
     """
 
     client: Client
+    backend: str
+    threads: int
     slots: int
     memory_bytes: int | None
-    threads: int
+    devices: Mapping[str, Mapping[str, Any]]
     patience: Patience = field(default_factory=Patience)
+
+    def at_once(self, device_bytes: int) -> int:
+        """How many devices the memory of every worker holds."""
+        found: dict[str, int] = self.client.run(_at_once, self.backend, self.threads, device_bytes)
+        limit = [self.memory_bytes // MEMORY_SHARE // device_bytes] if self.memory_bytes else []
+        return max(min([*found.values(), *limit]), 1)
+
+    def facts(self) -> dict[str, Any]:
+        """Of the workers that were there at the start."""
+        return {"threads": self.threads, "slots": self.slots, "devices": dict(self.devices)}
 
     def work(self, orders: Iterable[Order], ledger: Ledger, progress: Progress, report: Report) -> Iterator[Record]:
         """Do tasks as workers are free; the progress is told as each is done."""
-        return Dispatcher(self.client, ledger, progress, report, self.patience).work(orders)
+        do = partial(simulate_here, backend=self.backend, threads=self.threads)
+        return Dispatcher(self.client, do, ledger, progress, report, self.patience).work(orders)
+
+
+def _at_once(backend: str, threads: int, device_bytes: int) -> int:
+    """How many devices the memory of this worker holds."""
+    return own_backend(backend, threads).at_once(device_bytes)

@@ -17,7 +17,7 @@ from fleetswap_kernels.arena import DeviceError
 
 from .ledger import Ledger, Record
 from .storage import FullStorageError
-from .worker import Order, WrongWorkerError, simulate
+from .worker import Order, WrongWorkerError, ready_backend, simulate
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -60,6 +60,14 @@ class Patience:
     answer_s: float = 60.0
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """What a worker answers that cannot take part."""
+
+    address: str
+    text: str
+
+
 @dataclass
 class _Flight:
     """A task that some worker has."""
@@ -91,6 +99,8 @@ class Dispatcher:
     Parameters
     ----------
     client : distributed.Client
+    do : function of Order
+        What a worker does with an order.
     ledger : Ledger
         Where failures are noted.
     progress : callable
@@ -103,12 +113,14 @@ class Dispatcher:
     def __init__(
         self,
         client: Client,
+        do: Callable[[Order], Record | Refusal],
         ledger: Ledger,
         progress: Progress = no_progress,
         report: Report = print_nothing,
         patience: Patience | None = None,
     ) -> None:
         self.client = client
+        self.do = do
         self.ledger = ledger
         self.progress = progress
         self.report = report
@@ -201,7 +213,7 @@ class Dispatcher:
     def _submit(self, order: Order, finished: Any, workers: list[str] | None = None) -> None:
         # The scheduler answers a key it knows from memory, failures too: every try has its own.
         key = f"shard-{order.number}-{uuid.uuid4().hex[:12]}"
-        future = self.client.submit(_simulate, order, key=key, pure=False, workers=workers, allow_other_workers=False)
+        future = self.client.submit(self.do, order, key=key, pure=False, workers=workers, allow_other_workers=False)
         self._flying[key] = _Flight(order, future)
         self._copies[order.number] += 1
         finished.add(future)
@@ -213,7 +225,7 @@ class Dispatcher:
             return None  # A copy that was slower.
         number = flight.order.number
         self._copies[number] -= 1
-        if future.status == "finished" and isinstance(result, _Refusal):
+        if future.status == "finished" and isinstance(result, Refusal):
             self._send_away(result)
             self._again.append(flight.order)
             return None
@@ -228,7 +240,7 @@ class Dispatcher:
         self._retry(flight.order, future.exception())
         return None
 
-    def _send_away(self, refusal: _Refusal) -> None:
+    def _send_away(self, refusal: Refusal) -> None:
         """Part with a worker. The last one may stay, to keep what it answered: it gets nothing more to do."""
         if refusal.address not in self._refused:
             self._refused.add(refusal.address)
@@ -284,19 +296,11 @@ class Dispatcher:
                 self._submit(flight.order, finished, others)
 
 
-@dataclass(frozen=True)
-class _Refusal:
-    """What a worker answers that cannot take part."""
-
-    address: str
-    text: str
-
-
-def _simulate(order: Order) -> Record | _Refusal:
-    """A task, as a worker of Dask does it."""
+def simulate_here(order: Order, backend: str, threads: int) -> Record | Refusal:
+    """Do a task as a worker of Dask, on the backend of this name."""
     from distributed import get_worker
 
     try:
-        return simulate(order)
+        return simulate(order, ready_backend(order, backend, threads))
     except WrongWorkerError as error:
-        return _Refusal(get_worker().address, str(error))
+        return Refusal(get_worker().address, str(error))

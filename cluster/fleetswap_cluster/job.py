@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from fleetswap.engine import Progress, no_progress
 from fleetswap.errors import InputError
@@ -40,10 +41,9 @@ class Job:
         crew: Crew,
         progress: Progress = no_progress,
         report: Report = print_nothing,
-        backend: str = "cpu",
         checkpoint_s: float = CHECKPOINT_S,
-    ) -> int:
-        """Do what is not done yet; number of tasks that were done before.
+    ) -> dict[str, Any]:
+        """Do what is not done yet; what a manifest tells about who did it.
 
         Parameters
         ----------
@@ -53,31 +53,42 @@ class Job:
             Called with device-steps that are done, those done before first.
         report : callable
             Called with lines that people should see.
-        backend, checkpoint_s
+        checkpoint_s : float
             See `Order`.
+
+        Returns
+        -------
+        dict
+            Facts of the crew; ``backend``, all that computed tasks; ``computed``, how many tasks on what, by whomever.
         """
-        done, damaged = self.ledger.done(self.plan)
-        self.ledger.forget(damaged)
-        for number in done:
+        done: set[int] = set()
+        made: Counter[tuple[str, str]] = Counter()
+        for number, record in self.ledger.done(self.plan):
+            if record is None:
+                self.ledger.forget(number)
+                continue
+            done.add(number)
+            made[record.made.backend, record.made.device] += 1
             progress(self.plan.steps_of(number))
         digest, here = self.plan.digest, installation()
         orders = (
-            Order(self.ledger.storage.url, digest, number, here, crew.threads, backend, checkpoint_s)
+            Order(self.ledger.storage.url, digest, number, here, checkpoint_s)
             for number in range(len(self.plan))
             if number not in done
         )
-        for _ in crew.work(orders, self.ledger, progress, report):
-            pass
-        return len(done)
+        for record in crew.work(orders, self.ledger, progress, report):
+            made[record.made.backend, record.made.device] += 1
+        computed = [{"backend": name, "device": device, "tasks": n} for (name, device), n in sorted(made.items())]
+        return {**crew.facts(), "backend": " and ".join(sorted({name for name, _ in made})), "computed": computed}
 
-    def complete(self, work: Callable[[], object], merge: Callable[[], Merged]) -> Merged:
-        """Do all work, then merge; what the merge finds damaged is done again."""
+    def complete(self, work: Callable[[], Mapping[str, Any]], merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
+        """Do all work, then merge with the facts of it; what the merge finds damaged is done again."""
         while True:
-            work()
+            facts = work()
             try:
-                return merge()
+                return merge(facts)
             except CorruptShardError as error:
-                self.ledger.forget([error.number])
+                self.ledger.forget(error.number)
 
 
 @contextlib.contextmanager

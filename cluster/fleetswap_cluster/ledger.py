@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -51,6 +51,26 @@ class CorruptShardError(Exception):
 
 
 @dataclass(frozen=True)
+class Made:
+    """How a task came to be done; results do not depend on it.
+
+    Parameters
+    ----------
+    backend, device : str
+        What computed it, and on what.
+    worker : str
+        Who did it.
+    seconds : float
+        Time the worker spent on it, all in all.
+    """
+
+    backend: str
+    device: str
+    worker: str
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Record:
     """What is told of a done task.
 
@@ -63,10 +83,7 @@ class Record:
         SHA-256 of each file.
     step_ns : int
         Time spent in kernels.
-    seconds : float
-        Time the worker spent on it, all in all.
-    worker : str
-        Who did it.
+    made : Made
     """
 
     number: int
@@ -74,8 +91,16 @@ class Record:
     end: int
     files: dict[str, str]
     step_ns: int
-    seconds: float
-    worker: str
+    made: Made
+
+    @classmethod
+    def from_json(cls, content: bytes) -> Record | None:
+        """The record that a file holds; None if it holds none."""
+        try:
+            told = json.loads(content)
+            return cls(**{**told, "made": Made(**told["made"])})
+        except (ValueError, TypeError, KeyError):
+            return None
 
 
 def read_summary(storage: Storage) -> dict[str, Any]:
@@ -140,7 +165,7 @@ class Ledger:
             raise InputError(f"{source}: is not the plan of a run") from None
         return Plan.from_json(told, source), installation
 
-    def commit(self, plan: Plan, number: int, result: FleetShard, seconds: float, worker: str) -> Record:
+    def commit(self, plan: Plan, number: int, result: FleetShard, made: Made) -> Record:
         """Write the files of a task, then its record.
 
         Raises
@@ -152,17 +177,14 @@ class Ledger:
         for name, content in files.items():
             self.storage.put(f"{place('shards', number)}.{name}", content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
-        record = Record(number, task.shard.first, task.shard.end, sums, result.step_ns, seconds, worker)
+        record = Record(number, task.shard.first, task.shard.end, sums, result.step_ns, made)
         self.storage.put(f"{place('done', number)}.json", as_json(asdict(record)))
         return record
 
     def record(self, number: int) -> Record | None:
         """The record of a task; None if it is not done."""
         content = self.storage.get(f"{place('done', number)}.json")
-        try:
-            return None if content is None else Record(**json.loads(content))
-        except (ValueError, TypeError):
-            return None
+        return None if content is None else Record.from_json(content)
 
     def read(self, plan: Plan, number: int) -> FleetShard:
         """What a done task yielded.
@@ -198,18 +220,15 @@ class Ledger:
             if policy is None or of == policy:
                 yield of, self.read(plan, number)
 
-    def done(self, plan: Plan) -> tuple[set[int], set[int]]:
-        """Tasks that are done, and those that seemed to be: their files are gone or damaged."""
-        found = set(self._numbers("done", plan))
+    def done(self, plan: Plan) -> Iterator[tuple[int, Record | None]]:
+        """Tasks that are done, with their records; None for one that seemed to be: its files are gone or damaged."""
+        found = self._numbers("done", plan)
         with ThreadPoolExecutor(READERS) as pool:
-            whole = pool.map(lambda number: self._files(number, self.record(number)) is not None, found)
-            damaged = {number for number, right in zip(found, whole, strict=True) if not right}
-        return found - damaged, damaged
+            yield from zip(found, pool.map(self._verified, found), strict=True)
 
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Remove the records of tasks: they will be done again."""
-        for number in numbers:
-            self.storage.remove(f"{place('done', number)}.json")
+    def forget(self, number: int) -> None:
+        """Remove the record of a task: it will be done again."""
+        self.storage.remove(f"{place('done', number)}.json")
 
     def has_work(self, plan: Plan) -> bool:
         """Whether a task is done, or a state of one is kept."""
@@ -238,6 +257,10 @@ class Ledger:
             if thousands.isdigit() and rest[:3].isdigit():
                 found.append(1000 * int(thousands) + int(rest[:3]))
         return [number for number in found if number < len(plan)]
+
+    def _verified(self, number: int) -> Record | None:
+        record = self.record(number)
+        return None if self._files(number, record) is None else record
 
     def _files(self, number: int, record: Record | None) -> dict[str, bytes] | None:
         """Files of a task, if it is done and they are what was written."""

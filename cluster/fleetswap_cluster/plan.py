@@ -1,23 +1,22 @@
-"""Plan of a run: its scenarios, and the tasks they are cut into; a pure function of scenario and memory."""
+"""Plan of a run: its scenarios, and the tasks they are cut into; a pure function of scenarios and memory."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fleetswap.engine import SHARD_BYTES, Shard, piece
+from fleetswap.engine import Shard, piece
 from fleetswap.errors import InputError
-from fleetswap.fleet import fleet_bytes
+from fleetswap.fleet import mean_device_bytes
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.scenario_file import digest
 from fleetswap.workload.phones import plan as lay_out
+from fleetswap_kernels.arena import ONE_THREAD
 
 SCHEMA = 1
-MEMORY_SHARE = 4
-"""A shard takes at most this part of a worker's memory: a checkpoint, counters and the program need the rest."""
 SHARDS_PER_WORKER = 4
 """At least, so that workers that are slower, or lost, leave the others something to do."""
 
@@ -138,7 +137,7 @@ class Plan:
 
 def plan_fleet(
     scenarios: Sequence[FleetScenario],
-    memory_bytes: int | None = None,
+    at_once: Callable[[int], int] = ONE_THREAD.at_once,
     workers: int = 1,
     shards: int = 0,
     check: bool = False,
@@ -150,15 +149,15 @@ def plan_fleet(
     ----------
     scenarios : sequence of FleetScenario
         The same devices in each.
-    memory_bytes : int, optional
-        Memory of each worker, for one shard at a time; without limit, if it is not given.
+    at_once : function of int
+        How many devices of so many bytes a worker's memory holds (`launch.Backend.at_once`).
     workers : int
         Shards that are simulated at the same time.
     shards : int
         How many instead, if not 0.
     """
     if not shards:
-        most = SHARD_BYTES if memory_bytes is None else min(SHARD_BYTES, memory_bytes // MEMORY_SHARE)
-        needed = max(-(-fleet_bytes(s, lay_out(s)) // max(most, 1)) for s in scenarios)
+        each = max(mean_device_bytes(s, lay_out(s)) for s in scenarios)
+        needed = -(-scenarios[0].devices // at_once(each))
         shards = max(needed, SHARDS_PER_WORKER * workers if workers > 1 else 1)
     return Plan(tuple(scenarios), min(shards, scenarios[0].devices), check, about or {})

@@ -77,7 +77,7 @@ def steps_table(shard: FleetShard) -> pa.Table:
         by_row[name, step].append({"metric": metric, "top": cell.top, "bottom": cell.bottom, **kept})
     rows = [
         {"class": name, "step": step, "counters": shard.totals[name, step], "cells": by_row[name, step]}
-        for name, step in by_row
+        for name, step in sorted(by_row)
     ]
     # Sums of a fleet may exceed 64 bits.
     wide = pa.decimal128(38, 0)

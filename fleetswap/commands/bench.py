@@ -8,14 +8,23 @@ import click
 
 
 @click.command()
+@click.option(
+    "--backend",
+    type=click.Choice(["auto", "cpu", "cuda"]),
+    help="Measure whole fleets on a backend instead, beside one CPU thread, and check that both give the same.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of the backend  [default: all cores]")
 @click.option("--quick", is_flag=True, help="Measure very little: shows that it works, not how fast.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
-def bench(quick: bool, as_json: bool) -> None:
+def bench(backend: str | None, threads: int | None, quick: bool, as_json: bool) -> None:
     """Measure page events per second, memory per page and start-up time on this machine.
 
     In a source checkout with gcc also against a C reference. Takes about a minute; ratios come from interleaved
     measurements, but two_threads_over_one wants an otherwise idle machine.
     """
+    if backend is not None:
+        _backend(backend, threads, quick, as_json)
+        return
     from ..bench import DEFINITIONS, FULL, QUICK, measure
 
     result = measure(QUICK if quick else FULL, lambda what: click.echo(f"measuring: {what} ...", err=True))
@@ -30,3 +39,37 @@ def bench(quick: bool, as_json: bool) -> None:
     width = max(map(len, DEFINITIONS))
     for name, text in DEFINITIONS.items():
         click.echo(f"{name:{width}}  {text}")
+
+
+def _backend(name: str, threads: int | None, quick: bool, as_json: bool) -> None:
+    """Whole fleets on a backend; exit code 1 if it does not give what the CPU gives."""
+    from rich.console import Console
+
+    from ..throughput import FULL, QUICK, measure
+    from .backend import opened
+
+    err = Console(stderr=True)
+    chosen = opened(name, threads, err)
+    told = measure(chosen.backend, QUICK if quick else FULL, lambda what: err.print(f"measuring: {what} ..."))
+    if as_json:
+        click.echo(json.dumps(told))
+    else:
+        for load, found in told["loads"].items():
+            click.echo(
+                f"{load}: {'every counter equal to the CPU' if found['equal'] else 'FAIL: differs from the CPU'}"
+            )
+            for where, one in ((told["backend"], found), ("one CPU thread", found["cpu"])):
+                click.echo(
+                    f"  {where:14} {one['devices']:>9,} devices  {one['events_per_s']:>16,.0f} page events/s  "
+                    f"laid out {one['lay_out_s']:.2f} s  init {one['init_s']:.2f} s  run {one['run_s']:.2f} s"
+                )
+            spent = found["spent"]
+            if spent:
+                click.echo(
+                    f"  kernels {spent['compute_s']:.3f} s, waiting for results {spent['waited_s']:.3f} s; "
+                    f"{spent['result_bytes']:,} bytes came back, {spent['upload_bytes']:,} went there, "
+                    f"{spent['laid_out_bytes']:,} were laid out there"
+                )
+            click.echo(f"  {found['over_cpu']:,.2f} times one CPU thread")
+    if not all(found["equal"] for found in told["loads"].values()):
+        raise click.exceptions.Exit(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .backend import backend_options, opened
 from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ WIDTH = 124
 @click.argument("b", required=False)
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@backend_options
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "both", metavar="KEY=VALUE", multiple=True, help="Change a parameter of both; may be repeated.")
 @click.option("--set-a", metavar="KEY=VALUE", multiple=True, help="Change a parameter of A; may be repeated.")
@@ -48,6 +48,7 @@ def compare(
     b: str | None,
     devices: int | None,
     seed: int | None,
+    backend: str,
     threads: int | None,
     shards: int | None,
     both: tuple[str, ...],
@@ -96,11 +97,11 @@ def compare(
     err = Console(stderr=True)
     for warning in dict.fromkeys(w for scenario in scenarios for w in scenario.warnings):
         err.print(f"warning: {warning}")
-    workers = threads or os.cpu_count() or 1
-    facts: dict[str, Any] = {"started": started.isoformat(), "backend": "cpu", "threads": workers}
+    chosen = opened(backend, threads, err)
+    facts: dict[str, Any] = {"started": started.isoformat()}
     folder = out or Path("runs") / f"compare-{Path(a).stem}-{started:%Y%m%d-%H%M%S}"
     with NewFolder(folder, "--out ") as new:
-        compile_s = prepare(err, lambda: warm_up(lay_out(scenarios[0]))) if scenarios else 0.0
+        compile_s = prepare(err, lambda: warm_up(lay_out(scenarios[0]), chosen.backend)) if scenarios else 0.0
         at = time.perf_counter()
         with progress_bar(err) as progress:
             total = sum(s.devices * s.days * s.steps_per_day for s in scenarios)
@@ -110,7 +111,7 @@ def compare(
                 sides[1],
                 names=names,
                 reference=reference,
-                threads=workers,
+                backend=chosen.backend,
                 shards=shards or 0,
                 progress=lambda steps: progress.advance(task, steps),
             )
@@ -123,7 +124,7 @@ def compare(
             "report.html": render_comparison(told),
             "comparison.parquet": result.table(),
         }
-        new.finish(contents, {"kind": "comparison", **facts})
+        new.finish(contents, {"kind": "comparison", **facts, **chosen.facts()})
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **told}))
     else:

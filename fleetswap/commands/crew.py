@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from .backend import opened
 from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
@@ -60,12 +61,19 @@ def refuse_with_resume(names: Sequence[str]) -> None:
         name = parameter.name or ""
         if name in names and context.get_parameter_source(name) is not ParameterSource.DEFAULT:
             word = parameter.opts[0] if parameter.opts[0].startswith("-") else name.upper()
-            raise InputError(f"{word}: is in the directory of --resume; allowed are --cluster, --workers, --threads")
+            raise InputError(
+                f"{word}: is in the directory of --resume; allowed are --cluster, --workers, --backend, --threads"
+            )
 
 
 @contextlib.contextmanager
 def open_crew(
-    cluster: str | None, workers: int | None, threads: int | None, scenario: FleetScenario, err: Console
+    cluster: str | None,
+    workers: int | None,
+    backend: str,
+    threads: int | None,
+    scenario: FleetScenario,
+    err: Console,
 ) -> Iterator[Crew]:
     """Workers with the same installation as here and with kernels ready; without a cluster it is this process.
 
@@ -77,7 +85,7 @@ def open_crew(
     Raises
     ------
     InputError
-        If the cluster cannot be used.
+        If the cluster or the backend cannot be used.
     """
     from fleetswap_cluster.crew import Alone
 
@@ -85,22 +93,26 @@ def open_crew(
     from ..fleet import warm_up
     from ..workload.phones import plan
 
-    cores = os.cpu_count() or 1
     if cluster is None:
         if workers:
             raise InputError("--workers: needs --cluster; for threads of this process there is --threads")
-        prepare(err, lambda: warm_up(plan(scenario)))
-        yield Alone(threads or cores)
+        chosen = opened(backend, threads, err)
+        prepare(err, lambda: warm_up(plan(scenario), chosen.backend))
+        yield Alone(chosen)
         return
-    from fleetswap_cluster.clusters import check_name, muster, open_cluster
+    from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
 
     check_name(cluster)
+    backend = backend_on(cluster, backend)
+    cores = os.cpu_count() or 1
     each = threads or (max(cores // workers, 1) if cluster == "local" and workers else 1)
     err.print(f"opening cluster {cluster} ...")
     started = time.perf_counter()
     with open_cluster(cluster, workers, each) as client:
         err.print(f"dashboard: {client.dashboard_link}", soft_wrap=True)
-        crew = muster(client, scenario, each)
+        crew = muster(client, scenario, each, backend)
+        for name, facts in crew.devices.items():
+            err.print(f"backend {facts['backend']}: {name}", highlight=False, soft_wrap=True)
         memory = f", {crew.memory_bytes / (1 << 30):.1f} GiB each" if crew.memory_bytes else ""
         err.print(
             f"{crew.slots} shard(s) at a time, {each} thread(s){memory}; versions equal, kernels ready after "
@@ -109,19 +121,18 @@ def open_crew(
         yield crew
 
 
-def work_off(job: Job, crew: Crew, backend: str, err: Console, merge: Callable[[], Merged]) -> Merged:
-    """Do all tasks of a job with a bar, then merge."""
+def work_off(job: Job, crew: Crew, err: Console, merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
+    """Do all tasks of a job with a bar, then merge with the facts of the work."""
     plan = job.plan
     first = plan.scenarios[0]
 
-    def work() -> None:
+    def work() -> Mapping[str, Any]:
         with progress_bar(err, first.days * first.steps_per_day) as progress:
             task = progress.add_task("simulating", total=plan.device_steps)
-            job.work(
+            return job.work(
                 crew,
                 lambda steps: progress.advance(task, steps),
                 lambda line: progress.console.print(line, soft_wrap=True),
-                backend,
             )
 
     return job.complete(work, merge)

@@ -1,18 +1,25 @@
-"""`fleetswap doctor`: versions, backends and folders on this machine."""
+"""`fleetswap doctor`: versions, backends, their memory, and folders on this machine."""
 
 from __future__ import annotations
 
-import importlib.util
 import os
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from fleetswap_kernels.launch import Backend
+
+EXAMPLE = "phones"
 
 
 @click.command()
 def doctor() -> None:
     """Show what would be used here, and why."""
     from fleetswap_kernels.jit import cache_dir
+    from fleetswap_kernels.launch import BackendMissingError, choose
 
+    from ..backend import open_backend
     from ..results import versions
 
     for name, version in versions().items():
@@ -22,7 +29,26 @@ def doctor() -> None:
     click.echo(
         f"{'kernels':12} {folder} ({'compiled' if compiled else 'not compiled yet: the first run takes longer'})"
     )
-    click.echo(f"{'backend cpu':12} yes, {os.cpu_count()} cores")
-    missing = [name for name in ("cupy", "numba_cuda") if importlib.util.find_spec(name) is None]
-    why = f"{', '.join(missing)} not installed" if missing else "the cuda backend is not part of this version"
-    click.echo(f"{'backend cuda':12} no: {why}")
+    for name in ("cpu", "cuda"):
+        try:
+            backend, _ = choose(name, os.cpu_count() or 1)
+        except BackendMissingError as missing:
+            click.echo(f"backend {name:4} no: {missing}")
+            continue
+        click.echo(f"backend {name:4} yes: {backend.describe()}")
+        click.echo(f"{'':12} `fleetswap run {EXAMPLE}` takes {_shards(backend)} shard(s)")
+        for fact, value in backend.facts().items():
+            if isinstance(value, str | int):
+                click.echo(f"{'':12} {fact} {value:,}" if isinstance(value, int) else f"{'':12} {fact} {value}")
+    auto = open_backend()
+    click.echo(f"backend auto {auto.backend.name} ({auto.why.removeprefix('auto: ')})")
+
+
+def _shards(backend: Backend) -> int:
+    """Pieces of the built-in fleet on a backend."""
+    from ..fleet import plan_shards
+    from ..scenario_file import load_fleet_scenario
+    from ..workload.phones import plan
+
+    scenario = load_fleet_scenario(EXAMPLE, ())
+    return len(plan_shards(scenario, plan(scenario), 0, backend))

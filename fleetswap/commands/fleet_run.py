@@ -27,7 +27,6 @@ def begin_fleet(
     check: bool,
     folder: str,
     about: Mapping[str, Any],
-    backend: str,
     crew: Crew,
     err: Console,
 ) -> dict[str, Any]:
@@ -36,16 +35,13 @@ def begin_fleet(
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
-    plan = plan_fleet([scenario], crew.memory_bytes, crew.slots, shards, check, {**about, "kind": KIND})
+    plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
     with begin(Storage(folder), plan) as job:
-        return _complete(job, backend, crew, err)
+        return _complete(job, crew, err)
 
 
 def resume_fleet(
-    folder: str,
-    backend: str,
-    open_crew: Callable[[FleetScenario, Console], AbstractContextManager[Crew]],
-    err: Console,
+    folder: str, open_crew: Callable[[FleetScenario, Console], AbstractContextManager[Crew]], err: Console
 ) -> dict[str, Any]:
     """Go on with a run; its summary."""
     from fleetswap_cluster.job import unfinished
@@ -56,39 +52,30 @@ def resume_fleet(
     with unfinished(storage, KIND) as job:
         if job is not None:
             with open_crew(job.plan.scenarios[0], err) as crew:
-                return _complete(job, backend, crew, err)
+                return _complete(job, crew, err)
     err.print(f"{folder}: is finished already", soft_wrap=True)
     return read_summary(storage)
 
 
-def _complete(job: Job, backend: str, crew: Crew, err: Console) -> dict[str, Any]:
+def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     from fleetswap_cluster.merge import merge_run
 
-    from ..fleet import BrokenDeviceError, fleet_bytes
+    from ..fleet import BrokenDeviceError, mean_device_bytes
     from ..workload.phones import plan
 
     scenario = job.plan.scenarios[0]
     for warning in scenario.warnings:
         err.print(f"warning: {warning}")
     laid_out = plan(scenario)
-    each = fleet_bytes(scenario, laid_out) // scenario.devices
+    each = mean_device_bytes(scenario, laid_out)
     processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)
     err.print(
         f"{scenario.name}: {scenario.devices:,} devices of up to {processes} processes, about {each:,} bytes each, "
-        f"{scenario.days} day(s), {job.plan.shards:,} shard(s), {crew.threads} thread(s), backend {backend}, "
-        f"seed {scenario.seed}"
+        f"{scenario.days} day(s), {job.plan.shards:,} shard(s), seed {scenario.seed}"
     )
-    facts = {
-        **job.plan.about,
-        "seed": scenario.seed,
-        "backend": backend,
-        "threads": crew.threads,
-        "slots": crew.slots,
-        "device_bytes": each,
-        "page_scale": scenario.page_scale,
-    }
+    about = {**job.plan.about, "seed": scenario.seed, "device_bytes": each, "page_scale": scenario.page_scale}
     try:
-        return work_off(job, crew, backend, err, lambda: merge_run(job.ledger, job.plan, facts))
+        return work_off(job, crew, err, lambda facts: merge_run(job.ledger, job.plan, {**about, **facts}))
     except BrokenDeviceError as error:
         err.print(f"[bold red]FAIL[/] {error}")
         raise click.exceptions.Exit(1) from None

@@ -32,8 +32,8 @@ GROUPS = {
     "frames": ("o_frame", "o_mapcount"),
     "folio contents": ("o_content", "o_content_bytes", "o_content_map"),
     "zram and pool": (
-        "o_stored", "o_stored_bytes", "o_block", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw", "o_zstep",
-        "o_zshare", "o_pool_frame",
+        "o_stored", "o_stored_bytes", "o_run", "o_block", "o_zhandle", "o_zspage", "o_zgroup", "o_zclass", "o_zraw",
+        "o_zstep", "o_zshare", "o_pool_frame",
     ),
     "processes": ("o_cpu", "o_proc", "o_vma", "o_phone"),
     "habits": ("o_habits",),
@@ -213,8 +213,8 @@ def _probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
     import numpy as np
 
     from fleetswap_kernels.arena import Arena, device_bytes
+    from fleetswap_kernels.launch_threads import SHARD_BYTES, CpuBackend
 
-    from ..engine import SHARD_BYTES
     from ..fleet import warm_up
     from ..workload.phones import class_of_devices
     from ..workload.phones import plan as lay_out
@@ -225,7 +225,11 @@ def _probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
     steps = len(laid_out.marks) - 1
     room = SHARD_BYTES // sum(device_bytes(b.sizes) for b in laid_out.blueprints)
     many = max(1, min(PROBE_DEVICES * threads, room))
-    probes = [(n, Arena([(b, many)], threads=threads)) for n, b in zip(devices, laid_out.blueprints, strict=True) if n]
+    probes = [
+        (n, Arena([(b, many)], backend=CpuBackend(threads)))
+        for n, b in zip(devices, laid_out.blueprints, strict=True)
+        if n
+    ]
     started = time.perf_counter()
     seconds = 0.0
     for count, arena in probes:
@@ -263,6 +267,8 @@ def _page_events(arena: Arena) -> int:
 
 def _probe_folding(scenario: FleetScenario, steps: int) -> float:
     """Time in which counters are priced and folded, from one step of some devices, scaled."""
+    from fleetswap_kernels.arena import ONE_THREAD
+
     from ..engine import Shard
     from ..fleet import run_shard
     from ..workload.phones import plan as lay_out
@@ -271,7 +277,7 @@ def _probe_folding(scenario: FleetScenario, steps: int) -> float:
     found = []
     for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
         at = time.perf_counter()
-        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), 1)
+        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), ONE_THREAD)
         found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
     (few, short), (many, long) = found
     each = max(long - short, 0.0) / max(many - few, 1)
@@ -282,13 +288,14 @@ def _probe_folding(scenario: FleetScenario, steps: int) -> float:
 def _probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
     """Time of an allocator test, from some devices of it."""
     from fleetswap_kernels import counters
+    from fleetswap_kernels.launch_threads import CpuBackend
 
     from ..engine import Shard, no_progress, run_shard
 
     many = min(scenario.devices, PROBE_DEVICES * threads)
-    run_shard(scenario, Shard(0, 0, 1), threads, no_progress)  # Loads what is loaded once.
+    run_shard(scenario, Shard(0, 0, 1), CpuBackend(threads), no_progress)  # Loads what is loaded once.
     at = time.perf_counter()
-    ran = run_shard(scenario, Shard(0, 0, many), threads, no_progress)
+    ran = run_shard(scenario, Shard(0, 0, many), CpuBackend(threads), no_progress)
     each = (time.perf_counter() - at) / many
     steps = scenario.test.iterations
     events = {policy: int(found[:, counters.PAGE_EVENTS].sum()) for policy, found in ran.counters.items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from datetime import UTC, datetime
 from functools import partial
@@ -12,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from .backend import backend_options, opened
 from .crew import cluster_options, open_crew, refuse_with_resume
 from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from ..backend import Chosen
     from ..scenario import Breakeven, Scenario
 
 
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
 @click.argument("scenario", default="phones")
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
-@click.option("--backend", type=click.Choice(["auto", "cpu", "cuda"]), default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@backend_options
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
 @click.option("--out", metavar="DIR", help="Run directory, a path or s3://...  [default: runs/SCENARIO-TIME]")
@@ -64,12 +64,11 @@ def run(
     from ..scenario_file import load_fleet_scenario
     from .fleet_run import begin_fleet, resume_fleet
 
-    if backend == "cuda":
-        raise InputError("--backend cuda: not available in this version; allowed are auto, cpu")
     err = Console(stderr=True)
+    crew_for = partial(open_crew, cluster, workers, backend, threads)
     if resume:
         refuse_with_resume(("scenario", "devices", "seed", "shards", "settings", "out", "check"))
-        summary = resume_fleet(resume, "cpu", partial(open_crew, cluster, workers, threads), err)
+        summary = resume_fleet(resume, crew_for, err)
         _show(resume, summary, fleet_tables(summary), as_json, err, ", report.html")
         return
     started = datetime.now(UTC)
@@ -81,19 +80,19 @@ def run(
     folder = out or str(Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
     if Path(folder).exists():
         raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
-    facts: dict[str, Any] = {"seed": seed, "backend": "cpu", "started": started.isoformat()}
+    facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
     if isinstance(resolved, FleetScenario):
-        with open_crew(cluster, workers, threads, resolved, err) as crew:
-            summary = begin_fleet(resolved, shards or 0, check, folder, facts, "cpu", crew, err)
+        with crew_for(resolved, err) as crew:
+            summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew, err)
         _show(folder, summary, fleet_tables(summary), as_json, err, ", report.html")
         return
     if cluster:
         raise InputError(f"--cluster: {scenario} is no fleet; allowed are fleets and .toml files")
-    facts["threads"] = threads or os.cpu_count() or 1
+    chosen = opened(backend, threads, err)
     if isinstance(resolved, Breakeven):
-        summary, tables = _run_breakeven(resolved, shards or 1, facts["threads"], Path(folder), facts, err)
+        summary, tables = _run_breakeven(resolved, shards or 1, chosen, Path(folder), facts, err)
     else:
-        summary, tables = _run_allocator_test(resolved, shards or 0, facts["threads"], Path(folder), facts, err)
+        summary, tables = _run_allocator_test(resolved, shards or 0, chosen, Path(folder), facts, err)
     _show(folder, summary, tables, as_json, err)
 
 
@@ -118,7 +117,7 @@ def _show(
 
 
 def _run_allocator_test(
-    scenario: Scenario, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Scenario, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
@@ -131,25 +130,26 @@ def _run_allocator_test(
 
     load_profile(scenario.test.cost)  # Bad input is reported before anything runs.
     workload = plan(scenario.test)
-    pieces = plan_shards(scenario, shards)
+    pieces = plan_shards(scenario, shards, chosen.backend)
     each = device_bytes(workload.blueprint.sizes)
     err.print(
         f"{scenario.name}: {scenario.devices:,} devices, {each:,} bytes each "
-        f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), {workers} thread(s), "
-        f"backend cpu, seed {scenario.test.seed}"
+        f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), "
+        f"seed {scenario.test.seed}"
     )
-    compile_s = prepare(err, warm_up)
+    compile_s = prepare(err, lambda: warm_up(chosen.backend))
     with progress_bar(err) as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
-        results = list(run_shards(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
+        results = list(run_shards(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["device_bytes"] = each
     facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
+    facts |= chosen.facts()
     summary = write_run(folder, scenario, results, workload.folio_order, facts)
     return summary, run_tables(summary)
 
 
 def _run_breakeven(
-    scenario: Breakeven, shards: int, workers: int, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Breakeven, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
@@ -169,17 +169,18 @@ def _run_breakeven(
     points = points_of(scenario)
     err.print(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "
-        f"{workers} thread(s), backend cpu, seed {scenario.seed}, cost profile {scenario.cost}"
+        f"seed {scenario.seed}, cost profile {scenario.cost}"
     )
-    compile_s = prepare(err, warm_up)
+    compile_s = prepare(err, lambda: warm_up(chosen.backend))
     started = time.perf_counter()
     pieces = cut(scenario.devices, shards)
     with progress_bar(err) as progress:
         task = progress.add_task("simulating", total=points * scenario.devices)
-        found = list(run_points(scenario, pieces, workers, lambda steps: progress.advance(task, steps)))
+        found = list(run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}
     facts["shards"] = [{"number": s.number, "first": s.first, "end": s.end} for s in pieces]
     summary = summarise(scenario, found)
+    facts |= chosen.facts()
     manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}
     write_directory(folder, manifest, devices_table(found), series_table(found), summary)
     return summary, breakeven_tables(summary)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .backend import backend_options
 from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
 from .crew import cluster_options, open_crew, refuse_with_resume, work_off
 
@@ -30,7 +33,7 @@ KIND = "sweep"
 )
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@backend_options
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter of all points.")
 @click.option("--metrics", metavar="M1,M2,...", help="Metrics to report.  [default: seven that tell most]")
@@ -45,6 +48,7 @@ def sweep(
     over: tuple[str, ...],
     devices: int | None,
     seed: int,
+    backend: str,
     threads: int | None,
     shards: int | None,
     settings: tuple[str, ...],
@@ -73,12 +77,12 @@ def sweep(
     from ..sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
 
     err = Console(stderr=True)
+    crew_for = partial(open_crew, cluster, workers, backend, threads)
     if resume:
-        names = ("scenario", "over", "devices", "seed", "shards", "settings", "metrics", "pareto", "out")
-        refuse_with_resume(names)
+        refuse_with_resume(("scenario", "over", "devices", "seed", "shards", "settings", "metrics", "pareto", "out"))
         with unfinished(Storage(resume), KIND) as job:
             if job is not None:
-                with open_crew(cluster, workers, threads, job.plan.scenarios[0], err) as crew:
+                with crew_for(job.plan.scenarios[0], err) as crew:
                     _complete(job, crew, err)
         _show(resume, as_json, err)
         return
@@ -87,12 +91,12 @@ def sweep(
         raise InputError("SCENARIO is missing: allowed are fleets and .toml files, or --resume DIR")
     if scenario in BUILT_IN:
         raise InputError(f"{scenario}: is no fleet; allowed are fleets and .toml files")
-    chosen = {
+    asked = {
         option: tuple(name.strip() for name in given.split(",")) if given is not None else default
         for option, given, default in (("--metrics", metrics, DEFAULT_METRICS), ("--pareto", pareto, DEFAULT_PARETO))
     }
-    for option, asked in chosen.items():
-        check_metrics(option, asked)
+    for option, names in asked.items():
+        check_metrics(option, names)
     points = grid(scenario, [parse_axis(one) for one in over], settings, devices, seed)
     folder = out or str(Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
     if Path(folder).exists():
@@ -103,12 +107,12 @@ def sweep(
         "started": started.isoformat(),
         "over": list(over),
         "settings": [dict(point.settings) for point in points],
-        "metrics": chosen["--metrics"],
-        "pareto": chosen["--pareto"],
+        "metrics": asked["--metrics"],
+        "pareto": asked["--pareto"],
     }
     scenarios = [point.scenario for point in points]
-    with open_crew(cluster, workers, threads, scenarios[0], err) as crew:
-        plan = plan_fleet(scenarios, crew.memory_bytes, crew.slots, shards or 0, about=about)
+    with crew_for(scenarios[0], err) as crew:
+        plan = plan_fleet(scenarios, crew.at_once, crew.slots, shards or 0, about=about)
         with begin(Storage(folder), plan) as job:
             _complete(job, crew, err)
     _show(folder, as_json, err)
@@ -128,24 +132,21 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
         err.print(f"warning: {warning}")
     err.print(
         f"{points[0].scenario.name}: {len(points):,} points of {plan.devices:,} devices, {plan.shards:,} shard(s) "
-        f"each, {crew.threads} thread(s), seed {about['seed']}"
+        f"each, seed {about['seed']}"
     )
     at = time.perf_counter()
-    found = work_off(
-        job,
-        crew,
-        "cpu",
-        err,
-        lambda: compare_points(points, about["metrics"], about["pareto"], simulated=job.ledger.read_all(plan)),
-    )
-    told = found.to_dict()
-    facts: dict[str, Any] = {name: about[name] for name in ("kind", "seed", "started", "over")}
-    facts |= {"backend": "cpu", "threads": crew.threads, "slots": crew.slots}
-    facts |= {"timings_s": {"sweep": time.perf_counter() - at}, "points": told["points"], "scenario": told["scenario"]}
-    contents = {"summary.json": json.dumps(told, indent=1) + "\n", "sweep.parquet": rows_table(told["rows"])}
-    with scratch(job.ledger.storage) as folder, NewFolder(folder) as new:
-        new.finish(contents, facts)
-        publish(folder, job.ledger)
+
+    def merge(facts: Mapping[str, Any]) -> None:
+        found = compare_points(points, job.ledger.read_all(plan), about["metrics"], about["pareto"])
+        told = found.to_dict()
+        kept = {name: about[name] for name in ("kind", "seed", "started", "over")}
+        kept |= {"points": told["points"], "scenario": told["scenario"]}
+        contents = {"summary.json": json.dumps(told, indent=1) + "\n", "sweep.parquet": rows_table(told["rows"])}
+        with scratch(job.ledger.storage) as folder, NewFolder(folder) as new:
+            new.finish(contents, {**kept, **facts, "timings_s": {"sweep": time.perf_counter() - at}})
+            publish(folder, job.ledger)
+
+    work_off(job, crew, err, merge)
 
 
 def _show(folder: str, as_json: bool, err: Console) -> None:

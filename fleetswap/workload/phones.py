@@ -12,7 +12,8 @@ import numpy.typing as npt
 from fleetswap_kernels import allocation, bits, ops
 from fleetswap_kernels import habits as h
 from fleetswap_kernels.app import MOST_QUARTERS
-from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.arena import ONE_THREAD, Arena, Blueprint
+from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.layout import Sizes
 from fleetswap_kernels.size_classes import size_classes
 
@@ -95,7 +96,11 @@ def class_of_devices(scenario: FleetScenario, first: int, end: int) -> npt.NDArr
 
 
 def arena_of(
-    scenario: FleetScenario, laid_out: PhonePlan, first: int = 0, end: int | None = None, threads: int = 1
+    scenario: FleetScenario,
+    laid_out: PhonePlan,
+    first: int = 0,
+    end: int | None = None,
+    backend: Backend = ONE_THREAD,
 ) -> tuple[Arena, npt.NDArray[np.int64]]:
     """Memory of the devices `first` to `end` - 1, all by default.
 
@@ -110,7 +115,7 @@ def arena_of(
     order = np.argsort(classes, kind="stable")
     counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
     kinds = [(blueprint, n) for blueprint, n in zip(laid_out.blueprints, counts, strict=True) if n]
-    return Arena(kinds, threads=threads, ids=first + order), order
+    return Arena(kinds, backend=backend, ids=first + order), order
 
 
 def blueprint(scenario: FleetScenario, name: str) -> Blueprint:

@@ -1,22 +1,24 @@
-"""Memory of many devices in one block, and the threads that run them."""
+"""Memory of many devices in one block, which a backend holds and runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from . import counters, errors
+from . import errors
 from .content_model import MODEL, no_model
-from .layout import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER, Sizes, arrays, exact_view, offsets
+from .launch import Backend, Kind, NewFleet, Progress
+from .launch_threads import CpuBackend
+from .layout import HEADER, HEADER_BYTES, SHORT_HEADER, Sizes, arrays, exact_view, offsets
 from .size_classes import SizeClasses
 
 Program = npt.NDArray[np.uint32]
 """Operations, shape (n, 8); see `ops`."""
+ONE_THREAD = CpuBackend()
 
 
 class DeviceError(RuntimeError):
@@ -75,7 +77,7 @@ def device_bytes(sizes: Sizes) -> int:
     return offsets(sizes)[1]
 
 
-def _layout(blueprint: Blueprint) -> list[tuple[int, npt.NDArray[np.uint8]]]:
+def _layout(blueprint: Blueprint) -> tuple[tuple[int, npt.NDArray[np.uint8]], ...]:
     """What is not zero in a new device: where it stands and the bytes."""
     header = np.zeros(1, dtype=HEADER)
     placed, _ = offsets(blueprint.sizes)
@@ -99,7 +101,7 @@ def _layout(blueprint: Blueprint) -> list[tuple[int, npt.NDArray[np.uint8]]]:
         # A device has the tables of an exact pool or of a packed one.
         if length:
             parts.append((placed[name] * width, np.ascontiguousarray(table).view(np.uint8)))
-    return parts
+    return tuple(parts)
 
 
 class Arena:
@@ -111,85 +113,85 @@ class Arena:
         Kinds of devices and how many of each, in this order.
     first_id : int
         Number of the first device in the whole fleet, for its random numbers.
+    backend : Backend
+        What holds and runs them; results do not depend on it.
     ids : sequence of int, optional
         Number of each device, where they do not follow each other.
-    threads : int
-        Threads that share the devices; results do not depend on it.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the backend has no room for so many.
     """
 
     def __init__(
         self,
         blueprints: Sequence[tuple[Blueprint, int]],
         first_id: int = 0,
-        threads: int = 1,
+        backend: Backend = ONE_THREAD,
         ids: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        lengths = [offsets(b.sizes)[1] // HEADER_BYTES for b, n in blueprints for _ in range(n)]
-        self.base: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
-        self.memory: npt.NDArray[np.uint8] = np.zeros(int(self.base[-1]) * HEADER_BYTES, dtype=np.uint8)
+        self.blueprints = [b for b, n in blueprints for _ in range(n)]
+        units = [device_bytes(b.sizes) // HEADER_BYTES for b in self.blueprints]
+        self.base: npt.NDArray[np.int64] = np.concatenate([[0], np.cumsum(units)]).astype(np.int64)
         short = {b.sizes.pressure for b, _ in blueprints}
         if len(short) > 1:
             raise ValueError("the memory of all devices of an arena can run short, or that of none")
-        self.records: Any = self.memory.view(SHORT_HEADER if True in short else HEADER)
         models = [b.model for b, _ in blueprints if b.model is not None]
         if any(model is not models[0] for model in models):
             raise ValueError("all devices of an arena need the same content model")
-        self.model = models[0] if models else no_model()
-        self.models: Any = self.model.view(MODEL)
-        self.blueprints = [b for b, n in blueprints for _ in range(n)]
-        self.threads = threads
+        self._header = SHORT_HEADER if True in short else HEADER
+        self._model = models[0] if models else no_model()
         numbers = np.arange(first_id, first_id + len(self)) if ids is None else ids
         # One device of each kind is laid out, the others are copies of what it has.
-        laid_out: dict[int, list[tuple[int, npt.NDArray[np.uint8]]]] = {}
-        for d, blueprint in enumerate(self.blueprints):
-            if id(blueprint) not in laid_out:
-                laid_out[id(blueprint)] = _layout(blueprint)
-            start = int(self.base[d]) * HEADER_BYTES
-            for at, part in laid_out[id(blueprint)]:
-                self.memory[start + at : start + at + len(part)] = part
-        self.records["device_id"][self.base[:-1]] = numbers
+        kinds = tuple(Kind(_layout(b), device_bytes(b.sizes), n) for b, n in blueprints)
+        self._state = backend.allocate(
+            NewFleet(kinds, self.base, self._header, np.ascontiguousarray(numbers, dtype=np.int64), self._model)
+        )
 
     def __len__(self) -> int:
         return len(self.base) - 1
 
+    @property
+    def memory(self) -> npt.NDArray[np.uint8]:
+        """All devices, in bytes: their own memory where the host has it, else a copy. What is assigned is copied."""
+        return self._state.read(0, int(self.base[-1]) * HEADER_BYTES)
+
+    @memory.setter
+    def memory(self, devices: npt.NDArray[np.uint8]) -> None:
+        self._state.write(devices)
+
+    @property
+    def records(self) -> Any:
+        """The same as headers; device `d` starts at ``base[d]``."""
+        return self.memory.view(self._header)
+
+    @property
+    def models(self) -> Any:
+        """The content model as a record."""
+        return self._model.view(MODEL)
+
     def view(self, d: int) -> Any:
         """Record view of one device; `w`, `by` and `q` are arrays over all of its memory."""
-        return exact_view(self.memory[int(self.base[d]) * HEADER_BYTES : int(self.base[d + 1]) * HEADER_BYTES])
+        return exact_view(self._state.read(int(self.base[d]) * HEADER_BYTES, int(self.base[d + 1]) * HEADER_BYTES))
+
+    def header(self, d: int) -> Any:
+        """Header record of one device."""
+        first = int(self.base[d]) * HEADER_BYTES
+        return self._state.read(first, first + HEADER_BYTES).view(self._header)[0]
 
     def init(self) -> None:
         """Bring all devices to the state after swapon."""
-        from .launch_cpu import init_devices
-
         header = {b.header_content for b in self.blueprints}
         if len(header) != 1:
             raise ValueError("all devices of an arena need the same header content")
-        content = header.pop()
-        self._share(lambda first, end: init_devices(self.records, self.base, self.models, first, end, content))
+        self._state.init(header.pop())
         self.check()
 
-    def run(
-        self, program: Program, first: int, end: int, progress: Callable[[int], None] = lambda devices: None
-    ) -> None:
+    def run(self, program: Program, first: int, end: int, progress: Progress = lambda devices: None) -> None:
         """Run the operations `first` to `end` - 1 of a program on all devices."""
-        from .launch_cpu import run_devices
-
-        self._share(lambda a, b: run_devices(self.records, self.base, self.models, a, b, program, first, end), progress)
+        self._state.run(program, first, end, progress)
         self.check()
-
-    def _share(self, work: Callable[[int, int], None], progress: Callable[[int], None] = lambda devices: None) -> None:
-        n = len(self)
-        if self.threads == 1 or n == 1:
-            chunk = max(1, n // 16)
-            for first in range(0, n, chunk):
-                work(first, min(n, first + chunk))
-                progress(min(n, first + chunk) - first)
-            return
-        # Small pieces: devices of different sizes then still keep all threads busy to the end.
-        chunk = max(1, n // (self.threads * 16))
-        pieces = [(first, min(n, first + chunk)) for first in range(0, n, chunk)]
-        with ThreadPoolExecutor(self.threads) as pool:
-            for (first, end), _ in zip(pieces, pool.map(lambda piece: work(*piece), pieces), strict=True):
-                progress(end - first)
 
     def check(self) -> None:
         """Raise the first error any device reported.
@@ -198,15 +200,15 @@ class Arena:
         ------
         DeviceError
         """
-        codes = self.records["error"][self.base[:-1]]
-        if codes.any():
-            d = int(np.flatnonzero(codes)[0])
-            record = self.records[int(self.base[d])]
-            raise DeviceError(d, int(record["error"]), int(record["error_detail"]))
+        failed = self._state.first_failed()
+        if failed is not None:
+            record = self.header(failed)
+            raise DeviceError(failed, int(record["error"]), int(record["error_detail"]))
 
     def counters(self) -> npt.NDArray[np.uint64]:
         """Counters of all devices, shape (devices, counters.N_COUNTERS)."""
-        quads = self.memory.view(np.uint64)
-        first = self.base[:-1] * (HEADER_BYTES // 8) + Q_COUNTER
-        values: npt.NDArray[np.uint64] = quads[first[:, None] + np.arange(counters.N_COUNTERS)]
-        return values
+        return self._state.counters()
+
+    def release(self) -> None:
+        """Give the memory back; the arena cannot be used any more."""
+        self._state.release()

@@ -11,10 +11,10 @@ from .setup import setup_device
 
 
 @entry
-def init_devices(arena, base, models, first, end, header_content):
+def init_devices(arena, base, models, ids, first, end, header_content):
     """Set up the devices `first` to `end` - 1 of an arena."""
     for d in range(first, end):
-        setup_device(device_at(arena, base, d), model_at(models), header_content)
+        setup_device(device_at(arena, base, d), model_at(models), header_content, ids[d])
 
 
 @entry

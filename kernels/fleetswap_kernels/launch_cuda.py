@@ -5,20 +5,28 @@ Importing this module imports numba.cuda; nothing else in the project does.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
-import numpy.typing as npt
+import numpy as np
 from numba import cuda
 from numba.core import config
+from numba.cuda import types
+from numba.cuda.core import config as cuda_config
+from numba.cuda.np import numpy_support
 
-from .content_model import MODEL, exact_model, no_model
-from .jit import DEVICE_FUNCTIONS, runs_short, runs_short_by_type
-from .layout import HEADER, HEADER_BYTES, SHORT, SHORT_HEADER, exact_view
+from .content_model import MODEL, exact_model
+from .counters import N_COUNTERS
+from .jit import DEVICE_FUNCTIONS, cache_dir, runs_short, runs_short_by_type
+from .layout import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER, exact_view
 
 from .interpreter import run_program  # isort: skip
 from .setup import setup_device  # isort: skip
 
-THREADS_PER_BLOCK = 128
+WARP = 32
+BLOCK_SIZES = (WARP, 64, 128, 256)
+"""Threads of a block. Of sizes with equal occupancy the smallest: a block is done when its slowest device is."""
 OUT_OF_LINE = frozenset(
     {
         *("range_free", "frames_give", "compact", "split_folio"),
@@ -31,25 +39,52 @@ OUT_OF_LINE = frozenset(
 the instruction cache and the registers of its callers few."""
 
 if config.ENABLE_CUDASIM:
+    from numba.cuda.simulator.cudadrv import devicearray
 
     def record_at(arena: Any, base: Any, d: int) -> Any:
         """The device `d`, with aliases of its exact length; the simulator wraps arrays, here one of bytes."""
         return exact_view(arena._ary[int(base[d]) * HEADER_BYTES : int(base[d + 1]) * HEADER_BYTES])
 
-    def records_of(memory: Any, header: Any) -> Any:
-        """What kernels take as an arena."""
-        return memory
-
     def model_of(models: Any) -> Any:
         """The content model, with an alias of its exact length."""
         return exact_model(models._ary)
 
-    def models_of(memory: Any) -> Any:
-        """What kernels take as content models."""
-        return memory
+    class _Shared:
+        """Memory of a GPU that is the host's, as that of the simulator is."""
+
+        def __init__(self, owner: Any) -> None:
+            self.owner = owner
+            self.__array_interface__ = {**owner.__cuda_array_interface__, "version": 3}
+
+    def array_of(memory: Any) -> Any:
+        """What kernels take as an array."""
+        return devicearray.FakeCUDAArray(np.asarray(_Shared(memory)))
+
+    def records_of(memory: Any, record: Any) -> Any:
+        """What kernels take as an array of records: the simulator views each on its own."""
+        return array_of(memory)
+
+    def stream_of(handle: int) -> Any:
+        """What a launch takes as a stream: the simulator has none."""
+        return 0
+
+    class _OneWarp:
+        """Occupancy of the simulator, for which a thread is one of the host."""
+
+        def max_cooperative_grid_blocks(self, threads: int) -> int:
+            return int(threads == WARP)
+
+    def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
+        """A kernel for arguments of known types; the simulator runs its Python."""
+        return _OneWarp()
+
+    def compiler_missing() -> str:
+        """What the compiler lacks; the simulator needs none."""
+        return ""
 
 else:
-    from numba.cuda import types
+    from numba.cuda.cudadrv import nvvm
+    from numba.cuda.cudadrv.error import NvvmSupportError
     from numba.cuda.extending import overload
     from numba.cuda.dispatcher import CUDADispatcher
 
@@ -61,13 +96,13 @@ else:
 
         def compile_device(self, args: Any, return_type: Any = None) -> Any:
             known = args in self.overloads
-            compiled = super().compile_device(args, return_type)
+            result = super().compile_device(args, return_type)
             if not known and self.py_func.__name__ in OUT_OF_LINE:
-                for module in compiled.library.modules:
+                for module in result.library.modules:
                     for function in module.functions:
-                        if function.name == compiled.fndesc.llvm_func_name:
+                        if function.name == result.fndesc.llvm_func_name:
                             function.attributes.add("noinline")
-            return compiled
+            return result
 
     def _widen(argument: Any) -> Any:
         plain = types.unliteral(argument)
@@ -83,13 +118,29 @@ else:
 
     overload(runs_short)(runs_short_by_type)
 
-    def records_of(memory: Any, header: Any) -> Any:
-        """What kernels take as an arena: records over its bytes."""
-        return memory.view(header)
+    def array_of(memory: Any) -> Any:
+        """What kernels take as an array: anything with a CUDA array interface."""
+        return cuda.as_cuda_array(memory, sync=False)
 
-    def models_of(memory: Any) -> Any:
-        """What kernels take as content models: records over their bytes."""
-        return memory.view(MODEL)
+    def records_of(memory: Any, record: Any) -> Any:
+        """What kernels take as an array of records: a view of bytes, for CuPy has no records."""
+        return array_of(memory).view(record)
+
+    def stream_of(handle: int) -> Any:
+        """What a launch takes as a stream."""
+        return cuda.external_stream(handle)
+
+    def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
+        """A kernel for arguments of known types, compiled or from the cache folder."""
+        return dispatcher.compile(signature)
+
+    def compiler_missing() -> str:
+        """What the compiler of kernels lacks; empty if nothing."""
+        try:
+            nvvm.NVVM()
+        except NvvmSupportError as error:
+            return str(error)
+        return ""
 
     @cuda.jit(device=True)
     def model_of(models: Any) -> Any:
@@ -102,81 +153,98 @@ else:
         return arena[base[d]]
 
 
-def init_devices(arena: Any, base: Any, models: Any, header_content: int) -> None:
+@cuda.jit(device=True)
+def note_failed(dev: Any, d: int, failed: Any) -> None:
+    """Keep the least number of a device whose error word is set."""
+    if dev.error != 0:
+        cuda.atomic.min(failed, 0, d)
+
+
+def init_devices(arena: Any, base: Any, models: Any, ids: Any, failed: Any, header_content: int) -> None:
     """Set up one device of an arena; a kernel body."""
     d = cuda.grid(1)
     if d < base.size - 1:
-        setup_device(record_at(arena, base, d), model_of(models), header_content)
+        dev = record_at(arena, base, d)
+        setup_device(dev, model_of(models), header_content, ids[d])
+        note_failed(dev, d, failed)
 
 
-def run_devices(arena: Any, base: Any, models: Any, program: Any, op_first: int, op_end: int) -> None:
+def run_devices(arena: Any, base: Any, models: Any, failed: Any, program: Any, op_first: int, op_end: int) -> None:
     """Run a part of a program on one device of an arena; a kernel body."""
     d = cuda.grid(1)
     if d < base.size - 1:
-        run_program(record_at(arena, base, d), model_of(models), program, op_first, op_end)
+        dev = record_at(arena, base, d)
+        run_program(dev, model_of(models), program, op_first, op_end)
+        note_failed(dev, d, failed)
 
 
-init_devices_kernel = cuda.jit(init_devices)
-run_devices_kernel = cuda.jit(run_devices)
+def gather_counters(quads: Any, base: Any, found: Any) -> None:
+    """Copy the counters of all devices, which stand far apart, side by side; a kernel body.
+
+    Neighbouring threads copy neighbouring counters. Each goes on a grid further, so that any grid copies all.
+    """
+    for i in range(cuda.grid(1), found.size, cuda.gridsize(1)):
+        d = i // N_COUNTERS
+        found[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
 
 
-def blocks(devices: int) -> int:
-    """Blocks of threads that a number of devices needs."""
-    return -(-devices // THREADS_PER_BLOCK)
-
-
-def signatures() -> dict[str, tuple[Any, tuple[Any, ...]]]:
-    """Kernel bodies and their argument types, for compiling without a GPU."""
-    from numba.cuda.np import numpy_support
-
+def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
+    """Bodies of all kernels and the types of their arguments."""
     arena = types.Array(numpy_support.from_dtype(HEADER), 1, "C")
     phones = types.Array(numpy_support.from_dtype(SHORT_HEADER), 1, "C")
     base = types.Array(types.int64, 1, "C")
     models = types.Array(numpy_support.from_dtype(MODEL), 1, "C")
     program = types.Array(types.uint32, 2, "C")
+    quads = types.Array(types.uint64, 1, "C")
+    operations = (program, types.int64, types.int64)
     return {
-        "init_devices": (init_devices, (arena, base, models, types.int64)),
-        "run_devices": (run_devices, (arena, base, models, program, types.int64, types.int64)),
-        "run_phones": (run_devices, (phones, base, models, program, types.int64, types.int64)),
+        "init_devices": (init_devices, (arena, base, models, base, base, types.int64)),
+        "init_phones": (init_devices, (phones, base, models, base, base, types.int64)),
+        "run_devices": (run_devices, (arena, base, models, base, *operations)),
+        "run_phones": (run_devices, (phones, base, models, base, *operations)),
+        "gather_counters": (gather_counters, (quads, base, quads)),
     }
 
 
-class CudaArena:
-    """Copy of an arena on the GPU, run there and copied back.
+class Kernel:
+    """A kernel for arguments of known types, compiled at its first launch and kept in the cache folder.
 
     Parameters
     ----------
-    memory : uint8 array
-        Memory of an `Arena`.
-    base : int64 array of shape (devices + 1,)
-    model : uint8 array, optional
-        Content model.
+    name : str
+        One of `signatures`.
     """
 
-    def __init__(self, memory: npt.NDArray[Any], base: npt.NDArray[Any], model: npt.NDArray[Any] | None = None) -> None:
-        if memory.nbytes != int(base[-1]) * HEADER_BYTES:
-            raise ValueError(f"arena of {memory.nbytes} bytes, but its devices end at {int(base[-1]) * HEADER_BYTES}")
-        self.devices = len(base) - 1
-        # As bytes: a copy of records would leave out what lies between their fields, which is all the rest.
-        self.memory = cuda.to_device(memory)
-        short = memory.view(SHORT_HEADER)[SHORT][int(base[0])] != 0
-        self.records = records_of(self.memory, SHORT_HEADER if short else HEADER)
-        self.base = cuda.to_device(base)
-        self.models = models_of(cuda.to_device(no_model() if model is None else model))
+    def __init__(self, name: str) -> None:
+        self.name = name
+        body, self.signature = signatures()[name]
+        # Numba's index of a cache folder does not see edits in callee modules; the folder's name does.
+        previous = cuda_config.CACHE_DIR
+        cuda_config.CACHE_DIR = str(cache_dir())
+        try:
+            self._dispatcher = cuda.jit(cache=True)(body)
+        finally:
+            cuda_config.CACHE_DIR = previous
 
-    def init(self, header_content: int) -> None:
-        """Bring all devices to the state after swapon."""
-        init_devices_kernel[blocks(self.devices), THREADS_PER_BLOCK](
-            self.records, self.base, self.models, header_content
-        )
+    @cached_property
+    def occupancy(self) -> tuple[int, int]:
+        """Threads of a block, and how many such blocks the GPU runs at once, as the driver says."""
+        kernel = compiled(self._dispatcher, self.signature)
+        fitting = {threads: kernel.max_cooperative_grid_blocks(threads) for threads in BLOCK_SIZES}
+        most = max(threads * blocks for threads, blocks in fitting.items())
+        threads = min(threads for threads, blocks in fitting.items() if threads * blocks == most)
+        return threads, fitting[threads]
 
-    def run(self, program: npt.NDArray[Any], first: int, end: int) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
-        grid = blocks(self.devices)
-        run_devices_kernel[grid, THREADS_PER_BLOCK](
-            self.records, self.base, self.models, cuda.to_device(program), first, end
-        )
+    def launch(self, stream: Any, threads: int, *arguments: Any) -> None:
+        """Queue one thread for each device, or for whatever the kernel has one for."""
+        size, _ = self.occupancy
+        self._dispatcher[-(-threads // size), size, stream](*arguments)
 
-    def copy_to(self, memory: npt.NDArray[Any]) -> None:
-        """Copy the devices back into the memory of an arena."""
-        self.memory.copy_to_host(memory)
+    def launch_once(self, stream: Any, *arguments: Any) -> None:
+        """Queue as many threads as the GPU runs at once, for a kernel that loops."""
+        size, blocks = self.occupancy
+        self._dispatcher[blocks, size, stream](*arguments)
+
+
+# A fleet has as many blocks as it has; numba-cuda warns of few.
+cuda_config.CUDA_LOW_OCCUPANCY_WARNINGS = 0

@@ -14,14 +14,17 @@ from .zsmalloc import pool_setup
 
 
 @device
-def setup_device(dev, model, header_content):
+def setup_device(dev, model, header_content, device_id):
     """Bring a zeroed device, whose sizes and policy stand in its header, to the state after swapon.
 
     Parameters
     ----------
     header_content : int64
         Content of the swap header page, which mkswap wrote to slot 0; 0 if zram is not to count it.
+    device_id : int64
+        Number of the device in its fleet.
     """
+    dev.device_id = np.uint32(device_id)
     slots = np.int64(dev.n_slots)
     clusters_setup(dev)
     pool_setup(dev)

@@ -57,21 +57,33 @@ def packed_pool_grow(dev, size_bytes):
 @device
 def share_bytes(dev, size_bytes):
     """What an object takes of a full zspage: the zspage's bytes over its objects."""
-    if size_bytes <= PAGE_BYTES:
-        return page_share_bytes(dev, size_bytes)
-    return word(dev, dev.o_zshare + ZSHARE_STEPS + block_steps(dev, size_bytes))
+    return word(dev, dev.o_zshare + share_index(np.int64(dev.block_order), size_bytes))
 
 
 @device
 def page_share_bytes(dev, size_bytes):
     """The same for an object of at most a page."""
-    return word(dev, dev.o_zshare + (size_bytes + 7 >> 4))
+    return word(dev, dev.o_zshare + page_share_index(size_bytes))
 
 
 @device
-def block_steps(dev, size_bytes):
+def share_index(block_order, size_bytes):
+    """Where the table of shares (`size_classes.SizeClasses.shares`) has that of an object."""
+    if size_bytes <= PAGE_BYTES:
+        return page_share_index(size_bytes)
+    return ZSHARE_STEPS + block_steps(block_order, size_bytes)
+
+
+@device
+def page_share_index(size_bytes):
+    """The same for an object of at most a page."""
+    return size_bytes + 7 >> 4
+
+
+@device
+def block_steps(block_order, size_bytes):
     """Steps of classes above a page, which are 1/256 of a block apart (spec 08 §8.5)."""
-    steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << dev.block_order) - 1) >> (4 + dev.block_order)
+    steps = (size_bytes + HANDLE_BYTES - PAGE_BYTES + (16 << block_order) - 1) >> (4 + block_order)
     return min(steps, np.int64(256))
 
 
@@ -80,7 +92,7 @@ def class_for(dev, size_bytes):
     """Size class of an object."""
     if size_bytes <= PAGE_BYTES:
         return byte(dev, dev.o_zraw + size_bytes)
-    return byte(dev, dev.o_zstep + block_steps(dev, size_bytes))
+    return byte(dev, dev.o_zstep + block_steps(np.int64(dev.block_order), size_bytes))
 
 
 @device

@@ -23,6 +23,7 @@ from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.html.page import render_comparison
 from fleetswap.metrics import METRICS
 from fleetswap.scenario_file import load_fleet_scenario, resolved
+from fleetswap_kernels.launch import Backend
 
 SMALL = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 DEVICES = 14
@@ -55,12 +56,15 @@ def test_run_directories_give_what_simulation_gives(runs: tuple[Path, Path], com
     expected = compared.to_dict()
     assert compare(*runs).to_dict() == expected
     assert compare(runs[0], fleet(ON)).to_dict() == expected
-    assert compare(fleet(OFF), runs[1], threads=2, shards=3).to_dict() == expected
+    assert compare(fleet(OFF), runs[1], shards=3).to_dict() == expected
     assert json.loads(json.dumps(expected)) == expected
 
 
-def test_threads_and_shards_change_nothing(compared: Comparison) -> None:
-    assert compare(fleet(OFF), fleet(ON), threads=2, shards=7).to_dict() == compared.to_dict()
+def test_backend_and_shards_change_nothing(compared: Comparison, backend: Backend) -> None:
+    expected = copy.deepcopy(compared.to_dict())
+    for side in "ab":
+        expected[side]["backend"] = backend.name
+    assert compare(fleet(OFF), fleet(ON), backend=backend, shards=7).to_dict() == expected
 
 
 def test_a_policy_differs_in_nothing_from_itself() -> None:
@@ -88,7 +92,8 @@ def test_the_same_policy_written_differently_gives_the_same_bits() -> None:
 
 
 def test_shards_are_simulated_side_by_side() -> None:
-    found = [(number, shard.shard.first, shard.shard.end) for number, shard in simulate([fleet(OFF), fleet(ON)], 1, 2)]
+    simulated = simulate([fleet(OFF), fleet(ON)], shards=2)
+    found = [(number, shard.shard.first, shard.shard.end) for number, shard in simulated]
     assert found == [(0, 0, 7), (1, 0, 7), (0, 7, 14), (1, 7, 14)]
 
 

@@ -15,6 +15,7 @@ from fleetswap_kernels.jit import cache_dir
 PROMISED = {
     "events_per_s_on", "events_per_s_off", "njit_over_c_on", "njit_over_c_off", "two_threads_over_one",
     "bytes_per_swapped_page", "bytes_per_resident_page", "memory_bandwidth_bytes_per_s",
+    "census_ns_per_page", "census_over_copy",
 }  # fmt: skip
 TINY = bench.Effort(
     AllocatorTest(region_mib=2, zram_mib=3, swapin_mib=1, dontneed_mib=1, iterations=1),

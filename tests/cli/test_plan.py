@@ -15,6 +15,7 @@ from fleetswap.fleet import plan_shards, run_shard
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.workload.phones import plan
 from fleetswap_kernels.arena import device_bytes
+from fleetswap_kernels.launch_threads import CpuBackend
 from fleetswap_kernels.layout import OFFSETS, Sizes
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
@@ -61,7 +62,7 @@ def test_the_plan_of_a_fleet_is_what_is_run(capsys: pytest.CaptureFixture[str]) 
     assert told["shards"] == len(pieces)
     counts = dict.fromkeys(laid_out.classes, 0)
     for piece in pieces:
-        for number in run_shard(scenario, laid_out, piece, 2).classes:
+        for number in run_shard(scenario, laid_out, piece, CpuBackend(2)).classes:
             counts[laid_out.classes[number]] += 1
     assert {one["class"]: one["devices"] for one in told["classes"]} == counts
     for one, blueprint in zip(told["classes"], laid_out.blueprints, strict=True):

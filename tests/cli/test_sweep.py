@@ -10,10 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap import cli
-from fleetswap.comparison import compare
+from fleetswap.comparison import compare, simulate
 from fleetswap.errors import InputError
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.sweep import Axis, grid, parse_axis, sweep
+from fleetswap_kernels.launch import Backend
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 SMALL = ("--devices", "8", *(word for one in SETTINGS for word in ("--set", one)))
@@ -92,14 +93,15 @@ def test_a_sweep_is_written_whole(capsys: pytest.CaptureFixture[str]) -> None:
             assert row["better"] == {"a": "worse", "b": "better"}.get(other["better"], "unclear")
 
 
-def test_threads_and_shards_change_nothing() -> None:
+def test_backend_and_shards_change_nothing(backend: Backend) -> None:
     points = grid("phones", [Axis("policy.large_swapin", ("off", "on"))], SETTINGS, 8)
-    assert sweep(points, threads=2, shards=5).to_dict() == sweep(points).to_dict()
+    scenarios = [point.scenario for point in points]
+    assert sweep(points, simulate(scenarios, backend, 5)).to_dict() == sweep(points, simulate(scenarios)).to_dict()
 
 
 def test_the_front_by_hand() -> None:
     points = grid("phones", [Axis("policy.large_swapin", ("off", "on", "1M"))], SETTINGS, 8)
-    found = sweep(points, ["pswpin"], ["pgmajfault"])
+    found = sweep(points, simulate([point.scenario for point in points]), ["pswpin"], ["pgmajfault"])
     totals = [one.overall.total_b for one in found.metrics["pgmajfault"]]
     # Up to 1M is what "on" means: equal points share their fate.
     assert totals[1] == totals[2]

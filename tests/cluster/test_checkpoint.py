@@ -11,6 +11,7 @@ from fleetswap_cluster.ledger import place
 from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.shard_file import write_shard
 from fleetswap_cluster.storage import Storage
+from fleetswap_kernels.arena import ONE_THREAD
 from tests.cluster.tiny_fleet import tiny
 
 PLAN = plan_fleet([tiny(12)], shards=2)
@@ -34,7 +35,7 @@ def simulate(keeper):
     """Files of the shard, and device-steps that were simulated or skipped."""
     told = []
     scenario = PLAN.scenarios[0]
-    shard = run_shard(scenario, plan(scenario), PLAN.task(NUMBER).shard, 1, told.append, False, keeper)
+    shard = run_shard(scenario, plan(scenario), PLAN.task(NUMBER).shard, ONE_THREAD, told.append, False, keeper)
     return write_shard(scenario, shard), sum(told)
 
 
@@ -57,7 +58,7 @@ def test_a_killed_shard_goes_on(steps, whole, tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         simulate(KilledAfter(storage, steps))
     assert state_names(tmp_path) == [
-        f"001.{steps}.memory.zst", f"001.{steps}.states.parquet", f"001.{steps}.steps.parquet", "001.json",
+        f"6-12.{steps}.memory.zst", f"6-12.{steps}.states.parquet", f"6-12.{steps}.steps.parquet", "6-12.json",
     ]  # fmt: skip
     monkeypatch.setattr("fleetswap_kernels.arena.Arena.init", lambda _: pytest.fail("began again"))
     keeper = checkpoint(storage)
@@ -72,13 +73,13 @@ def test_a_state_is_kept_at_an_interval(whole, tmp_path):
     assert state_names(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["001.3.memory.zst", "001.3.steps.parquet", "001.3.states.parquet", "001.json"])
+@pytest.mark.parametrize("name", ["6-12.3.memory.zst", "6-12.3.steps.parquet", "6-12.3.states.parquet", "6-12.json"])
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-2])])
 def test_a_damaged_state_is_no_state(name, damage, whole, tmp_path):
     storage = Storage(tmp_path)
     with pytest.raises(KeyboardInterrupt):
         simulate(KilledAfter(storage, 3))
-    damage(tmp_path / f"{place('checkpoints', NUMBER)}.{name.partition('.')[2]}")
+    damage(tmp_path / place("checkpoints", NUMBER) / name)
     assert simulate(checkpoint(storage))[0] == whole
 
 

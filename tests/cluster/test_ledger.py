@@ -10,13 +10,12 @@ import pytest
 from fleetswap.errors import InputError
 from fleetswap.fleet import run_shard
 from fleetswap_cluster import job as jobs
-from fleetswap_cluster.crew import Alone
 from fleetswap_cluster.installation import installation
 from fleetswap_cluster.job import begin, unfinished
 from fleetswap_cluster.ledger import CorruptShardError, Ledger, place
 from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.storage import Storage
-from tests.cluster.tiny_fleet import assert_same, complete, tiny
+from tests.cluster.tiny_fleet import alone, assert_same, complete, tiny
 
 SHARDS = 5
 
@@ -26,7 +25,7 @@ def stopped(tmp_path):
     """A run that ended after all of its work, before the merge."""
     plan = plan_fleet([tiny()], shards=SHARDS, about={"kind": "run"})
     with contextlib.suppress(RuntimeError), begin(Storage(tmp_path / "run"), plan) as job:
-        job.work(Alone(1))
+        job.work(alone())
         raise RuntimeError("power cut")
     return tmp_path / "run"
 
@@ -43,7 +42,7 @@ def resume(folder):
         patch.setattr("fleetswap_cluster.worker.run_shard", counted)
         with unfinished(Storage(folder), "run") as job:
             if job is not None:
-                complete(job, Alone(1))
+                complete(job, alone())
     return simulated
 
 
@@ -81,10 +80,11 @@ def test_damage_that_only_the_merge_sees(stopped, plain, monkeypatch):
     damaged = []
 
     def work_then_damage(job, *words, **names):
-        work(job, *words, **names)
+        facts = work(job, *words, **names)
         if not damaged:
             flip(stopped / f"{place('shards', 0)}.steps.parquet")
             damaged.append(0)
+        return facts
 
     monkeypatch.setattr(jobs.Job, "work", work_then_damage)
     assert resume(stopped) == [(0, 8)]
@@ -158,4 +158,4 @@ def test_a_task_that_is_not_done_cannot_be_read(tmp_path):
         ledger.read(plan, 1)
     ledger.fail(1, "no")
     assert ledger.failures(plan) == {1: "no"}
-    assert ledger.done(plan) == (set(), set())
+    assert list(ledger.done(plan)) == []

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.errors import InputError
-from fleetswap.fleet import fleet_bytes
+from fleetswap.fleet import fleet_bytes, mean_device_bytes
 from fleetswap.workload.phones import plan as lay_out
-from fleetswap_cluster.plan import MEMORY_SHARE, Plan, plan_fleet
+from fleetswap_cluster.plan import Plan, plan_fleet
 from tests.cluster.tiny_fleet import tiny
 
 
@@ -37,21 +37,26 @@ def test_every_device_is_in_one_task():
     assert sum(map(plan.steps_of, range(len(plan)))) == plan.device_steps == 2 * 101 * 6
 
 
-@pytest.mark.parametrize("memory", [1 << 20, 10 << 20, None])
-def test_a_shard_fits_its_share_of_memory(memory):
+@pytest.mark.parametrize("devices", [1, 7, 1000, 3000])
+def test_a_shard_fits_memory(devices):
+    asked = []
+    plan = plan_fleet([tiny(3000)], lambda each: asked.append(each) or devices)
+    assert max(plan.task(n).shard.end - plan.task(n).shard.first for n in range(len(plan))) <= devices
+    assert plan.shards == -(-3000 // devices)
     scenario = tiny(3000)
-    each = fleet_bytes(scenario, lay_out(scenario)) / 3000
-    plan = plan_fleet([scenario], memory)
-    largest = max(plan.task(n).shard.end - plan.task(n).shard.first for n in range(len(plan)))
-    if memory is None:
-        assert plan.shards == 1
-    else:
-        assert (largest - 1) * each <= memory / MEMORY_SHARE
+    assert asked == [-(-fleet_bytes(scenario, lay_out(scenario)) // 3000)]
+
+
+def test_the_largest_devices_of_a_sweep_decide():
+    large = tiny(3000, "device_class.phone.ram=2G")
+    each = mean_device_bytes(large, lay_out(large))
+    assert each > mean_device_bytes(tiny(3000), lay_out(tiny(3000)))
+    assert plan_fleet([tiny(3000), large], lambda asked: 3000 if asked < each else 100).shards == 30
 
 
 def test_every_worker_gets_some_shards():
-    assert plan_fleet([tiny(3000)], None, workers=8).shards == 32
-    assert plan_fleet([tiny(5)], None, workers=8).shards == 5
+    assert plan_fleet([tiny(3000)], workers=8).shards == 32
+    assert plan_fleet([tiny(5)], workers=8).shards == 5
 
 
 def test_a_plan_survives_its_file():

@@ -8,17 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.crew import Alone
 from fleetswap_cluster.job import begin
 from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.storage import Storage
-from tests.cluster.tiny_fleet import DEVICES, assert_same, complete, tiny
+from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, tiny
 
 
 @pytest.mark.parametrize(("shards", "threads"), [(1, 1), (7, 2), (DEVICES, 1)])
 def test_this_process(shards, threads, plain, tmp_path):
     with begin(Storage(tmp_path / "run"), plan_fleet([tiny()], shards=shards)) as job:
-        complete(job, Alone(threads))
+        complete(job, alone(threads))
     assert_same(tmp_path / "run", plain)
     assert len(json.loads((tmp_path / "run" / "manifest.json").read_text())["shards"]) == shards
 
@@ -35,7 +34,7 @@ def test_other_numbers_of_workers(workers, plain, tmp_path):
     with open_cluster("local", workers) as client:
         found = muster(client, tiny())
         assert found.slots == workers
-        plan = plan_fleet([tiny()], found.memory_bytes, found.slots)
+        plan = plan_fleet([tiny()], found.at_once, found.slots)
         with begin(Storage(tmp_path / "run"), plan) as job:
             complete(job, found)
     assert_same(tmp_path / "run", plain)
@@ -59,7 +58,7 @@ def test_row_groups_do_not_tell_shards(monkeypatch, plain, tmp_path):
     monkeypatch.setattr("fleetswap.fleet_results.ROW_GROUP", 16)
     for shards in (1, 3, 13):
         with begin(Storage(tmp_path / str(shards)), plan_fleet([tiny()], shards=shards)) as job:
-            complete(job, Alone(1))
+            complete(job, alone())
     written = {(tmp_path / str(shards) / "devices.parquet").read_bytes() for shards in (1, 3, 13)}
     assert len(written) == 1
     file = pq.ParquetFile(tmp_path / "13" / "devices.parquet")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from fleetswap import api
+from fleetswap.backend import open_backend
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.results import digest_run
 from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap_cluster.crew import Crew
+from fleetswap_cluster.crew import Alone, Crew
 from fleetswap_cluster.job import Job
 from fleetswap_cluster.merge import merge_run
 
@@ -28,8 +29,13 @@ def plain_run(folder: Path, devices: int) -> Path:
     return folder
 
 
+def alone(threads: int = 1, backend: str = "cpu") -> Alone:
+    """A crew of this process."""
+    return Alone(open_backend(backend, threads))
+
+
 def complete(job: Job, crew: Crew, **words: object) -> None:
-    job.complete(lambda: job.work(crew, **words), lambda: merge_run(job.ledger, job.plan, {}))
+    job.complete(lambda: job.work(crew, **words), lambda facts: merge_run(job.ledger, job.plan, facts))
 
 
 def assert_same(folder: Path, expected: Path) -> None:

@@ -11,8 +11,8 @@ import pytest
 EXAMPLES = sorted((Path(__file__).parents[2] / "docs" / "examples").glob("*.py"))
 
 
-def test_there_are_three() -> None:
-    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03"]
+def test_there_are_four() -> None:
+    assert [path.name[:2] for path in EXAMPLES] == ["01", "02", "03", "04"]
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)

@@ -22,6 +22,7 @@ from fleetswap.log_histogram import LogHistogram
 from fleetswap.metrics import METRICS, STATES, Events, columns
 from fleetswap.workload.phones import class_of_devices, plan
 from fleetswap_kernels import counters
+from fleetswap_kernels.arena import ONE_THREAD
 from tests.properties.phones import tiny
 
 DEVICES = 23
@@ -43,33 +44,33 @@ def fleet(seed=5):
     return with_classes(tiny(*SHORT, devices=DEVICES, seed=seed), other=other, phone={})
 
 
-def tables(scenario, shards, threads):
+def tables(scenario, shards, backend=ONE_THREAD):
     """Totals, devices and series of a fleet that is cut into so many shards."""
     laid_out = plan(scenario)
     totals = FleetTotals()
     devices = []
-    for shard in run_shards(scenario, laid_out, plan_shards(scenario, laid_out, shards), threads, check=True):
+    for shard in run_shards(scenario, laid_out, plan_shards(scenario, laid_out, shards), backend, check=True):
         totals.add(shard, laid_out.classes)
         devices.append(devices_table(scenario, shard))
     return totals, pa.concat_tables(devices).unify_dictionaries(), series_table(scenario, totals)
 
 
-def fingerprint(shards=1, threads=1):
+def fingerprint(shards=1, backend=ONE_THREAD):
     """Hash of all that a fleet gives."""
     scenario = fleet()
-    totals, devices, series = tables(scenario, shards, threads)
+    totals, devices, series = tables(scenario, shards, backend)
     told = json.dumps([summarise(scenario, totals), devices.to_pydict(), series.to_pydict()], default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 @pytest.fixture(scope="module")
 def whole():
-    return tables(fleet(), 1, 1)
+    return tables(fleet(), 1)
 
 
-@pytest.mark.parametrize(("shards", "threads"), [(1, 2), (3, 1), (3, 2), (7, 1), (7, 2), (DEVICES, 1)])
-def test_shards_and_threads_change_nothing(whole, shards, threads):
-    totals, devices, series = tables(fleet(), shards, threads)
+@pytest.mark.parametrize("shards", [1, 3, 7, DEVICES])
+def test_shards_and_backends_change_nothing(whole, shards, backend):
+    totals, devices, series = tables(fleet(), shards, backend)
     assert devices.equals(whole[1])
     assert series.equals(whole[2])
     assert totals.devices == whole[0].devices
@@ -84,13 +85,13 @@ def test_shards_and_threads_change_nothing(whole, shards, threads):
 
 
 def test_another_seed_is_another_fleet(whole):
-    assert not tables(fleet(seed=6), 1, 1)[1].equals(whole[1])
+    assert not tables(fleet(seed=6), 1)[1].equals(whole[1])
 
 
 def test_shards_can_be_added_in_any_order():
     scenario = fleet()
     laid_out = plan(scenario)
-    shards = list(run_shards(scenario, laid_out, cut(DEVICES, 4), 1))
+    shards = list(run_shards(scenario, laid_out, cut(DEVICES, 4), ONE_THREAD))
     one, other = FleetTotals(), FleetTotals()
     for shard in shards:
         one.add(shard, laid_out.classes)
@@ -103,7 +104,7 @@ def test_shards_can_be_added_in_any_order():
 def test_the_hash_seed_of_python_changes_nothing(hash_seed):
     environment = os.environ | {"PYTHONHASHSEED": hash_seed, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
-        [sys.executable, "-c", "from tests.fleet.test_fleet import fingerprint; print(fingerprint(2, 2))"],
+        [sys.executable, "-c", "from tests.fleet.test_fleet import fingerprint; print(fingerprint(2))"],
         env=environment,
         cwd=Path(__file__).parents[2],
         capture_output=True,
@@ -364,7 +365,7 @@ def test_a_shard_is_not_kept_while_the_next_one_is_simulated(tmp_path):
 
     def shards():
         last = None
-        for shard in run_shards(scenario, laid_out, cut(DEVICES, 3), 1):
+        for shard in run_shards(scenario, laid_out, cut(DEVICES, 3), ONE_THREAD):
             if last is not None:
                 gone.append(last() is None)
             last = weakref.ref(shard)

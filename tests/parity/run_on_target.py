@@ -3,6 +3,7 @@
     run_on_target.py compiled|interpreted|simulator FOLDER SCRIPT.ops ...
 
 The environment chooses how the kernels run: NUMBA_DISABLE_JIT=1, and for the simulator NUMBA_ENABLE_CUDASIM=1 too.
+The simulator runs them behind the backend cuda, whose GPU is memory of the host (`tests.launch.fake_gpu`).
 The compiled run leaves its programs in the folder, the others take them from there: sizing pages with an interpreted
 LZ4 would take most of their time.
 """
@@ -16,31 +17,31 @@ import sys
 import warnings
 from pathlib import Path
 
-import numpy as np
+import pytest
 
 from fleetswap.program import Compiled, compile_script
 from fleetswap.script import load_script
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.launch import Backend, choose
+from fleetswap_kernels.launch_threads import CpuBackend
+from tests.launch.fake_gpu import FakeGpu
 
 
-def on_cpu(compiled: Compiled, copies: int) -> Arena:
-    """Run a program on some equal devices, in this process's mode."""
-    arena = Arena([(compiled.blueprint, copies)])
+def backend_of(mode: str) -> Backend:
+    """What runs devices in a mode."""
+    if mode != "simulator":
+        return CpuBackend()
+    # Simulated kernels see nothing else than the device's memory.
+    FakeGpu().install(pytest.MonkeyPatch(), simulator=True)
+    backend, _ = choose("cuda")
+    return backend
+
+
+def run(compiled: Compiled, copies: int, backend: Backend) -> Arena:
+    """Run a program on some equal devices."""
+    arena = Arena([(compiled.blueprint, copies)], backend=backend)
     arena.init()
     arena.run(compiled.program, 0, len(compiled.program) if compiled.steps else 0)
-    return arena
-
-
-def on_simulator(compiled: Compiled, copies: int) -> Arena:
-    """The same through the CUDA kernels, a thread per device, on Numba's simulator."""
-    from fleetswap_kernels.launch_cuda import CudaArena
-
-    arena = Arena([(compiled.blueprint, copies)])
-    device = CudaArena(arena.memory, arena.base, arena.model)
-    device.init(compiled.blueprint.header_content)
-    device.run(compiled.program, 0, len(compiled.program))
-    device.copy_to(arena.memory)
-    arena.check()
     return arena
 
 
@@ -59,11 +60,11 @@ def main(mode: str, folder: str, paths: list[str]) -> None:
     """Run every script and print its hashes as JSON."""
     # Interpreted integers must not overflow where compiled ones are wide enough.
     warnings.simplefilter("error", RuntimeWarning)
-    run = on_simulator if mode == "simulator" else on_cpu
+    backend = backend_of(mode)
     hashes = {}
     for path in paths:
-        arena = run(program_of(mode, Path(folder), path), 2)
-        hashes[path] = hashlib.sha256(np.ascontiguousarray(arena.memory).tobytes()).hexdigest()
+        arena = run(program_of(mode, Path(folder), path), 2, backend)
+        hashes[path] = hashlib.sha256(arena.memory.tobytes() + arena.counters().tobytes()).hexdigest()
     print(json.dumps(hashes))
 
 

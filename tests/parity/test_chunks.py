@@ -1,4 +1,4 @@
-"""A fleet ends up with the same bytes whatever number of threads runs it and in whatever pieces."""
+"""A fleet ends up with the same bytes whatever backend runs it and in whatever pieces."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import pytest
 
 from fleetswap.program import compile_script
 from fleetswap.script import load_script, parse_script
-from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.arena import ONE_THREAD, Arena, Blueprint
+from fleetswap_kernels.launch import Backend
+from fleetswap_kernels.launch_threads import CpuBackend
 
 CORPUS = Path(__file__).parents[1] / "conformance" / "corpus"
 RANDOM = """
@@ -25,7 +27,7 @@ read A 0 600
 """
 
 
-def fleet(threads: int) -> tuple[Arena, np.ndarray]:
+def fleet(backend: Backend = ONE_THREAD) -> tuple[Arena, np.ndarray]:
     """Devices of two sizes, each with its own random numbers, ready to run."""
     small = compile_script(parse_script(RANDOM))
     large = compile_script(parse_script(RANDOM.replace("6M", "9M")))
@@ -33,7 +35,7 @@ def fleet(threads: int) -> tuple[Arena, np.ndarray]:
         (Blueprint(**{**vars(one.blueprint), "policy": {**one.blueprint.policy, "random_philox": 1, "seed_lo": 7}}), n)
         for one, n in ((small, 23), (large, 14))
     ]
-    arena = Arena(kinds, first_id=5, threads=threads)
+    arena = Arena(kinds, first_id=5, backend=backend)
     arena.init()
     return arena, small.program
 
@@ -41,23 +43,29 @@ def fleet(threads: int) -> tuple[Arena, np.ndarray]:
 @pytest.fixture(scope="module")
 def expected() -> np.ndarray:
     """Memory after one run from the first operation to the last, on one thread."""
-    arena, program = fleet(1)
+    arena, program = fleet()
     arena.run(program, 0, len(program))
     devices = {arena.view(d).by.tobytes() for d in range(len(arena))}
     assert len(devices) == len(arena), "devices with their own random numbers should differ"
     return arena.memory.copy()
 
 
-@pytest.mark.parametrize("threads", [2, 3, 8])
-def test_threads_change_nothing(expected: np.ndarray, threads: int) -> None:
-    arena, program = fleet(threads)
+def test_backends_change_nothing(expected: np.ndarray, backend: Backend) -> None:
+    arena, program = fleet(backend)
+    arena.run(program, 0, len(program))
+    assert np.array_equal(arena.memory, expected)
+
+
+@pytest.mark.parametrize("threads", [3, 8])
+def test_more_threads_than_cores_change_nothing(expected: np.ndarray, threads: int) -> None:
+    arena, program = fleet(CpuBackend(threads))
     arena.run(program, 0, len(program))
     assert np.array_equal(arena.memory, expected)
 
 
 @pytest.mark.parametrize("pieces", [[3], [1, 2, 5, 6], [4, 4, 7]])
-def test_runs_in_pieces_change_nothing(expected: np.ndarray, pieces: list[int]) -> None:
-    arena, program = fleet(2)
+def test_runs_in_pieces_change_nothing(expected: np.ndarray, pieces: list[int], backend: Backend) -> None:
+    arena, program = fleet(backend)
     first = 0
     for end in (*pieces, len(program)):
         arena.run(program, first, end)
@@ -67,10 +75,10 @@ def test_runs_in_pieces_change_nothing(expected: np.ndarray, pieces: list[int]) 
 
 
 @pytest.mark.parametrize("name", ["r01_tiny", "c02_cpus_tight", "p05_fork_tree"])
-def test_equal_devices_run_alike(name: str) -> None:
+def test_equal_devices_run_alike(name: str, backend: Backend) -> None:
     compiled = compile_script(load_script(CORPUS / f"{name}.ops"))
     alone = Arena([(compiled.blueprint, 1)])
-    many = Arena([(compiled.blueprint, 9)], threads=2)
+    many = Arena([(compiled.blueprint, 9)], backend=backend)
     for arena in (alone, many):
         arena.init()
         arena.run(compiled.program, 0, len(compiled.program))

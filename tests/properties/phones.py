@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
-from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.arena import ONE_THREAD, Arena
+from fleetswap_kernels.launch import Backend
 
 SCENARIO = Path(__file__).parents[1] / "data/tiny-phones.toml"
 PAGES_16K = ("never", "always", "madvise", "inherit")
@@ -91,10 +92,10 @@ def verified(laid_out: PhonePlan, swap_cache: bool = True) -> PhonePlan:
 
 
 def ready(
-    scenario: FleetScenario, threads: int = 1, verify: bool = True, swap_cache: bool = True
+    scenario: FleetScenario, backend: Backend = ONE_THREAD, verify: bool = True, swap_cache: bool = True
 ) -> tuple[Arena, PhonePlan]:
     """All devices of a fleet just after boot of the kernel, and their program."""
     laid_out = verified(plan(scenario), swap_cache) if verify else plan(scenario)
-    arena, _ = arena_of(scenario, laid_out, threads=threads)
+    arena, _ = arena_of(scenario, laid_out, backend=backend)
     arena.init()
     return arena, laid_out

@@ -118,6 +118,8 @@ static u32 frames_take(device *d, u32 order)
 	u32 frame = heads[have];
 	block_unlink(d, frame, have);
 	while (have > order) {
+		if (have >= SMALLEST_COUNTED)
+			count(d, BROKEN_BY_FOLIOS + have, 1);
 		have--;
 		block_push(d, frame + (1u << have), have);
 	}

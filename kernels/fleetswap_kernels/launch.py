@@ -1,0 +1,170 @@
+"""What runs devices: the interface that every backend has, and how one is chosen.
+
+A backend allocates the memory of a fleet's devices, as bytes that follow `layout`, and runs the kernels on them. What
+is above it does not know whether that memory is the host's or a GPU's: it names devices, program positions and steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+BACKENDS = ("auto", "cpu", "cuda")
+"""What can be asked for; auto is cuda where a GPU can be used, else cpu."""
+
+
+class BackendMissingError(RuntimeError):
+    """A backend cannot be used here; the message says what is missing."""
+
+
+class DeviceMemoryError(MemoryError):
+    """The memory of a backend cannot hold so many devices; fewer may fit."""
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Equal devices that stand one after the other.
+
+    Parameters
+    ----------
+    parts : tuple of (int, uint8 array)
+        What is not zero in a new one: where it stands, in bytes from the device's start, and the bytes.
+    device_bytes : int
+        Length of one.
+    devices : int
+        How many.
+    """
+
+    parts: tuple[tuple[int, npt.NDArray[np.uint8]], ...]
+    device_bytes: int
+    devices: int
+
+
+@dataclass(frozen=True)
+class NewFleet:
+    """Devices to be allocated.
+
+    Parameters
+    ----------
+    kinds : tuple of Kind
+        In the order in memory.
+    base : int64 array of shape (devices + 1,)
+        Start of each device in units of `layout.HEADER_BYTES`, and the end of the last one.
+    header : dtype
+        Type of a header: `layout.HEADER`, or `layout.SHORT_HEADER` where memory can run short.
+    ids : int64 array of shape (devices,)
+        Number of each device in the whole fleet, for its random numbers.
+    model : uint8 array
+        Content model.
+    """
+
+    kinds: tuple[Kind, ...]
+    base: npt.NDArray[np.int64]
+    header: np.dtype[np.void]
+    ids: npt.NDArray[np.int64]
+    model: npt.NDArray[np.uint8]
+
+
+Progress = Callable[[int], None]
+"""Called with a number of devices that are done."""
+
+
+class State(Protocol):
+    """Allocated devices of a backend."""
+
+    def init(self, header_content: int) -> None:
+        """Bring all devices to the state after swapon."""
+
+    def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
+        """Run the operations `first` to `end` - 1 of a program on all devices."""
+
+    def first_failed(self) -> int | None:
+        """Number of the first device whose error word is set, or None."""
+
+    def counters(self) -> npt.NDArray[np.uint64]:
+        """Counters of all devices, shape (devices, counters.N_COUNTERS); a copy."""
+
+    def read(self, first: int, end: int) -> npt.NDArray[np.uint8]:
+        """The bytes `first` to `end` - 1 of the memory: the devices themselves where the host has them, else a copy."""
+
+    def write(self, devices: npt.NDArray[np.uint8]) -> None:
+        """Make all devices what these bytes say, as `read` gave them."""
+
+    def release(self) -> None:
+        """Give the memory back; nothing else may be called then."""
+
+
+class Backend(Protocol):
+    """Where devices live and what runs them."""
+
+    @property
+    def name(self) -> str:
+        """One of `BACKENDS`, but for auto."""
+
+    @property
+    def threads(self) -> int:
+        """Threads of the host that share the devices; results do not depend on it."""
+
+    def allocate(self, fleet: NewFleet) -> State:
+        """Memory of some devices, laid out.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If so many do not fit.
+        """
+
+    def at_once(self, device_bytes: int) -> int:
+        """How many devices of so many bytes should be in memory at once.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If not even one fits.
+        """
+
+    def facts(self) -> dict[str, Any]:
+        """What a manifest tells about it: ready for JSON."""
+
+    def describe(self) -> str:
+        """The same for people, in one line."""
+
+
+def choose(name: str, threads: int = 1) -> tuple[Backend, str]:
+    """The backend of a name.
+
+    Parameters
+    ----------
+    name : str
+        One of `BACKENDS`.
+    threads : int
+        Threads of the host, where it runs the devices.
+
+    Returns
+    -------
+    Backend
+    str
+        Why it is this one; empty if it was asked for.
+
+    Raises
+    ------
+    BackendMissingError
+        If it was asked for by name and cannot be used.
+    """
+    from .launch_threads import CpuBackend
+
+    if name == "cpu":
+        return CpuBackend(threads), ""
+    from .launch_gpu import open_gpu
+
+    try:
+        gpu = open_gpu()
+    except BackendMissingError as missing:
+        if name == "cuda":
+            raise
+        return CpuBackend(threads), f"auto: no cuda, {missing}"
+    return gpu, "" if name == "cuda" else "auto: a GPU can be used"

@@ -1,0 +1,41 @@
+"""Compiles CUDA kernels the way their first launch does, but for a GPU that is not there; a program of the tests.
+
+    cache_kernels.py MAJOR.MINOR KERNEL...
+
+Prints a JSON object: how many kernels were compiled, how many came from the cache folder, and the bytes of each one's
+machine code.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from types import SimpleNamespace
+
+
+def main(text: str, *kernels: str) -> None:
+    """Compile or load."""
+    from numba.cuda import dispatcher
+    from numba.cuda.cudadrv import devices
+
+    capability = tuple(int(part) for part in text.split("."))
+    context = SimpleNamespace(device=SimpleNamespace(id=0, compute_capability=capability))
+    devices._runtime = SimpleNamespace(ensure_context=contextlib.nullcontext, get_or_create_context=lambda *_: context)
+    dispatcher.get_current_device = lambda: context.device
+    # Up to the machine code, which the driver would load now.
+    dispatcher._Kernel.bind = lambda self: self._codelibrary.get_cubin(cc=capability)
+    from fleetswap_kernels.launch_cuda import Kernel, compiled
+
+    told = {"compiled": 0, "loaded": 0, "bytes": {}}
+    for name in kernels:
+        kernel = Kernel(name)
+        code = compiled(kernel._dispatcher, kernel.signature)._codelibrary.get_cubin(cc=capability)
+        told["bytes"][name] = len(code.code)
+        told["compiled"] += sum(kernel._dispatcher._cache_misses.values())
+        told["loaded"] += sum(kernel._dispatcher._cache_hits.values())
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

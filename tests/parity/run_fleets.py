@@ -1,0 +1,82 @@
+"""Runs tiny fleets of the built-in scenarios in another mode of the kernels; started by the tests.
+
+    run_fleets.py compiled|simulator SCENARIO ...
+
+Prints a hash of all that each fleet gives `fleetswap run`: counters of every device, metrics, totals and histograms of
+every step. The environment chooses how the kernels run: for the simulator NUMBA_DISABLE_JIT=1, NUMBA_ENABLE_CUDASIM=1.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import warnings
+from typing import Any
+
+import numpy as np
+
+from fleetswap import breakeven, engine, fleet
+from fleetswap.engine import Shard, no_progress
+from fleetswap.fleet_scenario import FleetScenario
+from fleetswap.scenario import Breakeven, Scenario, load_scenario
+from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.workload.phones import plan
+from fleetswap_kernels import counters
+from fleetswap_kernels.launch import Backend
+from tests.parity.run_on_target import backend_of
+
+TESTS = {
+    "allocator-test": ("region_mib=1", "zram_mib=2", "swapin_mib=1", "dontneed_mib=0", "iterations=1"),
+    "breakeven": ("memory_mib=1", "rounds=1", "step_percent=100"),
+}
+DAY = ("days=1", "steps_per_day=2", "behaviour.switches_per_day=8")
+FLEETS = {
+    # Golden-ratio steps: the first devices of the fleet of phones are of several classes.
+    "phones": (3, (*DAY, "page_scale=512")),
+    "low-ram": (2, (*DAY, "page_scale=512")),
+    "thrash": (1, (*DAY, "page_scale=1024")),
+    "uptime-week": (1, (*DAY, "page_scale=1024")),
+}
+
+
+def scenario_of(name: str) -> Scenario | Breakeven | FleetScenario:
+    """A built-in scenario, made tiny."""
+    if name in TESTS:
+        return load_scenario(name, 2 if name == "allocator-test" else 1, 0, TESTS[name])
+    devices, settings = FLEETS[name]
+    return load_fleet_scenario(name, settings, devices)
+
+
+def simulate(name: str, backend: Backend) -> tuple[list[np.ndarray], Any]:
+    """Counters of every device, and whatever else a fleet gives, ready for JSON."""
+    scenario = scenario_of(name)
+    if isinstance(scenario, FleetScenario):
+        found = fleet.run_shard(scenario, plan(scenario), Shard(0, 0, scenario.devices), backend, check=True)
+        cells = {str(at): [c.histogram.to_dict(), c.top, c.bottom] for at, c in found.cells.items()}
+        return [found.counters, *found.metrics.values(), *found.totals.values()], cells
+    if isinstance(scenario, Scenario):
+        shard = engine.run_shard(scenario, Shard(0, 0, scenario.devices), backend, no_progress)
+        return list(shard.counters.values()), None
+    points = list(breakeven.run_points(scenario, [Shard(0, 0, scenario.devices)], backend, no_progress))
+    return [p.counted for p in points], breakeven.summarise(scenario, points)
+
+
+def main(mode: str, names: list[str]) -> None:
+    """Run every scenario and print its hash and some of its counters as JSON."""
+    # Interpreted integers must not overflow where compiled ones are wide enough.
+    warnings.simplefilter("error", RuntimeWarning)
+    backend = backend_of(mode)
+    told = {}
+    for name in names:
+        arrays, rest = simulate(name, backend)
+        digest = hashlib.sha256(json.dumps(rest, default=str).encode())
+        for array in arrays:
+            digest.update(np.ascontiguousarray(array).tobytes())
+        out, back = (int(arrays[0][:, counter].sum()) for counter in (counters.PSWPOUT, counters.PSWPIN))
+        told[name] = {"hash": digest.hexdigest(), "devices": len(arrays[0]), "out": out, "in": back}
+    print(json.dumps(told))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
