@@ -20,6 +20,9 @@ shift
 nodes=${SLURM_JOB_NUM_NODES:?runs in a SLURM job only: sbatch $0}
 cores=${SLURM_CPUS_PER_TASK:?set --cpus-per-task}
 
+# A finished run needs no workers to say so.
+[[ ! -e $run/manifest.json ]] || exec fleetswap run --resume "$run"
+
 # Kernels are compiled once for each kind of processor, in a folder that all nodes share.
 export FLEETSWAP_CACHE_DIR=${FLEETSWAP_CACHE_DIR:-$HOME/.cache/fleetswap}
 # A worker process for each core: libraries start no threads of their own.

@@ -35,3 +35,26 @@ def crew() -> Iterator[Crew]:
     """Two worker processes."""
     with open_cluster("local", 2) as client:
         yield muster(client, tiny())
+
+
+@pytest.fixture(scope="session")
+def bucket() -> Iterator[str]:
+    """A bucket of a real S3 server (moto's); the environment leads every process to it."""
+    import s3fs
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    environment = {
+        "AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}",
+        "AWS_ACCESS_KEY_ID": "some",
+        "AWS_SECRET_ACCESS_KEY": "one",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        s3fs.S3FileSystem().mkdir("fleets")
+        yield "s3://fleets"
+    server.stop()

@@ -51,9 +51,9 @@ def scheduler(tmp_path, port):
         yield process
 
 
-def worker(tmp_path, port, number=0, nthreads=1):
+def worker(tmp_path, port, nthreads=1):
     words = (*DASK, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", str(nthreads), "--no-dashboard")
-    return program(*words, "--local-directory", str(tmp_path), log=tmp_path / f"worker-{port}-{number}.log")
+    return program(*words, "--local-directory", str(tmp_path), log=tmp_path / f"worker-{port}.log")
 
 
 def run_words(folder, *words, devices=DEVICES):
@@ -78,15 +78,9 @@ def test_an_own_cluster(plain, tmp_path, capfd):
     assert manifest["slots"] == 2
 
 
-def test_a_scheduler_and_a_worker_with_threads(plain, tmp_path):
-    port = free_port()
-    with scheduler(tmp_path, port), worker(tmp_path, port, nthreads=2):
-        assert main(run_words(tmp_path / "run", "--cluster", f"tcp://127.0.0.1:{port}", "--shards", "9")) == 0
-    assert_same(tmp_path / "run", plain)
-
-
-def test_a_scheduler_that_is_killed_and_then_another_cluster(plain, tmp_path):
-    port, folder = free_port(), tmp_path / "run"
+@pytest.mark.parametrize("done_before", [3, *(pytest.param(n, marks=pytest.mark.chaos) for n in (1, 8, 19, 33))])
+def test_a_scheduler_that_is_killed_and_then_another_one(done_before, plain, tmp_path):
+    port, other, folder = free_port(), free_port(), tmp_path / "run"
     words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", f"tcp://127.0.0.1:{port}")]
     log = tmp_path / "driver.log"
     with (
@@ -94,16 +88,16 @@ def test_a_scheduler_that_is_killed_and_then_another_cluster(plain, tmp_path):
         worker(tmp_path, port),
         program(*words, "--shards", str(DEVICES), log=log) as driver,
     ):
-        wait_for(lambda: done_in(folder) >= 3)
+        wait_for(lambda: done_in(folder) >= done_before)
         doomed.send_signal(signal.SIGKILL)
         assert driver.wait(60) == 2
-    done = done_in(folder)
-    assert 3 <= done < DEVICES
+    assert done_before <= done_in(folder) < DEVICES
     last = log.read_text().strip().splitlines()[-1]
     assert last.startswith(f"fleetswap: the scheduler at tcp://127.0.0.1:{port} is gone or does not answer")
     assert last.endswith(f"what is done is kept: go on with --resume {folder}")
-    # On another number of workers, then in this process.
-    assert main(["run", "--resume", str(folder), "--cluster", "local", "--workers", "2"]) == 0
+    # Another scheduler, whose one worker has two threads.
+    with scheduler(tmp_path, other), worker(tmp_path, other, nthreads=2):
+        assert main(["run", "--resume", str(folder), "--cluster", f"tcp://127.0.0.1:{other}"]) == 0
     assert_same(folder, plain)
 
 

@@ -7,6 +7,7 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from fleetswap.cli import main
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.job import begin
 from fleetswap_cluster.plan import plan_fleet
@@ -49,6 +50,27 @@ def test_threads_of_one_process_and_an_object_store(plain, tmp_path):
         assert crew.slots == 3
         with begin(storage, plan_fleet([tiny()], shards=9)) as job:
             complete(job, crew)
+    for name in storage.names(""):
+        (tmp_path / name).write_bytes(storage.get(name))
+    assert_same(tmp_path, plain)
+
+
+def test_workers_that_write_to_s3(bucket, plain, tmp_path):
+    """From the command line, with processes that open the store themselves; stopped and resumed."""
+    run = f"{bucket}/run"
+    plan = plan_fleet([tiny()], shards=6, about={"kind": "run"})
+    told = []
+
+    def stop(steps):
+        told.append(steps)
+        if sum(told) > plan.device_steps // 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), begin(Storage(run), plan) as job:
+        complete(job, alone(), progress=stop)
+    storage = Storage(run)
+    assert storage.get("manifest.json") is None
+    assert main(["run", "--resume", run, "--cluster", "local", "--workers", "2"]) == 0
     for name in storage.names(""):
         (tmp_path / name).write_bytes(storage.get(name))
     assert_same(tmp_path, plain)

@@ -11,8 +11,11 @@ import pytest
 from fleetswap_cluster.storage import FullStorageError, Storage, StorageError
 
 
-@pytest.fixture(params=["disk", "memory"])
+@pytest.fixture(params=["disk", "memory", "s3"])
 def storage(request, tmp_path):
+    if request.param == "s3":
+        yield Storage(f"{request.getfixturevalue('bucket')}/tests/run")
+        return
     yield Storage(tmp_path / "run" if request.param == "disk" else "memory://tests/run")
     if request.param == "memory":
         Storage("memory://tests").remove()
