@@ -31,13 +31,7 @@ class Crew(Protocol):
         """Tasks that run at the same time."""
 
     def at_once(self, device_bytes: int) -> int:
-        """How many devices of so many bytes a task should have.
-
-        Raises
-        ------
-        DeviceMemoryError
-            If not even one fits.
-        """
+        """How many devices a task should have (`launch.Backend.at_once`)."""
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
     from ..backend import Chosen
     from ..scenario import Breakeven, Scenario
+
+    Choose = Callable[[], Chosen]
 
 
 @click.command()
@@ -88,11 +91,11 @@ def run(
         return
     if cluster:
         raise InputError(f"--cluster: {scenario} is no fleet; allowed are fleets and .toml files")
-    chosen = opened(backend, threads, err)
+    choose = partial(opened, backend, threads, err)
     if isinstance(resolved, Breakeven):
-        summary, tables = _run_breakeven(resolved, shards or 1, chosen, Path(folder), facts, err)
+        summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
     else:
-        summary, tables = _run_allocator_test(resolved, shards or 0, chosen, Path(folder), facts, err)
+        summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
     _show(folder, summary, tables, as_json, err)
 
 
@@ -117,7 +120,7 @@ def _show(
 
 
 def _run_allocator_test(
-    scenario: Scenario, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Scenario, shards: int, choose: Choose, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
@@ -130,6 +133,7 @@ def _run_allocator_test(
 
     load_profile(scenario.test.cost)  # Bad input is reported before anything runs.
     workload = plan(scenario.test)
+    chosen = choose()
     pieces = plan_shards(scenario, shards, chosen.backend)
     each = device_bytes(workload.blueprint.sizes)
     err.print(
@@ -149,7 +153,7 @@ def _run_allocator_test(
 
 
 def _run_breakeven(
-    scenario: Breakeven, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Breakeven, shards: int, choose: Choose, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
@@ -166,6 +170,7 @@ def _run_breakeven(
         if codec not in profile.codecs:
             raise InputError(f"cost: {scenario.cost} has no times of codec {codec}; add codec.{codec}, or inherits")
     plan(scenario, CODECS[0], VARIANTS[0])
+    chosen = choose()
     points = points_of(scenario)
     err.print(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "

@@ -113,7 +113,7 @@ def test_a_site_that_is_not_described():
 
 def schema_of_the_operator():
     """Of version v1 of DaskCluster, as the operator installs it; nothing of dask-kubernetes is imported."""
-    chart = Path(find_spec("dask_kubernetes").origin).parent / "operator" / "deployment" / "helm" / "dask-kubernetes-operator"
+    chart = Path(find_spec("dask_kubernetes").origin).parent / "operator/deployment/helm/dask-kubernetes-operator"
     definition = yaml.safe_load((chart / "crds" / "daskcluster.yaml").read_text())
     (found,) = [v for v in definition["spec"]["versions"] if v["name"] == "v1"]
     return found["schema"]["openAPIV3Schema"]
