@@ -43,11 +43,13 @@ class Price:
     source: str
 
 
-UBICLOUD = "config/billing_rates.yml of github.com/ubicloud/ubicloud, dollars a core (2 vCPU) and minute"
+UBICLOUD = "`config/billing_rates.yml` of github.com/ubicloud/ubicloud: dollars a core (2 vCPU) and minute"
 PRICES = (
     Price("Ubicloud standard, hetzner-fsn1", 2, 0.000604 * 60, "from 2024-08-22", UBICLOUD),
     Price("Ubicloud standard, leaseweb-wdc02", 2, 0.0007725 * 60, "from 2024-05-27", UBICLOUD),
-    Price("AWS m7g.large, us-east-1, on demand", 2, 0.0816, "2026-06-17", "factualminds.com, not AWS's own page"),
+    Price(
+        "AWS m7g.large, us-east-1, on demand", 2, 0.0816, "2026-06-17", "a blog (factualminds.com), not AWS's own page"
+    ),
 )
 
 
@@ -117,7 +119,7 @@ def shard_table(figures: dict[str, Any]) -> str:
         ["merge, CPU time", *(f"{1000 * one['merge_cpu_s']:.0f} ms" for one in figures["shards"])],
     ]
     rows += [
-        [f"`{name}`", *(size(one["stored_bytes"][name]) for one in figures["shards"])]
+        [name, *(size(one["stored_bytes"][name]) for one in figures["shards"])]
         for name in figures["shards"][0]["stored_bytes"]
     ]
     return table(["a shard of", *names], rows)
@@ -128,7 +130,7 @@ def scheduler_table(figures: dict[str, Any]) -> str:
     task = figures["scheduler"]["cpu_s_of_a_task"]
     work = fitted(figures, "simulate_cpu_s")
     rows = []
-    for devices in (1, 100, 1000, 5000):
+    for devices in (100, 500, 1000, 5000):
         shard = work.of(devices, 1)
         most = SCHEDULER_SHARE * shard / task
         rows.append([f"{devices:,}", duration(shard), duration(MILLION * task), f"{most:,.0f}"])
@@ -143,7 +145,7 @@ def storage_table(figures: dict[str, Any]) -> str:
     large = figures["shards"][-1]
     each = large["run_directory_bytes"]["devices.parquet"] / large["run_devices"]
     rows = []
-    for devices, shards in ((MILLION, 300), (MILLION, 10_000), (MILLION, MILLION), (100 * MILLION, MILLION)):
+    for devices, shards in ((MILLION, 300), (MILLION, 2000), (MILLION, 10_000), (100 * MILLION, MILLION)):
         merge = fitted(figures, "merge_cpu_s").of(devices, shards)
         rows.append(
             [
@@ -173,7 +175,8 @@ def cost_table(figures: dict[str, Any], devices_of_a_shard: int = 1000) -> str:
         core = price.dollars_an_hour / price.cores
         rows.append([price.machine, f"{core:.5f}", f"{hours * core:.{PRICE_DIGITS}f}", price.day, price.source])
     head = ["machine", "$ a vCPU and hour", "$ a million device-days", "price of", "read in"]
-    return f"{hours:.1f} CPU hours, in shards of {devices_of_a_shard:,} devices:\n\n{table(head, rows)}"
+    told = f"A million device-days in shards of {devices_of_a_shard:,} devices: {hours:.1f} CPU hours."
+    return f"{told}\n\n{table(head, rows)}"
 
 
 def wall_table(figures: dict[str, Any], devices_of_a_shard: int = 1000) -> str:

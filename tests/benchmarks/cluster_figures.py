@@ -45,8 +45,9 @@ def shard_figures(each: int, folder: Path) -> dict[str, Any]:
         at = time.process_time()
         records = [simulate(order, backend) for order in orders]
         simulated = time.process_time() - at
-        names = (f"{place('done', 0)}.json", *(f"{place('shards', 0)}.{name}" for name in records[0].files))
-        stored = {name.rpartition("000.")[2]: (folder / name).stat().st_size for name in names}
+        names = {"done record": f"{place('done', 0)}.json"}
+        names |= {name: f"{place('shards', 0)}.{name}" for name in records[0].files}
+        stored = {name: (folder / path).stat().st_size for name, path in names.items()}
         writer = FleetWriter(folder / "merged", scenario)
         writer.begin()
         at = time.process_time()

@@ -26,6 +26,7 @@ from fleetswap_cluster.job import begin
 from fleetswap_cluster.merge import merge_run
 from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.storage import Storage
+from fleetswap_kernels.launch_threads import CpuBackend
 
 ROUNDS = 4
 
@@ -40,13 +41,14 @@ def main(each: int) -> None:
     """Print seconds of both ways, and their ratio."""
     scenario = load_fleet_scenario("phones", devices=2 * each)
     laid_out = plan(scenario)
-    warm_up(laid_out)
+    both = CpuBackend(2)
+    warm_up(laid_out, both)
     outer = Path(tempfile.mkdtemp())
 
     def plainly(folder: Path) -> None:
         writer = FleetWriter(folder, scenario)
         writer.begin()
-        writer.add_all(run_shards(scenario, laid_out, plan_shards(scenario, laid_out, 2), 2))
+        writer.add_all(run_shards(scenario, laid_out, plan_shards(scenario, laid_out, 2), both))
         writer.finish({})
 
     with open_cluster("local", 2) as client:
