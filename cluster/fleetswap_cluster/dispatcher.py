@@ -86,7 +86,7 @@ def print_nothing(line: str) -> None:
     """Tell nobody."""
 
 
-POLL_S = 0.02
+POLL_S = 0.05
 LOOK_S = 2.0
 """Seconds between two looks at the workers."""
 LAST = 200

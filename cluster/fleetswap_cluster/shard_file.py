@@ -15,8 +15,8 @@ from fleetswap.engine import Shard
 from fleetswap.fleet import Cell, FleetShard
 from fleetswap.fleet_results import devices_table
 from fleetswap.fleet_scenario import FleetScenario
-from fleetswap.log_histogram import SUB_BITS, LogHistogram
-from fleetswap.metrics import METRICS, columns
+from fleetswap.log_histogram import LogHistogram
+from fleetswap.metrics import METRICS, Ints, columns
 from fleetswap_kernels import counters
 
 if TYPE_CHECKING:
@@ -57,13 +57,25 @@ def read_steps(into: FleetShard, content: bytes) -> None:
     """Fill the cells and totals of a shard."""
     import pyarrow.parquet as pq
 
-    for row in pq.read_table(io.BytesIO(content)).to_pylist():
-        at = (row["class"], row["step"])
-        into.totals[at] = np.array(row["counters"], dtype=np.int64)
-        for told in row["cells"]:
-            own = {**told, "total": int(told["total"]), "sub_bits": SUB_BITS}
-            cell = Cell(LogHistogram.from_dict(own), int(told["top"]), int(told["bottom"]))
-            into.cells[*at, told["metric"]] = cell
+    table = pq.read_table(io.BytesIO(content)).combine_chunks()
+    rows = list(zip(table["class"].to_pylist(), table["step"].to_pylist(), strict=True))
+    into.totals |= zip(rows, _lists(table["counters"].combine_chunks()), strict=True)
+    lists = table["cells"].combine_chunks()
+    cells = lists.flatten()
+    owners = (row for row, n in zip(rows, lists.value_lengths().to_pylist(), strict=True) for _ in range(n))
+    sums = [map(int, cells.field(name).to_pylist()) for name in ("top", "bottom", "total")]
+    plain = [cells.field(name).to_pylist() for name in ("metric", "devices", "least", "greatest")]
+    filled = [_lists(cells.field(name)) for name in ("bins", "counts")]
+    for row, bins, counts, top, bottom, total, metric, devices, least, greatest in zip(
+        owners, *filled, *sums, *plain, strict=True
+    ):
+        histogram = LogHistogram(bins, counts, devices, total, least, greatest)
+        into.cells[*row, metric] = Cell(histogram, top, bottom)
+
+
+def _lists(lists: pa.ListArray) -> list[Ints]:
+    """Each list of integers as an array; they share memory."""
+    return np.split(lists.flatten().to_numpy(), np.cumsum(lists.value_lengths().to_numpy())[:-1])
 
 
 def steps_table(shard: FleetShard) -> pa.Table:
