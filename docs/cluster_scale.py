@@ -68,7 +68,7 @@ class Line:
     @classmethod
     def through(cls, small: tuple[int, float], large: tuple[int, float]) -> Line:
         """The line through two shards, given by their devices and what they take."""
-        device = (large[1] - small[1]) / (large[0] - small[0])
+        device = max(large[1] - small[1], 0.0) / (large[0] - small[0])
         return cls(max(small[1] - device * small[0], 0.0), device)
 
     def of(self, devices: float, shards: float) -> float:

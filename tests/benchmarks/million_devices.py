@@ -1,16 +1,18 @@
 """Time and memory of fleets of growing size on this machine: python tests/benchmarks/million_devices.py DEVICES...
 
     python tests/benchmarks/million_devices.py 2000 8000
-    python tests/benchmarks/million_devices.py 1000000
+    python tests/benchmarks/million_devices.py 1000000 --out runs/scale
 
 Each number of devices is one `fleetswap run --cluster local` with a worker for each core, in a program of its own:
 phones of a day, with 26.6 processes on average, of which a page stands for 512 (`page_scale`). Memory is the
 proportional set size of the driver and all its children together, looked at four times a second. Last comes the line
-through the two largest fleets, at 1,000,000 devices.
+through the two largest fleets, at 1,000,000 devices. With --out the run directories are kept, and a second call goes on
+with one that is unfinished: what it tells then is of the rest.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import resource
@@ -23,7 +25,8 @@ from pathlib import Path
 
 import psutil
 
-WORDS = ("--set", "page_scale=512", "--cluster", "local")
+FLEET = ("--set", "page_scale=512")
+WORKERS = ("--cluster", "local", "--json")
 LOOK_S = 0.25
 MILLION = 1_000_000
 
@@ -50,12 +53,20 @@ def memory_bytes(root: psutil.Process) -> int:
 
 
 def measure(devices: int, folder: Path) -> Measured:
-    """Run one fleet."""
-    words = [sys.executable, "-m", "fleetswap", "run", "phones", "--devices", str(devices), *WORDS, "--json"]
+    """Run one fleet, or the rest of it."""
+    new = ("phones", "--devices", str(devices), *FLEET, "--out", str(folder))
+    words = [
+        sys.executable,
+        "-m",
+        "fleetswap",
+        "run",
+        *(("--resume", str(folder)) if folder.exists() else new),
+        *WORKERS,
+    ]
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.perf_counter()
     peak = 0
-    with subprocess.Popen([*words, "--out", str(folder)], stdout=subprocess.DEVNULL) as program:
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL) as program:
         root = psutil.Process(program.pid)
         while program.poll() is None:
             with contextlib.suppress(psutil.Error):
@@ -76,18 +87,17 @@ def at_a_million(small: float, large: float, less: int, more: int) -> float:
     return large + (large - small) / (more - less) * (MILLION - more)
 
 
-def main(fleets: list[int]) -> None:
+def main(fleets: list[int], outer: Path) -> None:
     """Print what each fleet takes."""
     found = []
-    with tempfile.TemporaryDirectory() as outer:
-        for devices in sorted(fleets):
-            one = measure(devices, Path(outer) / str(devices))
-            print(
-                f"{one.devices:,} devices in {one.shards} shards: {one.wall_s:,.1f} s, {one.cpu_s:,.1f} CPU seconds, "
-                f"{one.peak_bytes / (1 << 20):,.0f} MiB of memory at most, {one.disk_bytes:,} bytes written",
-                flush=True,
-            )
-            found.append(one)
+    for devices in sorted(fleets):
+        one = measure(devices, outer / str(devices))
+        print(
+            f"{one.devices:,} devices in {one.shards} shards: {one.wall_s:,.1f} s, {one.cpu_s:,.1f} CPU seconds, "
+            f"{one.peak_bytes / (1 << 20):,.0f} MiB of memory at most, {one.disk_bytes:,} bytes written",
+            flush=True,
+        )
+        found.append(one)
     if len(found) > 1:
         a, b = found[-2:]
         wall, cpu = (at_a_million(getattr(a, k), getattr(b, k), a.devices, b.devices) for k in ("wall_s", "cpu_s"))
@@ -95,4 +105,9 @@ def main(fleets: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main([int(word) for word in sys.argv[1:]])
+    parser = argparse.ArgumentParser()
+    parser.add_argument("devices", type=int, nargs="+")
+    parser.add_argument("--out", type=Path)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        main(given.devices, given.out or Path(temporary))
