@@ -46,7 +46,7 @@ def test_every_recipe_is_in_the_table():
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """What a SLURM job on one node with two cores finds, with a stand-in for srun."""
+    """What a SLURM job on one node with one core finds, with a stand-in for srun."""
     programs = tmp_path / "bin"
     programs.mkdir()
     (programs / "srun").write_text('#!/bin/bash\nwhile [[ $1 == --* ]]; do shift; done\nexec "$@"\n')
@@ -56,7 +56,7 @@ def slurm(tmp_path, monkeypatch):
         path.chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_JOB_NUM_NODES", "1")
-    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "2")
+    monkeypatch.setenv("SLURM_CPUS_PER_TASK", "1")
     if "FLEETSWAP_CACHE_DIR" not in os.environ:
         monkeypatch.setenv("FLEETSWAP_CACHE_DIR", str(Path.home() / ".cache" / "fleetswap"))
     return tmp_path / "runs"

@@ -30,15 +30,17 @@ def test_two_workers(crew, shards, plain, tmp_path):
     assert_same(tmp_path / "run", plain)
 
 
-@pytest.mark.parametrize("workers", [1, 5])
-def test_other_numbers_of_workers(workers, plain, tmp_path):
-    with open_cluster("local", workers) as client:
-        found = muster(client, tiny())
-        assert found.slots == workers
-        plan = plan_fleet([tiny()], found.at_once, found.slots)
-        with begin(Storage(tmp_path / "run"), plan) as job:
-            complete(job, found)
-    assert_same(tmp_path / "run", plain)
+def test_other_numbers_of_workers(plain, tmp_path):
+    with open_cluster("local", 1) as client:
+        for workers in (1, 5):
+            client.cluster.scale(workers)
+            client.wait_for_workers(workers, timeout=120)
+            found = muster(client, tiny())
+            assert found.slots == workers
+            plan = plan_fleet([tiny()], found.at_once, found.slots)
+            with begin(Storage(tmp_path / str(workers)), plan) as job:
+                complete(job, found)
+            assert_same(tmp_path / str(workers), plain)
 
 
 def test_threads_of_one_process_and_an_object_store(plain, tmp_path):
