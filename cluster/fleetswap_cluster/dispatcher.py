@@ -219,25 +219,27 @@ class Dispatcher:
         finished.add(future)
 
     def _landed(self, future: Future, result: Any) -> Record | None:
-        """What came of a task: its record, if it is the first of its copies."""
+        """What came of a task: its record, if it is the first of its copies.
+
+        The state of the future does not matter: it is lost if the worker that held the result has died since.
+        """
         flight = self._flying.pop(future.key, None)
         if flight is None:
             return None  # A copy that was slower.
         number = flight.order.number
         self._copies[number] -= 1
-        if future.status == "finished" and isinstance(result, Refusal):
-            self._send_away(result)
-            self._again.append(flight.order)
-            return None
-        if future.status == "finished":
+        if isinstance(result, Record):
             self._lasted.append(time.monotonic() - flight.since)
             self._drop_copies(number)
             self.progress(self._plan.steps_of(number))
-            record: Record = result
-            return record
-        if future.status != "error":
-            raise self._gone()
-        self._retry(flight.order, future.exception())
+            return result
+        if isinstance(result, Refusal):
+            self._send_away(result)
+            self._again.append(flight.order)
+        elif isinstance(result, tuple):  # type, value and traceback of what it raised
+            self._retry(flight.order, result[1])
+        else:
+            raise self._gone(result)
         return None
 
     def _send_away(self, refusal: Refusal) -> None:
@@ -252,7 +254,7 @@ class Dispatcher:
         if self._copies.pop(number, 0):
             self.client.cancel([self._flying.pop(key).future for key in copies], force=True)
 
-    def _retry(self, order: Order, error: BaseException | None) -> None:
+    def _retry(self, order: Order, error: BaseException) -> None:
         """Do a task again, unless that is of no use.
 
         Raises

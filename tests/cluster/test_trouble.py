@@ -192,6 +192,14 @@ def fail():
     worker.run_shard = lambda *_: 1 // 0
 
 
+def test_a_result_counts_though_its_worker_died_since(crew, plain, tmp_path, monkeypatch):
+    """Dask calls a future lost when the worker that held the result dies, also after the client has it."""
+    monkeypatch.setattr("distributed.Future.status", property(lambda _: "lost"))
+    with begin(Storage(tmp_path / "run"), PLAN) as job:
+        complete(job, crew)
+    assert_same(tmp_path / "run", plain)
+
+
 def test_the_number_of_tasks_in_flight_is_bounded(crew, tmp_path):
     before = len(crew.client.futures)
     seen = []
