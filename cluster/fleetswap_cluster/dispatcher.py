@@ -134,6 +134,7 @@ class Dispatcher:
         self._lasted: deque[float] = deque(maxlen=LAST)
         self._refused: set[str] = set()
         self._slots = 0
+        self._most_slots = 0
         self._looked = -LOOK_S
         self._without: float | None = None
 
@@ -174,13 +175,16 @@ class Dispatcher:
             self._flying.clear()
 
     def _look(self) -> None:
-        """Count the workers."""
+        """Count the workers, and start lost ones again where they were started here."""
         now = time.monotonic()
         if now - self._looked < LOOK_S:
             return
         self._looked = now
         found = self._ask(self.client.scheduler.ncores)
         self._slots = sum(threads for address, threads in found.items() if address not in self._refused)
+        self._most_slots = max(self._most_slots, self._slots)
+        if self._slots < self._most_slots and not self._refused:
+            start_again(self.client.cluster)
         if self._slots:
             self._without = None
             return
@@ -296,6 +300,29 @@ class Dispatcher:
             others = [a for a in self._ask(self.client.scheduler.ncores) if a not in (*where, *self._refused)]
             if others and self._copies[number] < self.patience.copies:
                 self._submit(flight.order, finished, others)
+
+
+def start_again(cluster: Any) -> None:
+    """Start planned workers that are gone: Dask itself gives up those that die while they start.
+
+    Parameters
+    ----------
+    cluster : distributed.deploy.Cluster or None
+        Nothing is done with one that others look after, such as Kubernetes' operator.
+    """
+    from distributed import SpecCluster, Status
+
+    if not isinstance(cluster, SpecCluster):
+        return
+
+    def replace() -> None:
+        for name, worker in [*cluster.workers.items()]:
+            if worker.status in (Status.closed, Status.failed):
+                del cluster.workers[name]
+        # The plain method: those of subclasses count otherwise, in workers of a job.
+        SpecCluster.scale(cluster, len(cluster.worker_spec))
+
+    cluster.loop.add_callback(replace)
 
 
 def simulate_here(order: Order, backend: str, threads: int) -> Record | Refusal:
