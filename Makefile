@@ -65,7 +65,7 @@ $(VENV)/.installed-run: pyproject.toml | $(BIN)/python
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
-	@echo "Installing fleetswap and its test tools into $(VENV) (about 200 MB to fetch, once)"
+	@echo "Installing fleetswap and its test tools into $(VENV) (about 230 MB to fetch, once)"
 	@$(PIP) --editable '.[test]'
 	@touch $@ $(VENV)/.installed-run
 

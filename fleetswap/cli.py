@@ -105,8 +105,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _drop_output()
         return _complain(f"{error.filename or 'standard output'}: {error.strerror or error}")
-    except (KeyboardInterrupt, click.Abort):
-        return _complain("interrupted", INTERRUPTED)
+    except (KeyboardInterrupt, click.Abort) as error:
+        return _complain("; ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)
     return code
 
 

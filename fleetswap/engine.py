@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -119,8 +118,12 @@ def plan_shards(scenario: Scenario, shards: int = 0, backend: Backend = ONE_THRE
 def cut(devices: int, shards: int) -> list[Shard]:
     """Cut a number of devices into at most so many ranges, as equal as can be."""
     shards = min(shards, devices)
-    edges = [devices * i // shards for i in range(shards + 1)]
-    return [Shard(i, a, b) for i, (a, b) in enumerate(pairwise(edges))]
+    return [piece(devices, shards, number) for number in range(shards)]
+
+
+def piece(devices: int, shards: int, number: int) -> Shard:
+    """One of the ranges that `cut` makes, without the others."""
+    return Shard(number, devices * number // shards, devices * (number + 1) // shards)
 
 
 def steps_of(scenario: Scenario) -> int:

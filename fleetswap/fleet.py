@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -59,6 +59,8 @@ class Cell:
 Cells = dict[tuple[str, int, str], Cell]
 """By class, step and metric; step -1 is the whole run."""
 WHOLE_RUN = -1
+Totals = dict[tuple[str, int], npt.NDArray[np.int64]]
+"""Sums of counters by class and step, of shape (counters.N_COUNTERS,)."""
 
 
 @dataclass
@@ -76,8 +78,10 @@ class FleetShard:
         Of the whole run, states as their means over the steps; a share as (numerator, denominator) columns of shape
         (devices, 2).
     cells : Cells
-    totals : dict of (str, int) to int64 array of shape (counters.N_COUNTERS,)
+    totals : Totals
         Sums over the devices of a class of what each step changed, or of the states at its end.
+    states : dict of str to list of int64 arrays of shape (devices,)
+        While devices are simulated: sums over the steps so far of the parts of metrics that are states.
     step_ns : int
         Time spent in kernels.
     """
@@ -87,9 +91,23 @@ class FleetShard:
     counters: npt.NDArray[np.int64]
     metrics: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     cells: Cells = field(default_factory=dict)
-    totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=dict)
+    states: dict[str, list[npt.NDArray[np.int64]]] = field(default_factory=dict)
     step_ns: int = 0
 
+
+class Keeper:
+    """Keeps what a shard has reached, for another process to go on from; this one keeps nothing."""
+
+    def restore(self, arena: Arena, result: FleetShard) -> int:  # noqa: ARG002 (signature)
+        """Fill a new arena and the result with what was kept; number of steps done, 0 if nothing was."""
+        return 0
+
+    def keep(self, arena: Arena, result: FleetShard, steps: int) -> None:
+        """Take note that so many steps are done: devices as in `arena`; cells, totals and states as in `result`."""
+
+
+NOTHING_KEPT = Keeper()
 
 _STATE_COLUMNS = np.array([index for name, index in columns().items() if name in STATES])
 
@@ -99,8 +117,7 @@ def plan_shards(
 ) -> list[Shard]:
     """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
     if shards == 0:
-        each = -(-fleet_bytes(scenario, laid_out) // scenario.devices)
-        shards = -(-scenario.devices // backend.at_once(each))
+        shards = -(-scenario.devices // backend.at_once(mean_device_bytes(scenario, laid_out)))
     return cut(scenario.devices, shards)
 
 
@@ -111,6 +128,11 @@ def fleet_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
     return scenario.devices * int(shares @ np.array(each, dtype=np.int64)) // int(shares.sum())
 
 
+def mean_device_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
+    """Memory of a device, on average over the fleet, rounded up."""
+    return -(-fleet_bytes(scenario, laid_out) // scenario.devices)
+
+
 def run_shard(
     scenario: FleetScenario,
     laid_out: PhonePlan,
@@ -118,6 +140,7 @@ def run_shard(
     backend: Backend,
     progress: Progress = no_progress,
     check: bool = False,
+    keeper: Keeper = NOTHING_KEPT,
 ) -> FleetShard:
     """Simulate the devices of a shard.
 
@@ -125,6 +148,8 @@ def run_shard(
     ----------
     check : bool
         Recount after every step that nothing is lost: frames, slots, swap counts, compressed bytes, mappings.
+    keeper : Keeper
+        Told after every step what is reached. Results do not depend on it.
 
     Raises
     ------
@@ -136,11 +161,19 @@ def run_shard(
     started = time.perf_counter_ns()
     # Devices go back to their order at the end.
     arena, order = arena_of(scenario, laid_out, shard.first, shard.end, backend)
-    arena.init()
-    result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64), step_ns=time.perf_counter_ns() - started)
+    result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64))
+    done = keeper.restore(arena, result)
+    if not done:
+        arena.init()
+    result.step_ns = time.perf_counter_ns() - started
     fold = _Fold(result, scenario, _ranges(laid_out, counts))
-    before = np.zeros_like(arena.counters().astype(np.int64))
+    before = arena.counters().astype(np.int64)
+    if not done:
+        before[:] = 0  # What a device counted while it was made belongs to its first step.
     for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):
+        if step < done:
+            progress(len(arena))
+            continue
         started = time.perf_counter_ns()
         arena.run(laid_out.program, first, end, progress)
         result.step_ns += time.perf_counter_ns() - started
@@ -150,8 +183,9 @@ def run_shard(
         change = after - before
         change[:, _STATE_COLUMNS] = after[:, _STATE_COLUMNS]
         fold.step(step, change)
+        keeper.keep(arena, result, step + 1)
         before = after
-    fold.whole_run(before)
+    fold.whole_run(before, len(laid_out.marks) - 1)
     back = np.argsort(order, kind="stable")
     result.counters = result.counters[back]
     result.metrics = {name: values[back] for name, values in result.metrics.items()}
@@ -243,32 +277,30 @@ class _Fold:
         self._page_scale = scenario.page_scale
         self._prices = _Prices(scenario, ranges)
         self._ranges = ranges
-        self._states: dict[str, list[Ints]] = {}
-        self._steps = 0
 
     def step(self, step: int, change: Ints) -> None:
         """Add what the devices did in a step, and the states they came to."""
         events = Events(change, self._page_scale)
         paid = self._prices.of(events)
-        self._steps += 1
         for name, metric in METRICS.items():
             parts = metric.parts(events, paid)
             self._add_cells(step, name, parts)
             if metric.state:
-                passed = self._states.get(name, [np.zeros_like(part) for part in parts])
-                self._states[name] = [a + b for a, b in zip(passed, parts, strict=True)]
+                passed = self._result.states.get(name, [np.zeros_like(part) for part in parts])
+                self._result.states[name] = [a + b for a, b in zip(passed, parts, strict=True)]
         self._add_totals(step, events)
 
-    def whole_run(self, counted: Ints) -> None:
-        """Add what the devices did in the run, their states at its end, and the means of state metrics."""
+    def whole_run(self, counted: Ints, steps: int) -> None:
+        """Add what the devices did in the run, their states at its end, and means of state metrics over its steps."""
         events = Events(counted, self._page_scale)
         paid = self._prices.of(events)
         for name, metric in METRICS.items():
-            parts = metric.mean(self._states[name], self._steps) if metric.state else metric.parts(events, paid)
+            parts = metric.mean(self._result.states[name], steps) if metric.state else metric.parts(events, paid)
             self._add_cells(WHOLE_RUN, name, parts)
             self._result.metrics[name] = parts[0] if metric.base is None else np.stack(parts, axis=1)
         self._add_totals(WHOLE_RUN, events)
         self._result.counters = events.counted
+        self._result.states = {}
 
     def _add_cells(self, step: int, name: str, parts: Sequence[Ints]) -> None:
         for where, cell in cells_of(METRICS[name], parts, self._ranges).items():
@@ -302,3 +334,24 @@ def run_shards(
         yield from fit.run(
             shard, lambda piece, count: run_shard(scenario, laid_out, piece, backend, count, check), progress
         )
+
+
+def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:
+    """Add the cells and totals of a shard to those of other devices."""
+    for key, cell in shard.cells.items():
+        cells.setdefault(key, Cell()).merge(cell)
+    for at, counted in shard.totals.items():
+        totals[at] = totals[at] + counted if at in totals else counted
+
+
+def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
+    """One shard of the pieces that it was simulated in, which follow each other (`engine.Fit`)."""
+    whole, *others = pieces
+    for other in others:
+        whole.classes = np.concatenate([whole.classes, other.classes])
+        whole.counters = np.concatenate([whole.counters, other.counters])
+        whole.metrics = {name: np.concatenate([own, other.metrics[name]]) for name, own in whole.metrics.items()}
+        add_up(whole.cells, whole.totals, other)
+        whole.step_ns += other.step_ns
+    whole.shard = shard
+    return whole

@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 
 from .errors import InputError
-from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard
+from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard, Totals, add_up
 from .fleet_scenario import FleetScenario
 from .html.page import render_run
 from .log_histogram import SUB_BITS
@@ -29,6 +28,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 PERCENTS = (5, 50, 95, 99)
+ROW_GROUP = 8192
+"""Rows that devices.parquet stores together, however the fleet is cut: its bytes do not depend on shards."""
 ASSUMPTIONS = (
     "Phones are synthetic: fleet, apps and habits are those of the scenario, every number of which can be changed.",
     "A phone is a miniature: RAM, zram and apps are divided by the page scale; pages, folios and clusters are not.",
@@ -46,22 +47,18 @@ class FleetTotals:
     Parameters
     ----------
     cells : Cells
-    totals : dict of (str, int) to int64 array
-        Counters by class and step, as in `FleetShard`.
+    totals : Totals
     devices : dict of str to int
         Devices by class.
     """
 
     cells: Cells = field(default_factory=dict)
-    totals: dict[tuple[str, int], npt.NDArray[np.int64]] = field(default_factory=dict)
+    totals: Totals = field(default_factory=dict)
     devices: dict[str, int] = field(default_factory=dict)
 
     def add(self, shard: FleetShard, classes: tuple[str, ...]) -> None:
         """Add the devices of a shard."""
-        for key, cell in shard.cells.items():
-            self.cells.setdefault(key, Cell()).merge(cell)
-        for at, counted in shard.totals.items():
-            self.totals[at] = self.totals[at] + counted if at in self.totals else counted
+        add_up(self.cells, self.totals, shard)
         counts = np.bincount(shard.classes, minlength=len(classes)).tolist()
         for name, n in [(ALL, sum(counts)), *zip(classes, counts, strict=True)]:
             self.devices[name] = self.devices.get(name, 0) + n
@@ -201,6 +198,7 @@ class FleetWriter:
         self.shards: list[dict[str, Any]] = []
         self.step_ns = 0
         self._devices: Any = None
+        self._rows: Any = None
 
     def begin(self) -> None:
         """Make the folder.
@@ -228,13 +226,18 @@ class FleetWriter:
 
     def add(self, shard: FleetShard) -> None:
         """Write the devices of the next shard and add them to the totals; shards come in the order of devices."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = devices_table(self.scenario, shard)
         with self._writing():
             if self._devices is None:
                 self._devices = pq.ParquetWriter(self.partial / "devices.parquet", table.schema, compression="zstd")
-            self._devices.write_table(table)
+                self._rows = table[:0]
+            self._rows = pa.concat_tables([self._rows, table])
+            while self._rows.num_rows >= ROW_GROUP:
+                self._write_rows(self._rows[:ROW_GROUP])
+                self._rows = self._rows[ROW_GROUP:]
         self.totals.add(shard, tuple(self.scenario.device_class))
         self.step_ns += shard.step_ns
         self.shards.append({"number": shard.shard.number, "first": shard.shard.first, "end": shard.shard.end})
@@ -255,6 +258,7 @@ class FleetWriter:
         }
         html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
         with self._writing():
+            self._write_rows(self._rows)
             self._devices.close()
             pq.write_table(
                 series_table(self.scenario, self.totals), self.partial / "series.parquet", compression="zstd"
@@ -270,6 +274,11 @@ class FleetWriter:
             if self._devices is not None:
                 self._devices.close()
         shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _write_rows(self, rows: pa.Table) -> None:
+        """One row group; pieces that its columns are made of would show in its pages."""
+        if rows.num_rows:
+            self._devices.write_table(rows.combine_chunks())
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

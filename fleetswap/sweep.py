@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from fleetswap_kernels.arena import ONE_THREAD
-from fleetswap_kernels.launch import Backend
-
-from .comparison import check_same_fleet, pair, row, simulate, value
-from .engine import Progress, no_progress
+from .comparison import check_same_fleet, pair, row, value
 from .errors import InputError
+from .fleet import FleetShard
 from .fleet_scenario import FleetScenario
 from .fleet_units import near
 from .metrics import METRICS, Ints
@@ -224,26 +221,20 @@ def _distinct(problems: Sequence[str]) -> list[str]:
 
 def sweep(
     points: Sequence[Point],
+    simulated: Iterable[tuple[int, FleetShard]],
     metrics: Sequence[str] = DEFAULT_METRICS,
     pareto: Sequence[str] = DEFAULT_PARETO,
-    *,
-    backend: Backend = ONE_THREAD,
-    shards: int = 0,
-    progress: Progress = no_progress,
 ) -> Sweep:
-    """Simulate every point and compare it with the first one, device by device.
+    """Compare every point with the first one, device by device.
 
     Parameters
     ----------
     points : sequence of Point
         Of `grid`.
+    simulated : iterable of (int, FleetShard)
+        Shards of each point in the order of devices, with the point's index (`comparison.simulate`).
     metrics, pareto : sequence of str
         Metrics to report, and those of the Pareto front, which are reported too.
-    backend : Backend
-    shards : int
-        Results depend on neither.
-    progress : callable
-        Called with numbers of device-steps done.
     """
     check_metrics("--metrics", metrics)
     check_metrics("--pareto", pareto)
@@ -251,7 +242,7 @@ def sweep(
         raise InputError("--pareto: needs a metric")
     names = list(dict.fromkeys((*metrics, *pareto)))
     found = [_Devices() for _ in points]
-    for number, shard in simulate([point.scenario for point in points], backend, shards, progress):
+    for number, shard in simulated:
         found[number].classes.append(shard.classes)
         for name in names:
             found[number].values.setdefault(name, []).append(shard.metrics[name])

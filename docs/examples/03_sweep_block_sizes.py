@@ -8,6 +8,7 @@
 # values on the same devices. Blocks are used where a large folio covers them; `thrash` enables folios of 64K.
 
 # %%
+from fleetswap.comparison import simulate
 from fleetswap.sweep import Axis, grid, sweep
 
 axes = [
@@ -22,9 +23,10 @@ print(f"{len(points)} points: {'; '.join(point.label for point in points)}")
 # beats in one of two metrics without losing in the other.
 
 # %%
-found = sweep(points, metrics=("ratio_permille", "stall_ns"), pareto=("ratio_permille", "stall_ns"), threads=2)
+metrics = ("ratio_permille", "stall_ns")
+found = sweep(points, simulate([point.scenario for point in points]), metrics, pareto=metrics)
 for i, point in enumerate(found.points):
-    ratio, stall = (found.metrics[metric][i].overall for metric in ("ratio_permille", "stall_ns"))
+    ratio, stall = (found.metrics[metric][i].overall for metric in metrics)
     hours = stall.total_b / stall.devices / 3.6e12
     print(
         f"{point.label:30} ratio {ratio.total_b / max(ratio.base_b, 1):.2f}   stall {hours:.3f} h a device"

@@ -18,22 +18,38 @@ def prepare(err: Console, warm_up: Callable[[], int]) -> float:
     return compile_s
 
 
-def progress_bar(console: Console) -> Progress:
-    """A bar over device-steps, with time passed and time left."""
+def progress_bar(console: Console, steps: int = 0) -> Progress:
+    """A bar over device-steps, with time passed and time left.
+
+    Parameters
+    ----------
+    steps : int
+        Steps of a device, to tell devices a second as well.
+    """
     from rich.progress import (
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
+        Task,
         TextColumn,
         TimeElapsedColumn,
         TimeRemainingColumn,
     )
+    from rich.table import Column
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text(f"{speed / steps:,.1f} devices/s" if steps and speed else "")
 
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("device-steps"),
+        Rate(Column(no_wrap=True)),
         TimeElapsedColumn(),
         TextColumn("left"),
         TimeRemainingColumn(),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -12,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .backend import backend_options, opened
+from .crew import cluster_options, open_crew, refuse_with_resume
 from .progress import prepare, progress_bar
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from ..backend import Chosen
-    from ..fleet_scenario import FleetScenario
     from ..scenario import Breakeven, Scenario
+
+    Choose = Callable[[], Chosen]
 
 
 @click.command()
@@ -29,7 +32,8 @@ if TYPE_CHECKING:
 @backend_options
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
-@click.option("--out", type=click.Path(path_type=Path), help="Run directory  [default: runs/SCENARIO-TIME]")
+@click.option("--out", metavar="DIR", help="Run directory, a path or s3://...  [default: runs/SCENARIO-TIME]")
+@cluster_options
 @click.option("--check", is_flag=True, help="Recount every device after every step (slow; fleets of phones).")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def run(
@@ -40,7 +44,10 @@ def run(
     threads: int | None,
     shards: int | None,
     settings: tuple[str, ...],
-    out: Path | None,
+    out: str | None,
+    resume: str | None,
+    cluster: str | None,
+    workers: int | None,
     check: bool,
     as_json: bool,
 ) -> None:
@@ -55,44 +62,65 @@ def run(
 
     from ..errors import InputError
     from ..fleet_scenario import FleetScenario
-    from ..report import MIN_WIDTH
+    from ..report import fleet_tables
     from ..scenario import BUILT_IN, Breakeven, load_scenario
     from ..scenario_file import load_fleet_scenario
+    from .fleet_run import begin_fleet, resume_fleet
 
-    started = datetime.now(UTC)
-    resolved: Scenario | Breakeven | FleetScenario
-    if scenario in BUILT_IN:
-        resolved = load_scenario(scenario, devices, seed, settings)
-    else:
-        resolved = load_fleet_scenario(scenario, settings, devices, seed)
-    folder = out or Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}"
-    if folder.exists():
-        raise InputError(f"--out {folder}: exists already; name a folder that does not")
     err = Console(stderr=True)
-    chosen = opened(backend, threads, err)
+    crew_for = partial(open_crew, cluster, workers, backend, threads)
+    if resume:
+        refuse_with_resume(("scenario", "devices", "seed", "shards", "settings", "out", "check"))
+        summary = resume_fleet(resume, crew_for, err)
+        _show(resume, summary, fleet_tables(summary), as_json, err, ", report.html")
+        return
+    started = datetime.now(UTC)
+    resolved = (
+        load_scenario(scenario, devices, seed, settings)
+        if scenario in BUILT_IN
+        else load_fleet_scenario(scenario, settings, devices, seed)
+    )
+    folder = out or str(Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
+    if Path(folder).exists():
+        raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
     facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
+    if isinstance(resolved, FleetScenario):
+        with crew_for(resolved, err) as crew:
+            summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew, err)
+        _show(folder, summary, fleet_tables(summary), as_json, err, ", report.html")
+        return
+    if cluster:
+        raise InputError(f"--cluster: {scenario} is no fleet; allowed are fleets and .toml files")
+    choose = partial(opened, backend, threads, err)
     if isinstance(resolved, Breakeven):
-        summary, tables = _run_breakeven(resolved, shards or 1, chosen, folder, facts, err)
-    elif isinstance(resolved, FleetScenario):
-        summary, tables = _run_fleet(resolved, shards or 0, chosen, folder, facts, err, check)
+        summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
     else:
-        summary, tables = _run_allocator_test(resolved, shards or 0, chosen, folder, facts, err)
+        summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
+    _show(folder, summary, tables, as_json, err)
+
+
+def _show(
+    folder: str, summary: dict[str, Any], tables: list[Any], as_json: bool, err: Console, report: str = ""
+) -> None:
+    """Print a summary on stdout, and where it is."""
+    from rich.console import Console
+
+    from ..report import MIN_WIDTH
+
     if as_json:
-        click.echo(json.dumps({"run_directory": str(folder), **summary}))
+        click.echo(json.dumps({"run_directory": folder, **summary}))
     else:
         console = Console()
         console.width = max(console.width, MIN_WIDTH)
         for table in tables:
             console.print(table)
-    report = ", report.html" if isinstance(resolved, FleetScenario) else ""
     err.print(
-        f"simulated in {facts['timings_s']['step']:.1f} s; written to {folder} "
-        f"(manifest.json, devices.parquet, series.parquet, summary.json{report})"
+        f"written to {folder} (manifest.json, devices.parquet, series.parquet, summary.json{report})", soft_wrap=True
     )
 
 
 def _run_allocator_test(
-    scenario: Scenario, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Scenario, shards: int, choose: Choose, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
@@ -105,6 +133,7 @@ def _run_allocator_test(
 
     load_profile(scenario.test.cost)  # Bad input is reported before anything runs.
     workload = plan(scenario.test)
+    chosen = choose()
     pieces = plan_shards(scenario, shards, chosen.backend)
     each = device_bytes(workload.blueprint.sizes)
     err.print(
@@ -123,62 +152,8 @@ def _run_allocator_test(
     return summary, run_tables(summary)
 
 
-def _run_fleet(
-    scenario: FleetScenario,
-    shards: int,
-    chosen: Chosen,
-    folder: Path,
-    facts: dict[str, Any],
-    err: Console,
-    check: bool,
-) -> tuple[dict[str, Any], list[Any]]:
-    """A fleet of phones: its summary and its tables."""
-    from ..fleet import BrokenDeviceError, fleet_bytes, plan_shards, run_shards, warm_up
-    from ..fleet_results import FleetWriter
-    from ..report import fleet_tables
-    from ..workload.phones import plan
-
-    for warning in scenario.warnings:
-        err.print(f"warning: {warning}")
-    laid_out = plan(scenario)
-    pieces = plan_shards(scenario, laid_out, shards, chosen.backend)
-    each = fleet_bytes(scenario, laid_out) // scenario.devices
-    processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)
-    err.print(
-        f"{scenario.name}: {scenario.devices:,} devices of up to {processes} processes, about {each:,} bytes each, "
-        f"{scenario.days} day(s), {len(pieces)} shard(s), seed {scenario.seed}"
-    )
-    writer = FleetWriter(folder, scenario)
-    writer.begin()
-    try:
-        compile_s = prepare(err, lambda: warm_up(laid_out, chosen.backend))
-        started = time.perf_counter()
-        with progress_bar(err) as progress:
-            steps = scenario.days * scenario.steps_per_day
-            task = progress.add_task("simulating", total=scenario.devices * steps)
-            advance = partial(progress.advance, task)
-            writer.add_all(run_shards(scenario, laid_out, pieces, chosen.backend, advance, check))
-        facts["device_bytes"] = each
-        facts["page_scale"] = scenario.page_scale
-        facts["timings_s"] = {
-            "compile": compile_s,
-            "step": writer.step_ns / 1e9,
-            "fold_and_write": time.perf_counter() - started - writer.step_ns / 1e9,
-        }
-        facts |= chosen.facts()
-        summary = writer.finish(facts)
-    except BrokenDeviceError as error:
-        writer.abandon()
-        err.print(f"[bold red]FAIL[/] {error}")
-        raise click.exceptions.Exit(1) from None
-    except BaseException:
-        writer.abandon()
-        raise
-    return summary, fleet_tables(summary)
-
-
 def _run_breakeven(
-    scenario: Breakeven, shards: int, chosen: Chosen, folder: Path, facts: dict[str, Any], err: Console
+    scenario: Breakeven, shards: int, choose: Choose, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
@@ -195,6 +170,7 @@ def _run_breakeven(
         if codec not in profile.codecs:
             raise InputError(f"cost: {scenario.cost} has no times of codec {codec}; add codec.{codec}, or inherits")
     plan(scenario, CODECS[0], VARIANTS[0])
+    chosen = choose()
     points = points_of(scenario)
     err.print(
         f"breakeven: {points} points of {scenario.devices:,} devices with {scenario.memory_mib} MiB each, "

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .backend import backend_options, opened
+from .backend import backend_options
 from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
-from .progress import prepare, progress_bar
+from .crew import cluster_options, open_crew, refuse_with_resume, work_off
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
+
+    from fleetswap_cluster.crew import Crew
+    from fleetswap_cluster.job import Job
+
+KIND = "sweep"
 
 
 @click.command()
-@click.argument("scenario")
+@click.argument("scenario", required=False)
 @click.option(
     "--over", metavar="KEY=V1,V2,...", multiple=True, help="A key and its values; repeated for every key of the grid."
 )
@@ -32,10 +40,11 @@ if TYPE_CHECKING:
 @click.option(
     "--pareto", metavar="M1,M2,...", help="Metrics of the Pareto front.  [default: stall_ns,memory_saved_bytes]"
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Result folder  [default: runs/sweep-SCENARIO-TIME]")
+@click.option("--out", metavar="DIR", help="Result folder, a path or s3://...  [default: runs/sweep-SCENARIO-TIME]")
+@cluster_options
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
 def sweep(
-    scenario: str,
+    scenario: str | None,
     over: tuple[str, ...],
     devices: int | None,
     seed: int,
@@ -45,7 +54,10 @@ def sweep(
     settings: tuple[str, ...],
     metrics: str | None,
     pareto: str | None,
-    out: Path | None,
+    out: str | None,
+    resume: str | None,
+    cluster: str | None,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Simulate a grid of policies on the same devices, with the same random numbers.
@@ -56,60 +68,103 @@ def sweep(
     """
     from rich.console import Console
 
-    from ..comparison import rows_table
+    from fleetswap_cluster.job import begin, unfinished
+    from fleetswap_cluster.plan import plan_fleet
+    from fleetswap_cluster.storage import Storage
+
     from ..errors import InputError
-    from ..fleet import warm_up
     from ..scenario import BUILT_IN
     from ..sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
-    from ..sweep import sweep as run_sweep
-    from ..workload.phones import plan as lay_out
 
+    err = Console(stderr=True)
+    crew_for = partial(open_crew, cluster, workers, backend, threads)
+    if resume:
+        refuse_with_resume(("scenario", "over", "devices", "seed", "shards", "settings", "metrics", "pareto", "out"))
+        with unfinished(Storage(resume), KIND) as job:
+            if job is not None:
+                with crew_for(job.plan.scenarios[0], err) as crew:
+                    _complete(job, crew, err)
+        _show(resume, as_json, err)
+        return
     started = datetime.now(UTC)
+    if scenario is None:
+        raise InputError("SCENARIO is missing: allowed are fleets and .toml files, or --resume DIR")
     if scenario in BUILT_IN:
         raise InputError(f"{scenario}: is no fleet; allowed are fleets and .toml files")
-    chosen = {
+    asked = {
         option: tuple(name.strip() for name in given.split(",")) if given is not None else default
         for option, given, default in (("--metrics", metrics, DEFAULT_METRICS), ("--pareto", pareto, DEFAULT_PARETO))
     }
-    for option, names in chosen.items():
+    for option, names in asked.items():
         check_metrics(option, names)
     points = grid(scenario, [parse_axis(one) for one in over], settings, devices, seed)
-    err = Console(stderr=True)
+    folder = out or str(Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
+    if Path(folder).exists():
+        raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
+    about = {
+        "kind": KIND,
+        "seed": seed,
+        "started": started.isoformat(),
+        "over": list(over),
+        "settings": [dict(point.settings) for point in points],
+        "metrics": asked["--metrics"],
+        "pareto": asked["--pareto"],
+    }
+    scenarios = [point.scenario for point in points]
+    with crew_for(scenarios[0], err) as crew:
+        plan = plan_fleet(scenarios, crew.at_once, crew.slots, shards or 0, about=about)
+        with begin(Storage(folder), plan) as job:
+            _complete(job, crew, err)
+    _show(folder, as_json, err)
+
+
+def _complete(job: Job, crew: Crew, err: Console) -> None:
+    """Simulate all points, compare them, and write the folder."""
+    from fleetswap_cluster.merge import publish, scratch
+
+    from ..comparison import rows_table
+    from ..sweep import Point
+    from ..sweep import sweep as compare_points
+
+    plan, about = job.plan, job.plan.about
+    points = [Point(own, scenario) for own, scenario in zip(about["settings"], plan.scenarios, strict=True)]
     for warning in dict.fromkeys(w for point in points for w in point.scenario.warnings):
         err.print(f"warning: {warning}")
-    fleet = points[0].scenario
-    where = opened(backend, threads, err)
-    facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
-    folder = out or Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}"
-    err.print(f"{fleet.name}: {len(points):,} points of {fleet.devices:,} devices, seed {seed}")
-    with NewFolder(folder, "--out ") as new:
-        compile_s = prepare(err, lambda: warm_up(lay_out(fleet), where.backend))
-        at = time.perf_counter()
-        with progress_bar(err) as progress:
-            total = len(points) * fleet.devices * fleet.days * fleet.steps_per_day
-            task = progress.add_task("simulating", total=total)
-            found = run_sweep(
-                points,
-                chosen["--metrics"],
-                chosen["--pareto"],
-                backend=where.backend,
-                shards=shards or 0,
-                progress=lambda steps: progress.advance(task, steps),
-            )
+    err.print(
+        f"{points[0].scenario.name}: {len(points):,} points of {plan.devices:,} devices, {plan.shards:,} shard(s) "
+        f"each, seed {about['seed']}"
+    )
+    at = time.perf_counter()
+
+    def merge(facts: Mapping[str, Any]) -> None:
+        found = compare_points(points, job.ledger.read_all(plan), about["metrics"], about["pareto"])
         told = found.to_dict()
-        seconds = time.perf_counter() - at
-        facts["timings_s"] = {"compile": compile_s, "sweep": seconds}
-        facts |= {"over": list(over), "points": told["points"], "scenario": told["scenario"]}
+        kept = {name: about[name] for name in ("kind", "seed", "started", "over")}
+        kept |= {"points": told["points"], "scenario": told["scenario"]}
         contents = {"summary.json": json.dumps(told, indent=1) + "\n", "sweep.parquet": rows_table(told["rows"])}
-        new.finish(contents, {"kind": "sweep", **facts, **where.facts()})
+        with scratch(job.ledger.storage) as folder, NewFolder(folder) as new:
+            new.finish(contents, {**kept, **facts, "timings_s": {"sweep": time.perf_counter() - at}})
+            publish(folder, job.ledger)
+
+    work_off(job, crew, err, merge)
+
+
+def _show(folder: str, as_json: bool, err: Console) -> None:
+    """Print the summary of a finished sweep on stdout, and where it is."""
+    from rich.console import Console
+
+    from fleetswap_cluster.ledger import read_summary
+    from fleetswap_cluster.storage import Storage
+
+    told = read_summary(Storage(folder))
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), **told}))
+        click.echo(json.dumps({"folder": folder, **told}))
     else:
         console = Console()
         console.width = max(console.width, WIDTH)
         for table in sweep_tables(told):
             console.print(table)
-    err.print(f"swept in {seconds:.1f} s; written to {folder} ({', '.join(sorted(contents))}, manifest.json)")
+    err.print(f"written to {folder} (summary.json, sweep.parquet, manifest.json)", soft_wrap=True)
 
 
 def sweep_tables(told: dict[str, Any]) -> list[Table]:

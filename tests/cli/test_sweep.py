@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap import cli
-from fleetswap.comparison import compare
+from fleetswap.comparison import compare, simulate
 from fleetswap.errors import InputError
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.sweep import Axis, grid, parse_axis, sweep
@@ -95,12 +95,13 @@ def test_a_sweep_is_written_whole(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_backend_and_shards_change_nothing(backend: Backend) -> None:
     points = grid("phones", [Axis("policy.large_swapin", ("off", "on"))], SETTINGS, 8)
-    assert sweep(points, backend=backend, shards=5).to_dict() == sweep(points).to_dict()
+    scenarios = [point.scenario for point in points]
+    assert sweep(points, simulate(scenarios, backend, 5)).to_dict() == sweep(points, simulate(scenarios)).to_dict()
 
 
 def test_the_front_by_hand() -> None:
     points = grid("phones", [Axis("policy.large_swapin", ("off", "on", "1M"))], SETTINGS, 8)
-    found = sweep(points, ["pswpin"], ["pgmajfault"])
+    found = sweep(points, simulate([point.scenario for point in points]), ["pswpin"], ["pgmajfault"])
     totals = [one.overall.total_b for one in found.metrics["pgmajfault"]]
     # Up to 1M is what "on" means: equal points share their fate.
     assert totals[1] == totals[2]
@@ -140,14 +141,20 @@ def test_the_problems_of_all_points_are_told_once(capsys: pytest.CaptureFixture[
     assert "allocator-test: is no fleet; allowed are fleets and .toml files" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_nothing_is_left_of_a_sweep_that_fails(
-    error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("fleetswap_cluster.worker.run_shard", KeyboardInterrupt()),
+        ("pathlib.Path.write_bytes", OSError(errno.ENOSPC, "No space left on device")),
+    ],
+)
+def test_nothing_is_left_of_a_sweep_that_fails_at_once(
+    where: str, error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_words, **_names):
         raise error
 
-    monkeypatch.setattr(pq, "write_table", fail)
+    monkeypatch.setattr(where, fail)
     code = 130 if isinstance(error, KeyboardInterrupt) else 2
     assert cli.main(["sweep", "phones", *SMALL, *SWAPIN, "--out", "s"]) == code
     assert ("interrupted" if code == 130 else "s: cannot be written: No space left") in capsys.readouterr().err

@@ -365,7 +365,7 @@ def test_a_shard_is_not_kept_while_the_next_one_is_simulated(tmp_path):
 
     def shards():
         last = None
-        for shard in run_shards(scenario, laid_out, cut(DEVICES, 3), 1):
+        for shard in run_shards(scenario, laid_out, cut(DEVICES, 3), ONE_THREAD):
             if last is not None:
                 gone.append(last() is None)
             last = weakref.ref(shard)

@@ -16,6 +16,7 @@ import pytest
 
 from fleetswap import fleet_results
 from fleetswap.cli import main
+from fleetswap.fleet import run_shard
 from fleetswap.metrics import METRICS, columns
 
 TINY = ("--set", "page_scale=512", "--set", "behaviour.switches_per_day=12", "--set", "steps_per_day=4")
@@ -84,20 +85,27 @@ def test_another_seed_is_another_run(whole, tmp_path, capsys):
     assert digest(tmp_path / "other", capsys) != digest(whole, capsys)
 
 
-def test_a_full_disk_ends_in_one_line_and_leaves_nothing(tmp_path, monkeypatch, capsys):
+def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(whole, tmp_path, monkeypatch, capsys):
     def full(*_):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(fleet_results, "finish_directory", full)
-    assert run(tmp_path / "full") == 2
+    folder = tmp_path / "full"
+    with monkeypatch.context() as patched:
+        patched.setattr(fleet_results, "finish_directory", full)
+        assert run(folder) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
-    assert message == f"fleetswap: {tmp_path / 'full'}: cannot be written: No space left on device"
-    assert list(tmp_path.iterdir()) == []
+    assert message.startswith(f"fleetswap: {folder}")
+    assert message.endswith(
+        f"cannot be written: No space left on device; what is done is kept: go on with --resume {folder}"
+    )
+    assert main(["digest", str(folder)]) == 2
+    assert main(["run", "--resume", str(folder)]) == 0
+    assert digest(folder, capsys) == digest(whole, capsys)
 
 
-def test_a_killed_run_is_never_taken_for_a_whole_one(whole, tmp_path, capsys):
+def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "killed"
-    words = [sys.executable, "-m", "fleetswap", "run", "phones", *TINY, "--devices", "3000", "--shards", "300"]
+    words = [sys.executable, "-m", "fleetswap", "run", "phones", *TINY, "--devices", "900", "--shards", "300"]
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     with subprocess.Popen(
         [*words, "--out", str(folder)],
@@ -105,25 +113,31 @@ def test_a_killed_run_is_never_taken_for_a_whole_one(whole, tmp_path, capsys):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     ) as process:
-        rows = tmp_path / "killed.partial" / "devices.parquet"
-        until = time.monotonic() + 120
-        while not rows.exists() and time.monotonic() < until:
+        done = folder / "unfinished" / "done"
+        until = time.monotonic() + 300
+        while len(list(done.rglob("*.json"))) < 3 and time.monotonic() < until:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
-    assert rows.exists()
-    assert not folder.exists()
-    assert main(["digest", str(tmp_path / "killed.partial")]) == 2
-    # The next run of that name takes its place.
-    assert run(folder) == 0
-    assert digest(folder, capsys) == digest(whole, capsys)
-    assert [path.name for path in tmp_path.iterdir()] == ["killed"]
+    records = {path: path.read_bytes() for path in done.rglob("[0-9]*.json")}
+    assert 3 <= len(records) < 300
+    assert main(["digest", str(folder)]) == 2
+    assert run(folder) == 2
+    assert "--resume" in capsys.readouterr().err
+    assert main(["run", "--resume", str(folder), "--devices", "9"]) == 2
+    assert "--devices: is in the directory of --resume" in capsys.readouterr().err
+    counted = []
+    monkeypatch.setattr("fleetswap_cluster.worker.run_shard", lambda *_: counted.append(_) or run_shard(*_))
+    assert main(["run", "--resume", str(folder), "--json"]) == 0
+    assert len(counted) == 300 - len(records)
+    assert json.loads(capsys.readouterr().out)["devices"]["all"] == 900
+    assert {path.name for path in folder.iterdir()} == FILES
 
 
 def test_interrupting_a_run_leaves_nothing(tmp_path, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fleetswap.fleet.run_shard", interrupt)
+    monkeypatch.setattr("fleetswap_cluster.worker.run_shard", interrupt)
     assert run(tmp_path / "stopped") == 130
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err.strip().endswith("interrupted")

@@ -1,0 +1,166 @@
+"""Job: one run directory from its plan to the finished files, whoever does the work; locked, resumable any time."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from fleetswap.engine import Progress, no_progress
+from fleetswap.errors import InputError
+
+from .crew import Crew, Report, print_nothing
+from .installation import installation
+from .ledger import MANIFEST, CorruptShardError, Ledger
+from .lock import run_lock
+from .plan import Plan
+from .storage import Storage
+from .worker import CHECKPOINT_S, Order
+
+Merged = TypeVar("Merged")
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run directory that this process holds.
+
+    Parameters
+    ----------
+    ledger : Ledger
+    plan : Plan
+    """
+
+    ledger: Ledger
+    plan: Plan
+
+    def work(
+        self,
+        crew: Crew,
+        progress: Progress = no_progress,
+        report: Report = print_nothing,
+        checkpoint_s: float = CHECKPOINT_S,
+    ) -> dict[str, Any]:
+        """Do what is not done yet; what a manifest tells about who did it.
+
+        Parameters
+        ----------
+        crew : Crew
+            Who does it.
+        progress : callable
+            Called with device-steps that are done, those done before first.
+        report : callable
+            Called with lines that people should see.
+        checkpoint_s : float
+            See `Order`.
+
+        Returns
+        -------
+        dict
+            Facts of the crew; ``backend``, all that computed tasks; ``computed``, how many tasks on what, by whomever.
+        """
+        done: set[int] = set()
+        made: Counter[tuple[str, str]] = Counter()
+        for number, record in self.ledger.done(self.plan):
+            if record is None:
+                self.ledger.forget(number)
+                continue
+            done.add(number)
+            made[record.made.backend, record.made.device] += 1
+            progress(self.plan.steps_of(number))
+        digest, here = self.plan.digest, installation()
+        orders = (
+            Order(self.ledger.storage.url, digest, number, here, checkpoint_s)
+            for number in range(len(self.plan))
+            if number not in done
+        )
+        for record in crew.work(orders, self.ledger, progress, report):
+            made[record.made.backend, record.made.device] += 1
+        computed = [{"backend": name, "device": device, "tasks": n} for (name, device), n in sorted(made.items())]
+        return {**crew.facts(), "backend": " and ".join(sorted({name for name, _ in made})), "computed": computed}
+
+    def complete(self, work: Callable[[], Mapping[str, Any]], merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
+        """Do all work, then merge with the facts of it; what the merge finds damaged is done again."""
+        while True:
+            facts = work()
+            try:
+                return merge(facts)
+            except CorruptShardError as error:
+                self.ledger.forget(error.number)
+
+
+@contextlib.contextmanager
+def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
+    """Begin a run in a new directory and hold it.
+
+    Raises
+    ------
+    InputError
+        If the directory is not empty, or another driver was faster.
+    """
+    if not storage.is_empty():
+        raise InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
+    with run_lock(storage):
+        ledger = Ledger(storage)
+        ledger.begin(plan, installation())
+        with _keeping(ledger, plan):
+            yield Job(ledger, plan)
+
+
+@contextlib.contextmanager
+def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
+    """Hold the directory of an unfinished run or sweep; None if it is finished.
+
+    Parameters
+    ----------
+    kind : str
+        What the command works on, as it is in the plan: "run" or "sweep".
+
+    Raises
+    ------
+    InputError
+        If it is none, another driver works on it, or the sources changed since it began.
+    """
+    ledger = Ledger(storage)
+    manifest = storage.get(MANIFEST)
+    found = json.loads(manifest) if manifest is not None else ledger.plan()[0].about
+    if found.get("kind", kind) != kind:
+        raise InputError(f"{storage.url}: is a {found['kind']}; go on with fleetswap {found['kind']} --resume")
+    if manifest is not None:
+        ledger.finish()
+        yield None
+        return
+    with run_lock(storage):
+        plan, begun = ledger.plan()
+        here = installation()
+        if begun["sources"] != here.sources:
+            raise InputError(
+                f"{storage.url}: was begun by fleetswap {begun['fleetswap']} ({begun['sources']}), this is "
+                f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
+            )
+        with _keeping(ledger, plan):
+            yield Job(ledger, plan)
+
+
+@contextlib.contextmanager
+def _keeping(ledger: Ledger, plan: Plan) -> Iterator[None]:
+    """When work ends early: remove a directory in which nothing is done, and tell how to go on with any other."""
+    try:
+        yield
+    except BaseException as error:
+        storage = ledger.storage
+        kept = True
+        with contextlib.suppress(InputError):
+            kept = ledger.has_work(plan)
+            if not kept:
+                ledger.finish()
+                if storage.is_empty():
+                    storage.remove()
+        how = f"what is done is kept: go on with --resume {storage.url}"
+        if kept and isinstance(error, InputError):
+            raise InputError(f"{error}; {how}") from error
+        if kept and isinstance(error, KeyboardInterrupt):
+            raise KeyboardInterrupt(how) from error
+        raise

@@ -1,0 +1,81 @@
+"""A fleet of phones from its plan to its run directory: begun or resumed, in this process or on a cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .crew import work_off
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from fleetswap_cluster.crew import Crew
+    from fleetswap_cluster.job import Job
+
+    from ..fleet_scenario import FleetScenario
+
+KIND = "run"
+
+
+def begin_fleet(
+    scenario: FleetScenario,
+    shards: int,
+    check: bool,
+    folder: str,
+    about: Mapping[str, Any],
+    crew: Crew,
+    err: Console,
+) -> dict[str, Any]:
+    """Simulate a fleet into a new run directory; its summary."""
+    from fleetswap_cluster.job import begin
+    from fleetswap_cluster.plan import plan_fleet
+    from fleetswap_cluster.storage import Storage
+
+    plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
+    with begin(Storage(folder), plan) as job:
+        return _complete(job, crew, err)
+
+
+def resume_fleet(
+    folder: str, open_crew: Callable[[FleetScenario, Console], AbstractContextManager[Crew]], err: Console
+) -> dict[str, Any]:
+    """Go on with a run; its summary."""
+    from fleetswap_cluster.job import unfinished
+    from fleetswap_cluster.ledger import read_summary
+    from fleetswap_cluster.storage import Storage
+
+    storage = Storage(folder)
+    with unfinished(storage, KIND) as job:
+        if job is not None:
+            with open_crew(job.plan.scenarios[0], err) as crew:
+                return _complete(job, crew, err)
+    err.print(f"{folder}: is finished already", soft_wrap=True)
+    return read_summary(storage)
+
+
+def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
+    from fleetswap_cluster.merge import merge_run
+
+    from ..fleet import BrokenDeviceError, mean_device_bytes
+    from ..workload.phones import plan
+
+    scenario = job.plan.scenarios[0]
+    for warning in scenario.warnings:
+        err.print(f"warning: {warning}")
+    laid_out = plan(scenario)
+    each = mean_device_bytes(scenario, laid_out)
+    processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)
+    err.print(
+        f"{scenario.name}: {scenario.devices:,} devices of up to {processes} processes, about {each:,} bytes each, "
+        f"{scenario.days} day(s), {job.plan.shards:,} shard(s), seed {scenario.seed}"
+    )
+    about = {**job.plan.about, "seed": scenario.seed, "device_bytes": each, "page_scale": scenario.page_scale}
+    try:
+        return work_off(job, crew, err, lambda facts: merge_run(job.ledger, job.plan, {**about, **facts}))
+    except BrokenDeviceError as error:
+        err.print(f"[bold red]FAIL[/] {error}")
+        raise click.exceptions.Exit(1) from None

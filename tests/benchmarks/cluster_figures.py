@@ -1,0 +1,127 @@
+"""Measures what a shard costs, for docs/cluster_scale.py: python tests/benchmarks/cluster_figures.py.
+
+Writes docs/cluster_figures.json: of shards of two sizes the CPU seconds of simulating, committing and merging, and
+bytes; of a task that does nothing the CPU seconds of scheduler and driver. Seconds are of CPU time: the machine may be
+shared.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fleetswap.backend import open_backend
+from fleetswap.fleet_results import FleetWriter
+from fleetswap.results import versions
+from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap_cluster.clusters import muster, open_cluster
+from fleetswap_cluster.dispatcher import Dispatcher
+from fleetswap_cluster.installation import installation
+from fleetswap_cluster.job import begin
+from fleetswap_cluster.ledger import Made, Record, place
+from fleetswap_cluster.plan import plan_fleet
+from fleetswap_cluster.storage import Storage
+from fleetswap_cluster.worker import Order, simulate
+
+FIGURES = Path(__file__).parents[2] / "docs" / "cluster_figures.json"
+DEVICES_OF_A_SHARD = (100, 800)
+SHARDS = 3
+REPEATS = 5
+"""Merging is short: the fastest of so many counts."""
+TASKS = 3000
+SCENARIO = "phones"
+
+
+def shard_figures(each: int, folder: Path) -> dict[str, Any]:
+    """What one shard takes, on average over some on one thread."""
+    scenario = load_fleet_scenario(SCENARIO, devices=SHARDS * each)
+    backend = open_backend("cpu", 1).backend
+    with begin(Storage(folder), plan_fleet([scenario], shards=SHARDS)) as job:
+        orders = [Order(str(folder), job.plan.digest, number, installation()) for number in range(SHARDS)]
+        at = time.process_time()
+        records = [simulate(order, backend) for order in orders]
+        simulated = time.process_time() - at
+        names = {"done record": f"{place('done', 0)}.json"}
+        names |= {name: f"{place('shards', 0)}.{name}" for name in records[0].files}
+        stored = {name: (folder / path).stat().st_size for name, path in names.items()}
+        merged = []
+        for i in range(REPEATS):
+            writer = FleetWriter(folder / f"merged{i}", scenario)
+            writer.begin()
+            at = time.process_time()
+            writer.add_all(shard for _, shard in job.ledger.read_all(job.plan))
+            merged.append(time.process_time() - at)
+        at = time.process_time()
+        writer.finish({})
+        finished = time.process_time() - at
+    kept = {path.name: path.stat().st_size for path in writer.folder.iterdir()}
+    return {
+        "devices": each,
+        "simulate_cpu_s": simulated / SHARDS,
+        "merge_cpu_s": min(merged) / SHARDS,
+        "finish_cpu_s": finished,
+        "stored_bytes": stored,
+        "run_directory_bytes": kept,
+        "run_devices": SHARDS * each,
+    }
+
+
+def do_nothing(order: Order) -> Record:
+    """A task without work."""
+    return Record(
+        order.number, 0, 1, {"devices.parquet": 64 * "0", "steps.parquet": 64 * "0"}, 0, Made("", "", "", 0.0)
+    )
+
+
+def scheduler_figures(folder: Path) -> dict[str, Any]:
+    """What a task costs the process in which scheduler and driver are."""
+    scenario = load_fleet_scenario(SCENARIO, devices=TASKS)
+    own = psutil.Process()
+    with (
+        open_cluster("local", 2) as client,
+        begin(Storage(folder), plan_fleet([scenario], shards=TASKS)) as job,
+    ):
+        muster(client, scenario)
+        dispatcher = Dispatcher(client, do_nothing, job.ledger)
+        orders = (Order(str(folder), job.plan.digest, number, installation()) for number in range(TASKS))
+        memory, cpu, wall = own.memory_info().rss, time.process_time(), time.perf_counter()
+        done = sum(1 for _ in dispatcher.work(orders))
+        cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
+    return {
+        "tasks": done,
+        "cpu_s_of_a_task": cpu / done,
+        "tasks_a_second": done / wall,
+        "memory_growth_bytes": own.memory_info().rss - memory,
+    }
+
+
+def processor() -> str:
+    """What Linux calls it."""
+    lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+
+
+def main() -> None:
+    """Measure and write."""
+    with tempfile.TemporaryDirectory() as outer:
+        # The first shard loads what is loaded once.
+        shard_figures(4, Path(outer) / "warm")
+        found = {
+            "measured": date.today().isoformat(),  # noqa: DTZ011 (a day is enough)
+            "processor": processor(),
+            "versions": versions(),
+            "scenario": SCENARIO,
+            "shards": [shard_figures(each, Path(outer) / str(each)) for each in DEVICES_OF_A_SHARD],
+            "scheduler": scheduler_figures(Path(outer) / "scheduler"),
+        }
+    FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

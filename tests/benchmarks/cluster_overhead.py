@@ -1,0 +1,81 @@
+"""What a cluster costs over a plain run: python tests/benchmarks/cluster_overhead.py [DEVICES_OF_A_SHARD].
+
+The same fleet, cut into two shards, by two threads of one process and by two workers, in turns, start-up left out: all
+processes are warm. The merge and the report are in both.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+from fleetswap.fleet import plan_shards, run_shards, warm_up
+from fleetswap.fleet_results import FleetWriter
+from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.workload.phones import plan
+from fleetswap_cluster.clusters import muster, open_cluster
+from fleetswap_cluster.job import begin
+from fleetswap_cluster.merge import merge_run
+from fleetswap_cluster.plan import plan_fleet
+from fleetswap_cluster.storage import Storage
+from fleetswap_kernels.launch_threads import CpuBackend
+
+ROUNDS = 4
+
+
+def cpu_s(processes: list[int]) -> float:
+    """Time that processes have computed so far."""
+    times = [psutil.Process(process).cpu_times() for process in processes]
+    return sum(one.user + one.system for one in times)
+
+
+def main(each: int) -> None:
+    """Print seconds of both ways, and their ratio."""
+    scenario = load_fleet_scenario("phones", devices=2 * each)
+    laid_out = plan(scenario)
+    both = CpuBackend(2)
+    warm_up(laid_out, both)
+    outer = Path(tempfile.mkdtemp())
+
+    def plainly(folder: Path) -> None:
+        writer = FleetWriter(folder, scenario)
+        writer.begin()
+        writer.add_all(run_shards(scenario, laid_out, plan_shards(scenario, laid_out, 2), both))
+        writer.finish({})
+
+    with open_cluster("local", 2) as client:
+        crew = muster(client, scenario)
+        processes = [os.getpid(), *client.run(os.getpid).values()]
+
+        def on_cluster(folder: Path) -> None:
+            with begin(Storage(folder), plan_fleet([scenario], shards=2)) as job:
+                job.work(crew)
+                merge_run(job.ledger, job.plan, {})
+
+        ways: dict[str, Callable[[Path], None]] = {"plain": plainly, "cluster": on_cluster}
+        found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
+        for i in range(ROUNDS + 1):
+            for name in ways if i % 2 else reversed(ways):
+                cpu, wall = cpu_s(processes), time.perf_counter()
+                ways[name](outer / f"{name}{i}")
+                # The first round loads what is loaded once.
+                if i:
+                    found[name].append((cpu_s(processes) - cpu, time.perf_counter() - wall))
+    shutil.rmtree(outer)
+    for k, kind in enumerate(("CPU", "wall")):
+        middle = {name: statistics.median(one[k] for one in told) for name, told in found.items()}
+        spread = " ".join(f"{b[k] / a[k] - 1:+.1%}" for a, b in zip(*found.values(), strict=True))
+        ratio = middle["cluster"] / middle["plain"] - 1
+        print(f"{kind}: plain {middle['plain']:.2f} s, cluster {middle['cluster']:.2f} s, {ratio:+.1%} ({spread})")
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 600)

@@ -1,0 +1,58 @@
+"""Chaos: workers are killed at random while they work; nothing is lost, nothing is counted twice.
+
+The 20 kills of CI take about half a minute; `pytest -m long` does 200, in about five minutes.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+
+import pyarrow.parquet as pq
+import pytest
+
+from fleetswap_cluster.clusters import muster, open_cluster
+from fleetswap_cluster.job import begin
+from fleetswap_cluster.plan import plan_fleet
+from fleetswap_cluster.storage import Storage
+from tests.cluster.tiny_fleet import assert_same, complete, plain_run, tiny
+
+WORKERS = 3
+
+
+class Killer:
+    """Kills a random worker some time after each done shard, until there were enough kills."""
+
+    def __init__(self, cluster, kills, seed):
+        self.cluster = cluster
+        self.left = kills
+        self.random = random.Random(seed)  # noqa: S311 (no secret)
+        self.lock = threading.Lock()
+
+    def __call__(self, _steps):
+        threading.Timer(self.random.uniform(0, 0.5), self.kill).start()
+
+    def kill(self):
+        with self.lock:
+            nannies = [nanny for nanny in self.cluster.workers.values() if nanny.process and nanny.process.pid]
+            if self.left and nannies:
+                os.kill(self.random.choice(nannies).process.pid, signal.SIGKILL)
+                self.left -= 1
+
+
+@pytest.mark.parametrize(
+    ("kills", "devices"), [(20, 400), pytest.param(200, 4000, marks=[pytest.mark.long, pytest.mark.slow])]
+)
+def test_random_kills_change_nothing(kills, devices, tmp_path):
+    expected = plain_run(tmp_path / "plain", devices)
+    with open_cluster("local", WORKERS) as client:
+        crew = muster(client, tiny())
+        killer = Killer(client.cluster, kills, seed=kills)
+        with begin(Storage(tmp_path / "run"), plan_fleet([tiny(devices)], shards=2 * kills)) as job:
+            # States are kept after every step, so that kills hit their writing too.
+            complete(job, crew, progress=killer, checkpoint_s=0.0)
+    assert killer.left == 0
+    assert_same(tmp_path / "run", expected)
+    assert pq.read_table(tmp_path / "run" / "devices.parquet")["device"].to_pylist() == list(range(devices))

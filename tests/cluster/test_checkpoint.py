@@ -1,0 +1,113 @@
+"""States of shards under way: a killed shard goes on from the last one, to the same bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from fleetswap.fleet import Keeper, run_shard
+from fleetswap.workload.phones import plan
+from fleetswap_cluster.checkpoint import Checkpoint
+from fleetswap_cluster.ledger import place
+from fleetswap_cluster.plan import plan_fleet
+from fleetswap_cluster.shard_file import write_shard
+from fleetswap_cluster.storage import Storage
+from fleetswap_kernels.arena import ONE_THREAD
+from tests.cluster.tiny_fleet import tiny
+
+PLAN = plan_fleet([tiny(12)], shards=2)
+NUMBER = 1
+
+
+class KilledAfter(Checkpoint):
+    """Dies after some steps."""
+
+    def __init__(self, storage, steps):
+        super().__init__(storage, PLAN.digest, NUMBER, 0.0)
+        self.last = steps
+
+    def keep(self, arena, result, steps):
+        super().keep(arena, result, steps)
+        if steps == self.last:
+            raise KeyboardInterrupt
+
+
+def simulate(keeper):
+    """Files of the shard, and device-steps that were simulated or skipped."""
+    told = []
+    scenario = PLAN.scenarios[0]
+    shard = run_shard(scenario, plan(scenario), PLAN.task(NUMBER).shard, ONE_THREAD, told.append, False, keeper)
+    return write_shard(scenario, shard), sum(told)
+
+
+def checkpoint(storage, interval_s=0.0, digest=PLAN.digest):
+    return Checkpoint(storage, digest, NUMBER, interval_s)
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return simulate(Keeper())[0]
+
+
+def state_names(tmp_path):
+    return sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("steps", [1, 3, 5])
+def test_a_killed_shard_goes_on(steps, whole, tmp_path, monkeypatch):
+    storage = Storage(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(KilledAfter(storage, steps))
+    assert state_names(tmp_path) == [
+        f"6-12.{steps}.memory.zst", f"6-12.{steps}.states.parquet", f"6-12.{steps}.steps.parquet", "6-12.json",
+    ]  # fmt: skip
+    monkeypatch.setattr("fleetswap_kernels.arena.Arena.init", lambda _: pytest.fail("began again"))
+    keeper = checkpoint(storage)
+    assert simulate(keeper) == (whole, 6 * 6)
+    keeper.drop()
+    assert state_names(tmp_path) == []
+
+
+def test_a_state_is_kept_at_an_interval(whole, tmp_path):
+    storage = Storage(tmp_path)
+    assert simulate(checkpoint(storage, 1000.0))[0] == whole
+    assert state_names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["6-12.3.memory.zst", "6-12.3.steps.parquet", "6-12.3.states.parquet", "6-12.json"])
+@pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-2])])
+def test_a_damaged_state_is_no_state(name, damage, whole, tmp_path):
+    storage = Storage(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(KilledAfter(storage, 3))
+    damage(tmp_path / place("checkpoints", NUMBER) / name)
+    assert simulate(checkpoint(storage))[0] == whole
+
+
+def test_a_death_while_a_state_is_written_keeps_the_one_before(whole, tmp_path, monkeypatch):
+    storage = Storage(tmp_path)
+    put, last = Storage.put, []
+
+    def dies(self, name, content):
+        if ".4." in name and last:
+            raise KeyboardInterrupt
+        last.append(name) if ".4." in name else None
+        put(self, name, content)
+
+    monkeypatch.setattr(Storage, "put", dies)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(checkpoint(storage))
+    monkeypatch.undo()
+    begun = []
+    monkeypatch.setattr(Checkpoint, "restore", lambda self, *words: begun.append(restore(self, *words)) or begun[-1])
+    assert simulate(checkpoint(storage))[0] == whole
+    assert begun == [3]
+
+
+restore = Checkpoint.restore
+
+
+def test_a_state_of_another_plan_is_no_state(whole, tmp_path):
+    storage = Storage(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        simulate(KilledAfter(storage, 3))
+    assert simulate(checkpoint(storage, digest="another"))[0] == whole

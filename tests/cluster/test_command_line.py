@@ -1,0 +1,180 @@
+"""`fleetswap run --cluster` and `--resume` from the command line, with Dask's own scheduler and worker programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from fleetswap.cli import main
+from tests.cluster.tiny_fleet import DEVICES, TINY, assert_same
+
+DASK = [sys.executable, "-m", "dask"]
+START_S = 90
+
+
+@contextmanager
+def program(*words, log):
+    """A program in a process group of its own, which is ended with all of it."""
+    with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_for(what, seconds=START_S):
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "too long"
+        time.sleep(0.05)
+
+
+def free_port():
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return one.getsockname()[1]
+
+
+@contextmanager
+def scheduler(tmp_path, port):
+    words = (*DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    with program(*words, log=tmp_path / f"scheduler-{port}.log") as process:
+        yield process
+
+
+def worker(tmp_path, port, nthreads=1):
+    words = (*DASK, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", str(nthreads), "--no-dashboard")
+    return program(*words, "--local-directory", str(tmp_path), log=tmp_path / f"worker-{port}.log")
+
+
+def run_words(folder, *words, devices=DEVICES):
+    return ["run", TINY, "--devices", str(devices), "--out", str(folder), *words]
+
+
+def done_in(folder):
+    return len(list((folder / "unfinished" / "done").rglob("[0-9]*.json")))
+
+
+def test_an_own_cluster(plain, tmp_path, capfd):
+    assert main(run_words(tmp_path / "run", "--cluster", "local", "--workers", "2", "--json")) == 0
+    shown = capfd.readouterr()
+    assert json.loads(shown.out)["devices"]["all"] == DEVICES
+    assert "dashboard: http://127.0.0.1:" in shown.err
+    assert "2 shard(s) at a time, 1 thread(s)" in shown.err
+    assert "versions equal" in shown.err
+    assert "devices/s" in shown.err
+    assert "left 0:00:00" in shown.err
+    assert_same(tmp_path / "run", plain)
+    manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
+    assert manifest["slots"] == 2
+
+
+@pytest.mark.parametrize("done_before", [3, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 8, 19, 33))])
+def test_a_scheduler_that_is_killed_and_then_another_one(done_before, plain, tmp_path):
+    port, other, folder = free_port(), free_port(), tmp_path / "run"
+    words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", f"tcp://127.0.0.1:{port}")]
+    log = tmp_path / "driver.log"
+    with (
+        scheduler(tmp_path, port) as doomed,
+        worker(tmp_path, port),
+        program(*words, "--shards", str(DEVICES), log=log) as driver,
+    ):
+        wait_for(lambda: done_in(folder) >= done_before)
+        doomed.send_signal(signal.SIGKILL)
+        assert driver.wait(60) == 2
+    assert done_before <= done_in(folder) < DEVICES
+    last = log.read_text().strip().splitlines()[-1]
+    assert last.startswith(f"fleetswap: the scheduler at tcp://127.0.0.1:{port} is gone or does not answer")
+    assert last.endswith(f"what is done is kept: go on with --resume {folder}")
+    # Another scheduler, whose one worker has two threads.
+    with scheduler(tmp_path, other), worker(tmp_path, other, nthreads=2):
+        assert main(["run", "--resume", str(folder), "--cluster", f"tcp://127.0.0.1:{other}"]) == 0
+    assert_same(folder, plain)
+
+
+def test_a_driver_that_is_killed_and_a_second_one_that_has_to_wait(plain, tmp_path, capsys):
+    folder = tmp_path / "run"
+    words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", "local", "--workers", "1")]
+    with program(*words, "--shards", str(DEVICES), log=tmp_path / "driver.log") as driver:
+        wait_for(lambda: done_in(folder) >= 2)
+        driver.send_signal(signal.SIGSTOP)
+        capsys.readouterr()
+        assert main(["run", "--resume", str(folder)]) == 2
+        assert f":{driver.pid} is working on this run; wait for it, or end it first" in capsys.readouterr().err
+        assert main(run_words(folder)) == 2
+        assert "exists already" in capsys.readouterr().err
+        driver.send_signal(signal.SIGKILL)
+        driver.wait()
+        assert done_in(folder) < DEVICES
+        assert main(["run", "--resume", str(folder)]) == 0
+    assert_same(folder, plain)
+    assert main(["run", "--resume", str(folder), "--json"]) == 0
+    shown = capsys.readouterr()
+    assert "is finished already" in shown.err
+    assert json.loads(shown.out.splitlines()[-1])["devices"]["all"] == DEVICES
+
+
+def test_interrupting_a_driver_is_one_line_and_leaves_no_process(tmp_path):
+    folder, log = tmp_path / "run", tmp_path / "driver.log"
+    words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", "local", "--workers", "2")]
+    with program(*words, "--shards", str(DEVICES), log=log) as driver:
+        wait_for(lambda: done_in(folder) >= 2)
+        # As a terminal does it: to all processes of the group.
+        os.killpg(driver.pid, signal.SIGINT)
+        assert driver.wait(60) == 130
+        with pytest.raises(ProcessLookupError):
+            wait_for(lambda: os.killpg(driver.pid, 0) is not None, 10)
+    last = log.read_text().strip().splitlines()[-1]
+    assert last == f"fleetswap: interrupted; what is done is kept: go on with --resume {folder}"
+    assert "Traceback" not in log.read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--cluster", "ring"], "--cluster ring: is not possible; allowed are local, cuda, slurm, kubernetes, tcp://"),
+        (["--workers", "2"], "--workers: needs --cluster; for threads of this process there is --threads"),
+        (["--cluster", "cuda"], "--cluster cuda: dask_cuda is not installed: pip install dask-cuda"),
+    ],
+)
+def test_bad_words(words, message, tmp_path, capsys):
+    assert main(run_words(tmp_path / "run", *words)) == 2
+    assert message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_fleet(tmp_path, capsys):
+    assert main(["run", "allocator-test", "--cluster", "local", "--out", str(tmp_path / "run")]) == 2
+    assert "--cluster: allocator-test is no fleet; allowed are fleets and .toml files" in capsys.readouterr().err
+
+
+def test_no_scheduler(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("fleetswap_cluster.clusters.CONNECT_S", 0.5)
+    port = free_port()
+    assert main(run_words(tmp_path / "run", "--cluster", f"tcp://127.0.0.1:{port}")) == 2
+    assert f"--cluster tcp://127.0.0.1:{port}: no scheduler answers" in capsys.readouterr().err.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_sweep_on_a_cluster(tmp_path, capsys):
+    over = ["sweep", TINY, "--devices", "12", "--over", "policy.large_swapin=off,on"]
+    assert main([*over, "--out", str(tmp_path / "here")]) == 0
+    assert main([*over, "--out", str(tmp_path / "there"), "--cluster", "local", "--workers", "2", "--shards", "5"]) == 0
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert {path.name for path in there.iterdir()} == {"summary.json", "sweep.parquet", "manifest.json"}
+    for name in ("summary.json", "sweep.parquet"):
+        assert (here / name).read_bytes() == (there / name).read_bytes()
+    capsys.readouterr()
+    assert main(["run", "--resume", str(there)]) == 2
+    assert "is a sweep; go on with fleetswap sweep --resume" in capsys.readouterr().err
+    assert main(["sweep", "--resume", str(there), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["points"] == json.loads((here / "summary.json").read_text())["points"]

@@ -1,0 +1,77 @@
+"""Storage: objects are whole or not there, on a disk as in an object store; refusals are one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+
+from fleetswap_cluster.storage import FullStorageError, Storage, StorageError
+
+
+@pytest.fixture(params=["disk", "memory", "s3"])
+def storage(request, tmp_path):
+    if request.param == "s3":
+        yield Storage(f"{request.getfixturevalue('bucket')}/tests/run")
+        return
+    yield Storage(tmp_path / "run" if request.param == "disk" else "memory://tests/run")
+    if request.param == "memory":
+        Storage("memory://tests").remove()
+
+
+def test_objects(storage):
+    assert storage.is_empty()
+    assert storage.names("a") == []
+    assert storage.get("a/b") is None
+    storage.put("a/b", b"1")
+    storage.put("a/b", b"22")
+    storage.put("a/c/d", b"3")
+    storage.put("ab", b"4")
+    assert storage.get("a/b") == b"22"
+    assert storage.names("a") == ["a/b", "a/c/d"]
+    assert storage.names("") == ["a/b", "a/c/d", "ab"]
+    assert not storage.is_empty()
+    storage.remove("a/c")
+    storage.remove("a/nothing")
+    assert storage.names("") == ["a/b", "ab"]
+    storage.remove()
+    assert storage.is_empty()
+
+
+def test_only_one_creates(storage):
+    assert storage.create("x/lock", b"first")
+    assert not storage.create("x/lock", b"second")
+    assert storage.get("x/lock") == b"first"
+
+
+def test_a_file_is_taken_over(storage, tmp_path):
+    storage.put("old", b"old")
+    (tmp_path / "made").write_bytes(b"new")
+    storage.take(tmp_path / "made", "old")
+    assert storage.get("old") == b"new"
+
+
+def test_a_write_that_fails_changes_nothing(tmp_path, monkeypatch):
+    storage = Storage(tmp_path)
+    storage.put("a", b"old")
+
+    def half(path: Path, content: bytes) -> None:
+        with path.open("wb") as file:
+            file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(FullStorageError, match=rf"^{tmp_path}: cannot be written: No space left on device$"):
+        storage.put("a", b"new content")
+    assert storage.get("a") == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
+
+
+def test_refusals_name_the_place(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match=r"/file: cannot be written: (Not a directory|File exists)$"):
+        Storage(tmp_path / "file").put("a", b"")
+    with pytest.raises(StorageError, match=r"^what://x: cannot be opened: Protocol not known: what$"):
+        Storage("what://x")

@@ -1,0 +1,45 @@
+"""A tiny fleet, and what a plain run of it yields."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fleetswap import api
+from fleetswap.backend import open_backend
+from fleetswap.fleet_scenario import FleetScenario
+from fleetswap.results import digest_run
+from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap_cluster.crew import Alone, Crew
+from fleetswap_cluster.job import Job
+from fleetswap_cluster.merge import merge_run
+
+TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
+DEVICES = 40
+SAME = ("devices.parquet", "series.parquet", "summary.json")
+"""Files of a run directory that do not tell how the run came about."""
+
+
+def tiny(devices: int = DEVICES, *settings: str) -> FleetScenario:
+    return load_fleet_scenario(TINY, settings, devices)
+
+
+def plain_run(folder: Path, devices: int) -> Path:
+    """A run by the Python interface, which knows no ledger, no shard file and no cluster."""
+    api.run(api.Scenario(tiny(devices)), folder, threads=1, shards=1)
+    return folder
+
+
+def alone(threads: int = 1, backend: str = "cpu") -> Alone:
+    """A crew of this process."""
+    return Alone(open_backend(backend, threads))
+
+
+def complete(job: Job, crew: Crew, **words: object) -> None:
+    job.complete(lambda: job.work(crew, **words), lambda facts: merge_run(job.ledger, job.plan, facts))
+
+
+def assert_same(folder: Path, expected: Path) -> None:
+    assert not (folder / "unfinished").exists()
+    for name in SAME:
+        assert (folder / name).read_bytes() == (expected / name).read_bytes(), name
+    assert digest_run(folder) == digest_run(expected)
