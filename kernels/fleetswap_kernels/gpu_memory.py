@@ -8,7 +8,7 @@ from .counters import N_COUNTERS
 from .launch import DeviceMemoryError
 
 STACK_BYTES = 2048
-"""Local memory of a thread: more than the stack of any kernel, spills included. ptxas reports 240 bytes for phones at most."""
+"""Local memory of a thread: more than the stack of any kernel, spills included. ptxas reports 240 bytes at most."""
 CODE_BYTES = 256 << 20
 """Machine code of the kernels, and what libraries allocate of their own."""
 MARGIN = 32
