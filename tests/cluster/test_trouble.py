@@ -210,6 +210,26 @@ def test_a_result_counts_though_its_worker_died_since(crew, plain, tmp_path, mon
     assert_same(tmp_path / "run", plain)
 
 
+def test_a_task_whose_answer_is_lost_is_done_again(plain, tmp_path, monkeypatch):
+    from distributed.client import as_completed
+
+    track, lost = as_completed._track_future, []
+
+    async def lose_one(self, future):
+        if future.key.startswith("shard-5-") and not lost:
+            lost.append(future)
+        else:
+            await track(self, future)
+
+    monkeypatch.setattr(as_completed, "_track_future", lose_one)
+    with open_cluster("local", 1) as client:
+        crew = replace(muster(client, tiny()), patience=HASTY)
+        with begin(Storage(tmp_path / "run"), PLAN) as job:
+            complete(job, crew)
+    assert len(lost) == 1
+    assert_same(tmp_path / "run", plain)
+
+
 def test_the_number_of_tasks_in_flight_is_bounded(crew, tmp_path):
     before = len(crew.client.futures)
     seen = []
