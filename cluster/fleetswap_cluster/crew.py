@@ -48,9 +48,12 @@ class Alone:
     ----------
     chosen : Chosen
         Its backend.
+    ready_s : float
+        Seconds that it took to make the kernels ready: to compile them, or to load them.
     """
 
     chosen: Chosen
+    ready_s: float = 0.0
     slots: int = 1
 
     def at_once(self, device_bytes: int) -> int:
@@ -59,7 +62,7 @@ class Alone:
 
     def facts(self) -> dict[str, Any]:
         """Of the backend, with what was spent there so far."""
-        return {**self.chosen.facts(), "slots": self.slots}
+        return {**self.chosen.facts(), "slots": self.slots, "ready_s": self.ready_s}
 
     def work(
         self,

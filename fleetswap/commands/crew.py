@@ -97,8 +97,7 @@ def open_crew(
         if workers:
             raise InputError("--workers: needs --cluster; for threads of this process there is --threads")
         chosen = opened(backend, threads, err)
-        prepare(err, lambda: warm_up(plan(scenario), chosen.backend))
-        yield Alone(chosen)
+        yield Alone(chosen, prepare(err, lambda: warm_up(plan(scenario), chosen.backend)))
         return
     from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
 

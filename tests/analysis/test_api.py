@@ -86,7 +86,7 @@ def test_a_run_is_that_of_the_command_line(result: RunResult, tmp_path: Path) ->
         assert (here.folder / name).read_bytes() == (tmp_path / "cli" / name).read_bytes()
     cli, own = RunResult.open(tmp_path / "cli"), RunResult.open(tmp_path / "api")
     # The command line keeps a ledger: it tells what computed each task too.
-    assert own.manifest.keys() | {"computed", "kind", "slots"} == cli.manifest.keys()
+    assert own.manifest.keys() | {"computed", "kind", "ready_s", "slots"} == cli.manifest.keys()
     assert own.summary == cli.summary == result.summary
     assert repr(own) == f"RunResult('{tmp_path / 'api'}': phones, 8 devices)"
 

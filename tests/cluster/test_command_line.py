@@ -125,8 +125,9 @@ def test_a_driver_that_is_killed_and_a_second_one_that_has_to_wait(plain, tmp_pa
 
 def test_interrupting_a_driver_is_one_line_and_leaves_no_process(tmp_path):
     folder, log = tmp_path / "run", tmp_path / "driver.log"
-    words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", "local", "--workers", "2")]
-    with program(*words, "--shards", str(DEVICES), log=log) as driver:
+    # So many that they are not done before the signal comes, however busy this machine is.
+    many = run_words(folder, "--cluster", "local", "--workers", "2", "--shards", "4000", devices=4000)
+    with program(sys.executable, "-m", "fleetswap", *many, log=log) as driver:
         wait_for(lambda: done_in(folder) >= 2)
         # As a terminal does it: to all processes of the group.
         os.killpg(driver.pid, signal.SIGINT)
