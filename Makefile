@@ -32,7 +32,7 @@ bench: $(VENV)/.installed-run
 cuda: $(VENV)/.installed-cuda
 
 cuda-check: cuda $(VENV)/.installed-test
-	$(BIN)/pytest $(PYTEST_ARGS) tests/compile tests/model
+	$(BIN)/pytest $(PYTEST_ARGS) -m "long or not long" tests/compile tests/model
 
 # On a machine with a GPU, the first thing to run: what is there, whether it gives what the CPU gives, how fast it is.
 # It stops where something is missing or differs. CUDA=12 for a driver older than 580. (docs/gpu.md)

@@ -34,7 +34,7 @@ def test_registers_and_spills_are_within_the_ceilings(tmp_path_factory: pytest.T
 
 @pytest.mark.slow
 @needs_compiler
-@pytest.mark.parametrize("capability", [each for each in CAPABILITIES if each != "9.0"])
+@pytest.mark.parametrize("capability", ["8.0", "10.0", pytest.param("12.0", marks=pytest.mark.long)])
 @pytest.mark.parametrize("phones", [False, pytest.param(True, marks=pytest.mark.long)])
 def test_other_gpus_are_within_the_ceilings(capability: str, phones: bool) -> None:
     report = compiled(capability, [kernel for kernel in CEILINGS if (kernel == "run_phones") == phones])
