@@ -128,7 +128,7 @@ def variants(gpu: Gpu) -> None:
     line("PTEs of 2 bytes", (predict(gpu, compact_ptes(w, n), MANY) for n, w in works.items()))
     for count in (128, 64):
         line(f"{count} registers", (predict(gpu, replace(w, registers=count), MANY) for w in works.values()))
-    for count in (222, 128, 64):
+    for count in (works["allocator-test on"].registers, 128, 64):
         alone = (predict(gpu, replace(w, registers=count), MANY, per_warp=1) for w in works.values())
         line(f"a warp per device, {count} registers, one lane used", alone)
 

@@ -12,7 +12,14 @@ from filelock import FileLock
 
 from .write_registers import TABLE, compiled
 
-CEILINGS: dict[str, dict[str, int]] = json.loads(TABLE.read_text())["ceilings"]
+_TABLE = json.loads(TABLE.read_text())
+KERNELS: tuple[str, ...] = tuple(_TABLE["ceilings"])
+
+
+def ceiling(capability: str, kernel: str) -> dict[str, int]:
+    """The most registers, spills and stack that a kernel may need; a few have more for one compute capability."""
+    found: dict[str, int] = _TABLE["ceilings_of"].get(capability, {}).get(kernel, _TABLE["ceilings"][kernel])
+    return found
 
 
 def missing() -> str:
@@ -34,6 +41,6 @@ def compiled_once(folders: pytest.TempPathFactory) -> tuple[Path, dict[str, dict
     report = folder / "report.json"
     with FileLock(f"{folder}.lock"):
         if not report.exists():
-            found = compiled("9.0", list(CEILINGS), "--keep", str(folder))
+            found = compiled("9.0", list(KERNELS), "--keep", str(folder))
             report.write_text(json.dumps(found))
     return folder, json.loads(report.read_text())
