@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import numpy as np
 import pytest
 
 from fleetswap_kernels import ops
 from fleetswap_kernels.allocation import has_margin
-from fleetswap_kernels.jit import device_at
+from fleetswap_kernels.jit import device_at, host
+from fleetswap_kernels.rng import philox_draw
 from tests.properties.phone_bench import (
     FOLIOS_64K,
     FRAMES,
     ROOM,
     SMALL_ONLY,
     SWAP,
+    WRITTEN,
     Bench,
     compiled,
 )
@@ -47,6 +51,35 @@ def test_direct_reclaim_below_the_minimum():
     bench.poke(0, 1, FRAMES - 19)
     assert (bench.get("frames_free"), bench.count("allocstall"), bench.count("pgsteal_direct")) == (34, 1, 16)
     assert bench.count("pgsteal_kswapd") == 0
+
+
+@pytest.mark.parametrize("discard", [0, 1])
+@pytest.mark.parametrize("philox", [0, 1])
+def test_an_operation_goes_on_where_it_was_when_room_was_made(philox, discard):
+    # One operation of 300 steps, most of whose faults have to wait for room, and its steps one by one.
+    steps, pages, region = 300, 4, 500
+    tight = {"min_free": 100, "low_free": 150, "high_free": 200, "kswapd_pages": 4, "direct_pages": 8}
+    whole, parts = (
+        Bench(*SMALL_ONLY, *ROOM, *SWAP, random_philox=philox, **tight).map(0, 0, 64).map(0, 1, region, 64)
+        for _ in range(2)
+    )
+    for bench in (whole, parts):
+        bench.poke(0, 0, 0, 64)
+    whole.do((ops.RANDOM, 0, 1, pages, steps, discard, WRITTEN, ops.MODELLED))
+    if philox:
+        draws = [host(philox_draw)(whole.scenario.seed, 0, 0, 0, 0, step) for step in range(steps)]
+        firsts = [(draw * (region // pages) >> 32) * pages for draw in draws]
+    else:
+        libc = ctypes.CDLL(None)
+        libc.srandom(1)
+        firsts = [libc.random() % (region // pages) * pages for _ in range(steps)]
+    for first in firsts:
+        if discard:
+            parts.do((ops.DONTNEED, 0, 1, first, pages))
+        parts.write(0, 1, first, pages)
+    assert whole.count("pgsteal_kswapd") > 100
+    for name in ("counter", "pte", "frame", "map", "cache"):
+        assert (getattr(whole.dev, name) == getattr(parts.dev, name)).all(), name
 
 
 def test_a_fault_is_refused_where_nothing_makes_room():
