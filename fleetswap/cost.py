@@ -6,7 +6,6 @@ for any number of machines, exactly.
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
@@ -19,6 +18,7 @@ from fleetswap_kernels import counters
 from fleetswap_kernels.content_model import CODECS
 
 from .errors import InputError
+from .toml_file import read_toml
 
 N_ORDERS = 10
 PERMILLE = 1000
@@ -217,12 +217,7 @@ def load_profile(name: str) -> CostProfile:
         path = Path(str(resources.files("fleetswap") / "data" / "cost" / f"{name}.toml"))
     elif path.suffix != ".toml":
         raise InputError(f"cost profile {name!r}: unknown; allowed are {', '.join(BUILT_IN)}, or a .toml file")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is no TOML: {error}") from None
+    table = read_toml(path)
     parent = table.pop("inherits", None)
     if parent is not None and parent not in BUILT_IN:
         raise InputError(f"{path}: inherits: unknown profile {parent!r}; allowed are {', '.join(BUILT_IN)}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from .errors import InputError
+from .toml_file import read_toml
 
 LINE_BYTES = 128
 SECTOR_BYTES = 32
@@ -134,12 +134,7 @@ def load_gpu(name: str) -> Gpu:
         path = Path(str(_folder() / f"{name}.toml"))
     elif path.suffix != ".toml":
         raise InputError(f"GPU {name!r}: unknown; allowed are {', '.join(gpu_names())}, or a .toml file")
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path}: is no TOML: {error}") from None
+    table = read_toml(path)
     try:
         return Gpu.model_validate(table)
     except ValidationError as error:
