@@ -16,10 +16,11 @@ import numpy as np
 from fleetswap_kernels.arena import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
+from .cells import ALL
 from .engine import Fit, Progress, Shard, no_progress
 from .errors import InputError
 from .explanations import explain
-from .fleet import ALL, FleetShard, plan_shards, run_shard
+from .fleet import FleetShard, plan_shards, run_shard
 from .fleet_results import FleetTotals, summarise
 from .fleet_scenario import FleetScenario
 from .metrics import METRICS, Ints

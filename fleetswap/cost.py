@@ -16,12 +16,22 @@ import numpy.typing as npt
 
 from fleetswap_kernels import counters
 from fleetswap_kernels.content_model import CODECS
+from fleetswap_kernels.launch_cpu import price_rows
+from fleetswap_kernels.price import (
+    CAUSES,
+    DECOMPRESSED_BYTES,
+    N_ORDERS,
+    NS_REWRITE,
+    PAID_WORDS,
+    PERMILLE,
+    PRICES,
+    STALL_END,
+    SWAPOUT_END,
+)  # fmt: skip
 
 from .errors import InputError
 from .toml_file import read_toml
 
-N_ORDERS = 10
-PERMILLE = 1000
 MAX_NS = 10**9
 """More than a second for one event is a mistake; and sums of what is allowed fit 64 bits."""
 BUILT_IN = ("patch-phone", "x86-server")
@@ -118,21 +128,54 @@ class Price:
         return self.stall_ns + self.swapout_ns + self.background_ns
 
 
-def _scalar(events: Events, name: str) -> Events:
-    return events[..., counters.SCALAR_NAMES.index(name)]
+def price_list(profile: CostProfile, codec: str, block_order: int, classes: tuple[str, ...] = ()) -> Events:
+    """What events cost a device, as the kernels read it.
 
+    Parameters
+    ----------
+    profile : CostProfile
+    codec : str
+        Of the device's zram.
+    block_order : int
+        Of the device's zram.
+    classes : tuple of str
+        Names of the content classes, in the order of the library.
 
-def _codec_ns(
-    events: Events, ns: tuple[int, ...], permille: dict[str, int], work: str, block_order: int, classes: tuple[str, ...]
-) -> Events:
-    """Time of one direction of the codec over all classes."""
-    total = np.zeros(events.shape[:-1], dtype=np.int64)
-    for c in range(counters.N_CLASSES):
-        name = classes[c] if c < len(classes) else ""
-        pages = events[..., counters.codec_index(f"{work}_pages", c)]
-        blocks = events[..., counters.codec_index(f"{work}_blocks", c)]
-        total += (pages * ns[0] + blocks * ns[block_order]) * permille.get(name, PERMILLE) // PERMILLE
-    return total
+    Returns
+    -------
+    int64 array of shape (price.PRICE_WORDS,)
+
+    Raises
+    ------
+    InputError
+        If the profile does not know the codec.
+    """
+    if codec not in profile.codecs:
+        known = ", ".join(profile.codecs)
+        raise InputError(f"cost profile {profile.name}: has no times of codec {codec!r}; it has {known}")
+    cost = profile.codecs[codec]
+    each = {
+        "fault": profile.fault_ns,
+        "map_page": profile.map_page_ns,
+        "fill_page": profile.fill_page_ns,
+        "copy_page": profile.copy_page_ns,
+        "object_read": profile.object_read_ns,
+        "object_write": profile.object_write_ns,
+        "split": profile.split_ns,
+        "swapout_folio": profile.swapout_folio_ns,
+        "swapout_page": profile.swapout_page_ns,
+        "rewrite_block": cost.decompress_ns[block_order] + profile.object_read_ns,
+        "block_order": block_order,
+        "compress_page": cost.compress_ns[0],
+        "decompress_page": cost.decompress_ns[0],
+        "compress_block": cost.compress_ns[block_order],
+        "decompress_block": cost.decompress_ns[block_order],
+    }
+    names = (*classes, *[""] * (counters.N_CLASSES - len(classes)))
+    shares = [
+        table.get(name, PERMILLE) for table in (cost.compress_permille, cost.decompress_permille) for name in names
+    ]
+    return np.array([*(each[word] for word in PRICES), *profile.alloc_ns, *shares], dtype=np.int64)
 
 
 def price(events: Events, profile: CostProfile, codec: str, block_order: int, classes: tuple[str, ...] = ()) -> Price:
@@ -155,46 +198,16 @@ def price(events: Events, profile: CostProfile, codec: str, block_order: int, cl
     InputError
         If the profile does not know the codec.
     """
-    if codec not in profile.codecs:
-        known = ", ".join(profile.codecs)
-        raise InputError(f"cost profile {profile.name}: has no times of codec {codec!r}; it has {known}")
-    cost = profile.codecs[codec]
-    n = {name: _scalar(events, name) for name in counters.SCALAR_NAMES}
-    by_class = events[..., counters.CODEC_FIRST : counters.PHONE_FIRST].reshape(
-        *events.shape[:-1], counters.N_CLASSES, len(counters.CODEC)
-    )
-    work = dict(zip(counters.CODEC, np.moveaxis(by_class.sum(-2), -1, 0), strict=True))
-    from_blocks = n["blk_pages_read"]
-    filled = n["pswpin"] - work["decompressed_pages"] - from_blocks - n["huge_reads"]
-    filled = filled + n["swpin_zero"] + n["anon_pages"]
-    allocated = events[..., counters.FOLIO_ALLOC : counters.FOLIO_ALLOC + N_ORDERS]
-    stall = {
-        "fault": n["pgfault"] * profile.fault_ns,
-        "map": n["fault_pages"] * profile.map_page_ns,
-        "allocate": (allocated * np.array(profile.alloc_ns, dtype=np.int64)).sum(-1),
-        "fill": filled * profile.fill_page_ns,
-        "copy": (n["copied_pages"] + n["huge_reads"]) * profile.copy_page_ns,
-        "zram read": (work["decompressed_pages"] + work["decompressed_blocks"] + n["huge_reads"])
-        * profile.object_read_ns,
-        "decompress": _codec_ns(
-            events, cost.decompress_ns, cost.decompress_permille, "decompressed", block_order, classes
-        ),
-    }
-    swapout = {
-        "unmap": n["swapout_folios"] * profile.swapout_folio_ns
-        + (n["pswpout"] + n["swpout_zero"]) * profile.swapout_page_ns,
-        "split": sum(events[..., counters.mthp_index("split", k)] for k in range(2, N_ORDERS)) * profile.split_ns,
-        "zram write": (work["compressed_pages"] + work["compressed_blocks"]) * profile.object_write_ns,
-        "compress": _codec_ns(events, cost.compress_ns, cost.compress_permille, "compressed", block_order, classes),
-    }
-    background = {"rewrite": n["blk_rewrite"] * (cost.decompress_ns[block_order] + profile.object_read_ns)}
-    faults = n["blk_decomp_bytes"] - (n["blk_rewrite"] * 4096 << block_order)
+    prices = price_list(profile, codec, block_order, classes)
+    shape = events.shape[:-1]
+    paid = np.zeros((*shape, PAID_WORDS), dtype=np.int64)
+    price_rows(np.ascontiguousarray(events, dtype=np.int64).reshape(-1), prices, paid.reshape(-1))
     return Price(
-        stall_ns=np.sum(np.stack(list(stall.values())), axis=0),
-        swapout_ns=np.sum(np.stack(list(swapout.values())), axis=0),
-        background_ns=background["rewrite"],
-        decompressed_bytes=work["decompressed_pages"] * 4096 + faults,
-        parts={**stall, **swapout, **background},
+        stall_ns=paid[..., :STALL_END].sum(-1),
+        swapout_ns=paid[..., STALL_END:SWAPOUT_END].sum(-1),
+        background_ns=paid[..., NS_REWRITE],
+        decompressed_bytes=paid[..., DECOMPRESSED_BYTES],
+        parts={cause: paid[..., i] for i, cause in enumerate(CAUSES)},
     )
 
 

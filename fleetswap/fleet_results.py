@@ -15,8 +15,9 @@ import numpy as np
 
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 
+from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
 from .errors import InputError
-from .fleet import ALL, WHOLE_RUN, Cell, Cells, FleetShard, Totals, add_up
+from .fleet import FleetShard, add_up
 from .fleet_scenario import FleetScenario
 from .html.page import render_run
 from .log_histogram import SUB_BITS

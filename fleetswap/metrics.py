@@ -6,7 +6,7 @@ that every figure is one of the real device. Processes, apps and kills are as ma
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from fleetswap_kernels import bits, counters
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
-
-from .cost import Price
+from fleetswap_kernels.figures import COLUMN_FACTOR, COLUMN_STATE, COLUMN_WORDS, FIGURES
+from fleetswap_kernels.price import PAID_WORDS
 
 Ints = npt.NDArray[np.int64]
 PERMYRIAD = 10_000
-PAGE_BYTES = 4096
 SIZES_KIB = tuple(4 << order for order in range(2, bits.N_ORDERS))
 COUNTED_ONCE = (
     "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
@@ -68,35 +67,21 @@ STATES = frozenset(
 """Columns that are a state, not a sum of events."""
 
 
-class Events:
-    """Counters of some devices, or what a step changed in them, scaled to real devices.
-
-    Parameters
-    ----------
-    counted : int64 array of shape (devices, counters.N_COUNTERS)
-        Of the miniatures.
-    page_scale : int
-    """
-
-    _COLUMNS = columns()
-
-    def __init__(self, counted: Ints, page_scale: int) -> None:
-        self.counted = counted * page_scale
-        for name in COUNTED_ONCE:
-            self.counted[:, self._COLUMNS[name]] //= page_scale
-
-    def __getitem__(self, name: str) -> Ints:
-        values: Ints = self.counted[:, self._COLUMNS[name]]
-        return values
-
-    def by_size(self, name: str) -> Ints:
-        """Columns of a per-size counter, shape (devices, sizes), sizes as in `SIZES_KIB`."""
-        return np.stack([self[f"{name}_{size}kB"] for size in SIZES_KIB], axis=1)
+def column_table(page_scale: int) -> Ints:
+    """What a change of every counter is multiplied by, and whether it is a state (`figures.take_change`)."""
+    table = np.zeros((counters.N_COUNTERS, COLUMN_WORDS), dtype=np.int64)
+    table[:, COLUMN_FACTOR] = page_scale
+    for name, index in columns().items():
+        if name in COUNTED_ONCE:
+            table[index, COLUMN_FACTOR] = 1
+        if name in STATES:
+            table[index, COLUMN_STATE] = 1
+    return table
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A figure of a device.
+    """A metric of a device.
 
     Parameters
     ----------
@@ -105,134 +90,79 @@ class Metric:
         "min", "max", or "" where more is neither.
     text : str
         What it is.
-    of : function of (Events, Price)
-        One value a device; for a share its numerator.
-    base : function of (Events, Price), optional
-        Denominator of a share; the value is the numerator times `per` over it, rounded down.
+    figure : str
+        Its value (`figures.FIGURES`); of a share the numerator.
+    base : str, optional
+        The figure that is the denominator of a share; the value is the numerator times `per` over it, rounded down.
     per : int
     state : bool
         Whether it is a state at the end of a step, not what happened in it. That of a run is the mean over the ends of
-        its steps.
+        its steps: rounded down, a share that of the sums.
     """
 
     unit: str
     better: str
     text: str
-    of: Callable[[Events, Price], Ints]
-    base: Callable[[Events, Price], Ints] | None = None
+    figure: str
+    base: str | None = None
     per: int = 1
     state: bool = False
 
-    def parts(self, events: Events, paid: Price) -> list[Ints]:
-        """Value of each device; of a share numerator and denominator."""
-        return [of(events, paid) for of in (self.of, self.base) if of is not None]
-
-    def mean(self, sums: Sequence[Ints], steps: int) -> list[Ints]:
-        """What `parts` are of a run, from their sums over its steps: rounded down, a share that of the sums."""
-        return [sums[0] // steps] if self.base is None else list(sums)
-
     def value(self, parts: Sequence[Ints]) -> Ints:
-        """Value of each device; a share of nothing is 0."""
+        """Value of each device from its figures; a share of nothing is 0."""
         return parts[0] if self.base is None else parts[0] * self.per // np.maximum(parts[1], 1)
 
 
-def _of_all_sizes(events: Events, name: str) -> Ints:
-    total: Ints = events.by_size(name).sum(1)
-    return total
-
-
-def _swapout(events: Events, _: Price) -> Ints:
-    return _of_all_sizes(events, "swpout_fallback")
-
-
-def _offered(events: Events, _: Price) -> Ints:
-    return _of_all_sizes(events, "swpout") + _of_all_sizes(events, "swpout_fallback")
-
-
-def _large_pages_in(events: Events, _: Price) -> Ints:
-    """Pages that came in by large folios: all folios but those of anonymous faults."""
-    folios = events.by_size("folio_alloc") - events.by_size("anon_fault_alloc")
-    pages: Ints = folios @ (np.array(SIZES_KIB, dtype=np.int64) // 4)
-    return pages
-
-
-def _pages_in(events: Events, _: Price) -> Ints:
-    return events["pswpin"] + events["swpin_zero"]
-
-
-def _granted(events: Events, paid: Price) -> Ints:
-    return _wanted(events, paid) - _of_all_sizes(events, "folio_refused")
-
-
-def _wanted(events: Events, _: Price) -> Ints:
-    return _of_all_sizes(events, "folio_wanted")
-
-
-def _kills(events: Events, _: Price) -> Ints:
-    return events["kills_low_swap"] + events["kills_thrashing"] + events["kills_no_memory"]
-
-
-def _saved(events: Events, _: Price) -> Ints:
-    saved: Ints = (events["pages_stored"] - events["pool_pages"]) * PAGE_BYTES
-    return saved
-
-
-def _free_pages(events: Events, _: Price) -> Ints:
-    return events["free_frames"]
-
-
-def _small_free_pages(events: Events, _: Price) -> Ints:
-    """Free pages in blocks smaller than 64 KiB."""
-    pages: Ints = np.stack([events[f"free_blocks_{k}"] << k for k in range(4)]).sum(0)
-    return pages
-
-
-def _direct_ns(events: Events, paid: Price) -> Ints:
-    """Time of swap-out that a faulting process did itself, by its share of the pages."""
-    out = np.maximum(events["pswpout"] + events["swpout_zero"], 1)
-    direct: Ints = paid.swapout_ns // out * events["pgsteal_direct"]
-    return direct
-
-
-def _stall(events: Events, paid: Price) -> Ints:
-    return paid.stall_ns + _direct_ns(events, paid)
-
-
-def _counter(name: str) -> Callable[[Events, Price], Ints]:
-    return lambda events, _: events[name]
-
-
 METRICS: dict[str, Metric] = {
-    "pgmajfault": Metric("faults", "min", "major faults", _counter("pgmajfault")),
-    "pswpin": Metric("pages", "min", "pages read from zram", _counter("pswpin")),
-    "pswpout": Metric("pages", "min", "pages written to zram", _counter("pswpout")),
-    "refaults": Metric("pages", "min", "pages that came back", _counter("workingset_refault_anon")),
+    "pgmajfault": Metric("faults", "min", "major faults", "major_faults"),
+    "pswpin": Metric("pages", "min", "pages read from zram", "pages_read"),
+    "pswpout": Metric("pages", "min", "pages written to zram", "pages_written"),
+    "refaults": Metric("pages", "min", "pages that came back", "refaults"),
     "fallback_permyriad": Metric(
-        "1/10000", "min", "large folios that got no slots, of those offered", _swapout, _offered, PERMYRIAD
-    ),
-    "swapin_large_permyriad": Metric(
-        "1/10000", "max", "pages swapped in by large folios, of all swapped in", _large_pages_in, _pages_in, PERMYRIAD
-    ),
-    "alloc_success_permyriad": Metric(
-        "1/10000", "max", "large folios that the page allocator could give, of those asked for", _granted, _wanted,
+        "1/10000", "min", "large folios that got no slots, of those offered", "swapout_fallbacks", "swapouts_offered",
         PERMYRIAD,
     ),
+    "swapin_large_permyriad": Metric(
+        "1/10000", "max", "pages swapped in by large folios, of all swapped in", "large_pages_in", "pages_in",
+        PERMYRIAD,
+    ),
+    "alloc_success_permyriad": Metric(
+        "1/10000", "max", "large folios that the page allocator could give, of those asked for", "folios_granted",
+        "folios_wanted", PERMYRIAD,
+    ),
     "ratio_permille": Metric(
-        "1/1000", "max", "pages stored over pages of the pool, mean over time",
-        _counter("pages_stored"), _counter("pool_pages"), 1000, state=True,
+        "1/1000", "max", "pages stored over pages of the pool, mean over time", "pages_stored", "pool_pages", 1000,
+        state=True,
     ),
-    "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves, mean over time", _saved, state=True),
-    "broken_blocks": Metric(
-        "blocks", "min", "free blocks of 64 KiB broken up for smaller folios", _counter("broken_by_folios_64kB")
-    ),
+    "memory_saved_bytes": Metric("bytes", "max", "memory that zram saves, mean over time", "saved_bytes", state=True),
+    "broken_blocks": Metric("blocks", "min", "free blocks of 64 KiB broken up for smaller folios", "broken_blocks"),
     "fragmentation_permille": Metric(
-        "1/1000", "min", "free memory in blocks below 64 KiB, of all free, mean over time",
-        _small_free_pages, _free_pages, 1000, state=True,
+        "1/1000", "min", "free memory in blocks below 64 KiB, of all free, mean over time", "small_free_pages",
+        "free_pages", 1000, state=True,
     ),
-    "stall_ns": Metric("ns", "min", "time that processes wait for faults and direct reclaim", _stall),
-    "cpu_ns": Metric("ns", "min", "CPU time of faults and swap-out", lambda _, paid: paid.cpu_ns),
-    "decompressed_bytes": Metric("bytes", "min", "what the codec put out", lambda _, paid: paid.decompressed_bytes),
-    "kills": Metric("apps", "min", "apps killed for want of memory", _kills),
-    "cold_starts": Metric("starts", "min", "apps that had to be started anew", _counter("cold_starts")),
+    "stall_ns": Metric("ns", "min", "time that processes wait for faults and direct reclaim", "stall_ns"),
+    "cpu_ns": Metric("ns", "min", "CPU time of faults and swap-out", "cpu_ns"),
+    "decompressed_bytes": Metric("bytes", "min", "what the codec put out", "decompressed_bytes"),
+    "kills": Metric("apps", "min", "apps killed for want of memory", "kills"),
+    "cold_starts": Metric("starts", "min", "apps that had to be started anew", "cold_starts"),
 }  # fmt: skip
 """What is kept per step and compared."""
+
+
+def metric_table() -> Ints:
+    """Every metric as the kernels read it, int64 array of shape (metrics, figures.METRIC_WORDS)."""
+    at = {name: PAID_WORDS + i for i, name in enumerate(FIGURES)}
+    rows = [(at[m.figure], at[m.base] if m.base else -1, m.per, m.state) for m in METRICS.values()]
+    return np.array(rows, dtype=np.int64)
+
+
+def parts_of(metric: Metric, parts: Ints) -> list[Ints]:
+    """Figures of a metric, one value a device, out of the parts of devices; of a share numerator and denominator.
+
+    Parameters
+    ----------
+    metric : Metric
+    parts : int64 array of shape (devices, figures.PARTS)
+    """
+    names = [metric.figure] if metric.base is None else [metric.figure, metric.base]
+    return [parts[:, PAID_WORDS + FIGURES.index(name)] for name in names]

@@ -10,6 +10,7 @@ import numpy as np
 
 from fleetswap.fleet import FleetShard, Keeper
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.launch import Fold
 from fleetswap_kernels.layout import HEADER_BYTES
 
 from .ledger import place
@@ -45,8 +46,8 @@ class Checkpoint(Keeper):
         self._named: list[str] = []
         self._is_used = False
 
-    def restore(self, arena: Arena, result: FleetShard) -> int:
-        """Fill a new arena and the sums of a shard from the last whole state; number of steps done."""
+    def restore(self, arena: Arena, fold: Fold, result: FleetShard) -> int:
+        """Fill a new arena, its fold and the sums of a shard from the last whole state; number of steps done."""
         self._place = f"{self._task}/{result.shard.first}-{result.shard.end}"
         self._named = []
         content = self._storage.get(f"{self._place}.json")
@@ -68,10 +69,10 @@ class Checkpoint(Keeper):
         plain = pa.decompress(memory, decompressed_size=int(arena.base[-1]) * HEADER_BYTES, codec="zstd")
         arena.memory = np.frombuffer(plain, np.uint8)
         read_steps(result, steps)
-        read_states(result, states)
+        fold.resume(read_states(states))
         return int(record["steps"])
 
-    def keep(self, arena: Arena, result: FleetShard, steps: int) -> None:
+    def keep(self, arena: Arena, fold: Fold, result: FleetShard, steps: int) -> None:
         """Write the state after a step, if the last one is old enough."""
         if time.monotonic() - self._kept_at < self._interval_s:
             return
@@ -81,7 +82,7 @@ class Checkpoint(Keeper):
         files = {
             f"{self._place}.{steps}.memory.zst": memory,
             f"{self._place}.{steps}.steps.parquet": parquet(steps_table(result)),
-            f"{self._place}.{steps}.states.parquet": parquet(states_table(result)),
+            f"{self._place}.{steps}.states.parquet": parquet(states_table(fold.state_sums())),
         }
         for name, data in files.items():
             self._storage.put(name, data)

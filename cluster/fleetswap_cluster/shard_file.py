@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fleetswap.cells import Cell
 from fleetswap.engine import Shard
-from fleetswap.fleet import Cell, FleetShard
+from fleetswap.fleet import FleetShard
 from fleetswap.fleet_results import devices_table
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.log_histogram import LogHistogram
@@ -101,20 +102,19 @@ def steps_table(shard: FleetShard) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(list(schema.items())))
 
 
-def states_table(shard: FleetShard) -> pa.Table:
+def states_table(sums: Ints) -> pa.Table:
     """Sums of states over the steps so far, one row per device, in the order in which they are simulated."""
     import pyarrow as pa
 
-    return pa.table({f"{name}/{i}": part for name, parts in shard.states.items() for i, part in enumerate(parts)})
+    return pa.table({str(part): np.ascontiguousarray(column) for part, column in enumerate(sums.T)})
 
 
-def read_states(into: FleetShard, content: bytes) -> None:
-    """Fill the states of a shard."""
+def read_states(content: bytes) -> Ints:
+    """What `states_table` was given."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(content))
-    for column in table.column_names:
-        into.states.setdefault(column.partition("/")[0], []).append(table[column].to_numpy().copy())
+    return np.stack([column.to_numpy() for column in table.columns], axis=1)
 
 
 def parquet(table: pa.Table) -> bytes:

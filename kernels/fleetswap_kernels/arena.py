@@ -11,10 +11,11 @@ import numpy.typing as npt
 
 from . import errors
 from .content_model import MODEL, no_model
-from .launch import Backend, Kind, NewFleet, Progress
+from .launch import Backend, Fold, Kind, NewFleet, Progress
 from .launch_threads import CpuBackend
 from .layout import HEADER, HEADER_BYTES, SHORT_HEADER, Sizes, arrays, exact_view, offsets
 from .size_classes import SizeClasses
+from .tally import Folding, Tally
 
 Program = npt.NDArray[np.uint32]
 """Operations, shape (n, 8); see `ops`."""
@@ -192,6 +193,18 @@ class Arena:
         """Run the operations `first` to `end` - 1 of a program on all devices."""
         self._state.run(program, first, end, progress)
         self.check()
+
+    def fold(self, folding: Folding) -> Fold:
+        """What makes metrics of the devices' counters, where they are."""
+        return self._state.fold(folding)
+
+    def step(
+        self, fold: Fold, program: Program, first: int, end: int, progress: Progress = lambda devices: None
+    ) -> Tally:
+        """Run operations on all devices, as `run` does, and fold what they did."""
+        tally = fold.step(program, first, end, progress)
+        self.check()
+        return tally
 
     def check(self) -> None:
         """Raise the first error any device reported.

@@ -18,7 +18,7 @@ RESULT_BYTES = 8 * N_COUNTERS
 PLACE_BYTES = 16
 """Start and number of a device."""
 HOST_COPIES = 10
-"""Copies of a piece's counters that the host holds while they are folded."""
+"""Copies of a piece's counters that the host holds while they are written."""
 
 
 @dataclass(frozen=True)

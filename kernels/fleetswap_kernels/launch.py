@@ -13,6 +13,8 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from .tally import Folding, Ints, Tally
+
 BACKENDS = ("auto", "cpu", "cuda")
 """What can be asked for; auto is cuda where a GPU can be used, else cpu."""
 
@@ -88,6 +90,9 @@ class State(Protocol):
     def counters(self) -> npt.NDArray[np.uint64]:
         """Counters of all devices, shape (devices, counters.N_COUNTERS); a copy."""
 
+    def fold(self, folding: Folding) -> Fold:
+        """What makes metrics of the counters, where they are."""
+
     def read(self, first: int, end: int) -> npt.NDArray[np.uint8]:
         """The bytes `first` to `end` - 1 of the memory: the devices themselves where the host has them, else a copy."""
 
@@ -96,6 +101,28 @@ class State(Protocol):
 
     def release(self) -> None:
         """Give the memory back; nothing else may be called then."""
+
+
+class Fold(Protocol):
+    """Folds what the devices of a `State` do, step by step; only tallies return until the end of a run."""
+
+    def step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
+        """Run operations (`State.run`) and tally what the devices did since the last step, or since they were made."""
+
+    def whole_run(self, steps: int) -> Tally:
+        """Tally what the devices did in all, states that are metrics as their means over so many steps."""
+
+    def change(self) -> Ints:
+        """What was last tallied of each device, shape (devices, counters.N_COUNTERS), scaled to real devices."""
+
+    def parts(self) -> Ints:
+        """Its price and figures, shape (devices, figures.PARTS)."""
+
+    def state_sums(self) -> Ints:
+        """Sums over the steps of the parts of metrics that are states, shape (devices, figures.PARTS)."""
+
+    def resume(self, state_sums: Ints) -> None:
+        """Go on where another fold had these sums: what is counted until now was tallied."""
 
 
 class Backend(Protocol):

@@ -5,9 +5,17 @@ import numpy as np
 from .access import set_word, word
 from .bits import PTE_PAYLOAD
 from .compressed import block_bytes, page_bytes
+from .counters import N_COUNTERS
+from .figures import METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric
 from .interpreter import run_program
 from .jit import device_at, entry, model_at
+from .layout import HEADER_BYTES, Q_COUNTER
+from .log_bin import BINS, LAST_BIN, bin_number
+from .price import PAID_WORDS, PRICE_WORDS, price_row
 from .setup import setup_device
+from .tally import (
+    BASE_HIGH, BASE_LOW, DEVICES, GREATEST, HIGH, LEAST, LOW, N_FACTS, TOP_HIGH, TOP_LOW,
+)  # fmt: skip
 
 
 @entry
@@ -22,6 +30,50 @@ def run_devices(arena, base, models, first, end, program, op_first, op_end):
     """Run a part of a program on the devices `first` to `end` - 1 of an arena."""
     for d in range(first, end):
         run_program(device_at(arena, base, d), model_at(models), program, op_first, op_end)
+
+
+@entry
+def fold_devices(
+    quads, base, groups, columns, prices, metrics, since, change, sums, parts, bins, facts, totals, mode, steps
+):
+    """Measure devices and add them to a tally; all arrays are flat (`tally.Folding`, `tally.Tally`)."""
+    n_metrics = len(metrics) // METRIC_WORDS
+    for d in range(len(groups)):
+        group = groups[d]
+        at = base[d] * (HEADER_BYTES // 8) + Q_COUNTER
+        p = group * PRICE_WORDS
+        fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
+        if mode == RESUME:
+            continue
+        for i in range(N_COUNTERS):
+            totals[group * N_COUNTERS + i] += change[d * N_COUNTERS + i]
+        for m in range(n_metrics):
+            row = group * n_metrics + m
+            o = row * N_FACTS
+            top = parts[d * PARTS + metrics[METRIC_WORDS * m + METRIC_PART]]
+            facts[o + TOP_HIGH] += top >> 32
+            facts[o + TOP_LOW] += top & 0xFFFFFFFF
+            base_part = metrics[METRIC_WORDS * m + METRIC_BASE]
+            if base_part >= 0:
+                bottom = parts[d * PARTS + base_part]
+                facts[o + BASE_HIGH] += bottom >> 32
+                facts[o + BASE_LOW] += bottom & 0xFFFFFFFF
+                if bottom <= 0:
+                    continue
+            value = value_of_metric(metrics, m, parts, d * PARTS)
+            facts[o + DEVICES] += 1
+            facts[o + HIGH] += value >> 32
+            facts[o + LOW] += value & 0xFFFFFFFF
+            facts[o + LEAST] = min(facts[o + LEAST], value)
+            facts[o + GREATEST] = max(facts[o + GREATEST], value)
+            bins[row * BINS + LAST_BIN + bin_number(value)] += 1
+
+
+@entry
+def price_rows(rows, prices, paid):
+    """Price rows of counters by one list of prices; all arrays are flat (`price.price_row`)."""
+    for row in range(len(paid) // PAID_WORDS):
+        price_row(rows, row * N_COUNTERS, prices, 0, paid, row * PAID_WORDS)
 
 
 @entry

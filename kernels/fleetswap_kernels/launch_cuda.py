@@ -22,7 +22,14 @@ from .jit import DEVICE_FUNCTIONS, cache_dir, runs_short, runs_short_by_type
 from .layout import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER, exact_view
 
 from .interpreter import run_program  # isort: skip
+from .figures import METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric  # isort: skip
+from .log_bin import BINS, LAST_BIN, bin_number  # isort: skip
+from .price import PRICE_WORDS  # isort: skip
 from .setup import setup_device  # isort: skip
+from .tally import (  # isort: skip
+    BASE_HIGH, BASE_LOW, DEVICES, GREATEST, GREATEST_OF_NONE, HIGH, LEAST, LEAST_OF_NONE, LOW, N_FACTS, TOP_HIGH,
+    TOP_LOW,
+)  # fmt: skip
 
 WARP = 32
 BLOCK_SIZES = (WARP, 64, 128, 256)
@@ -199,6 +206,68 @@ def gather_counters(quads: Any, base: Any, found: Any) -> None:
         found[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
 
 
+def clear_tally(bins: Any, facts: Any, totals: Any) -> None:
+    """Make a tally one of no devices; a kernel body. Each thread goes on a grid further."""
+    for i in range(cuda.grid(1), bins.size, cuda.gridsize(1)):
+        bins[i] = 0
+        if i < totals.size:
+            totals[i] = 0
+        if i < facts.size:
+            fact = i % N_FACTS
+            facts[i] = LEAST_OF_NONE if fact == LEAST else GREATEST_OF_NONE if fact == GREATEST else 0
+
+
+def fold_devices(
+    quads: Any,
+    base: Any,
+    groups: Any,
+    columns: Any,
+    prices: Any,
+    metrics: Any,
+    since: Any,
+    change: Any,
+    sums: Any,
+    parts: Any,
+    bins: Any,
+    facts: Any,
+    totals: Any,
+    mode: int,
+    steps: int,
+) -> None:
+    """Measure one device and add it to a tally; a kernel body. The twin of `launch_cpu.fold_devices`."""
+    d = cuda.grid(1)
+    if d < base.size - 1:
+        group = groups[d]
+        at = base[d] * (HEADER_BYTES // 8) + Q_COUNTER
+        n_metrics = metrics.size // METRIC_WORDS
+        p = group * PRICE_WORDS
+        fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
+        if mode == RESUME:
+            return
+        for i in range(N_COUNTERS):
+            cuda.atomic.add(totals, group * N_COUNTERS + i, change[d * N_COUNTERS + i])
+        for m in range(n_metrics):
+            row = group * n_metrics + m
+            o = row * N_FACTS
+            top = parts[d * PARTS + metrics[METRIC_WORDS * m + METRIC_PART]]
+            cuda.atomic.add(facts, o + TOP_HIGH, top >> 32)
+            cuda.atomic.add(facts, o + TOP_LOW, top & 0xFFFFFFFF)
+            base_part = metrics[METRIC_WORDS * m + METRIC_BASE]
+            if base_part >= 0:
+                bottom = parts[d * PARTS + base_part]
+                cuda.atomic.add(facts, o + BASE_HIGH, bottom >> 32)
+                cuda.atomic.add(facts, o + BASE_LOW, bottom & 0xFFFFFFFF)
+                if bottom <= 0:
+                    continue
+            value = value_of_metric(metrics, m, parts, d * PARTS)
+            cuda.atomic.add(facts, o + DEVICES, 1)
+            cuda.atomic.add(facts, o + HIGH, value >> 32)
+            cuda.atomic.add(facts, o + LOW, value & 0xFFFFFFFF)
+            cuda.atomic.min(facts, o + LEAST, value)
+            cuda.atomic.max(facts, o + GREATEST, value)
+            cuda.atomic.add(bins, row * BINS + LAST_BIN + bin_number(value), 1)
+
+
 def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
     """Bodies of all kernels and the types of their arguments."""
     arena = types.Array(numpy_support.from_dtype(HEADER), 1, "C")
@@ -214,6 +283,8 @@ def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
         "run_devices": (run_devices, (arena, base, models, base, *operations)),
         "run_phones": (run_devices, (phones, base, models, base, *operations)),
         "gather_counters": (gather_counters, (quads, base, quads)),
+        "clear_tally": (clear_tally, (base,) * 3),
+        "fold_devices": (fold_devices, (base,) * 13 + (types.int64,) * 2),
     }
 
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fleetswap.cli import main
-from fleetswap_kernels import launch_gpu
+from fleetswap_kernels import gpu_state
 
 
 def test_json_carries_every_load(backend_words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -44,13 +44,13 @@ def test_a_difference_from_the_cpu_fails(
     fake_gpu: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert fake_gpu
-    real = launch_gpu.CudaState.counters
+    real = gpu_state.CudaState.counters
 
-    def wrong(self: launch_gpu.CudaState):
+    def wrong(self: gpu_state.CudaState):
         found = real(self)
         found[-125, 3] += 1
         return found
 
-    monkeypatch.setattr(launch_gpu.CudaState, "counters", wrong)
+    monkeypatch.setattr(gpu_state.CudaState, "counters", wrong)
     assert main(["bench", "--backend", "cuda", "--quick"]) == 1
     assert "FAIL: differs from the CPU" in capsys.readouterr().out

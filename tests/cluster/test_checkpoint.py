@@ -25,8 +25,8 @@ class KilledAfter(Checkpoint):
         super().__init__(storage, PLAN.digest, NUMBER, 0.0)
         self.last = steps
 
-    def keep(self, arena, result, steps):
-        super().keep(arena, result, steps)
+    def keep(self, arena, fold, result, steps):
+        super().keep(arena, fold, result, steps)
         if steps == self.last:
             raise KeyboardInterrupt
 

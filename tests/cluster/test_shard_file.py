@@ -9,8 +9,9 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from fleetswap.cells import Cell
 from fleetswap.engine import Shard
-from fleetswap.fleet import Cell, FleetShard, run_shard
+from fleetswap.fleet import FleetShard, run_shard
 from fleetswap.metrics import columns
 from fleetswap.workload.phones import plan
 from fleetswap_cluster.shard_file import DEVICES, read_shard, write_shard
@@ -34,7 +35,6 @@ def test_everything_comes_back(shard):
     assert found.metrics.keys() == shard.metrics.keys()
     for name, values in shard.metrics.items():
         assert np.array_equal(found.metrics[name], values), name
-    assert shard.states == found.states == {}
     assert found.totals.keys() == shard.totals.keys()
     assert all(np.array_equal(found.totals[at], shard.totals[at]) for at in shard.totals)
     assert found.cells.keys() == shard.cells.keys()
@@ -44,10 +44,10 @@ def test_everything_comes_back(shard):
 
 
 def test_what_a_shard_consists_of_is_known_here():
-    # A new part must be stored too: add it to shard_file, to the test above, then here. States are there during the run
-    # only; step_ns is in the record.
+    # A new part must be stored too: add it to shard_file, to the test above, then here; step_ns is
+    # in the record.
     assert {field.name for field in fields(FleetShard)} == {
-        "shard", "classes", "counters", "metrics", "cells", "totals", "states", "step_ns",
+        "shard", "classes", "counters", "metrics", "cells", "totals", "step_ns",
     }  # fmt: skip
     assert {field.name for field in fields(Cell)} == {"histogram", "top", "bottom"}
 

@@ -14,12 +14,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fleetswap.cost import Price
+from fleetswap.cells import ALL, WHOLE_RUN
 from fleetswap.engine import cut
-from fleetswap.fleet import ALL, WHOLE_RUN, cells_of, plan_shards, run_shards
-from fleetswap.fleet_results import FleetTotals, FleetWriter, devices_table, series_table, summarise, value_of
+from fleetswap.fleet import plan_shards, run_shards
+from fleetswap.fleet_results import FleetTotals, FleetWriter, devices_table, series_table, summarise
 from fleetswap.log_histogram import LogHistogram
-from fleetswap.metrics import METRICS, STATES, Events, columns
+from fleetswap.metrics import METRICS, STATES, columns
 from fleetswap.workload.phones import class_of_devices, plan
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import ONE_THREAD
@@ -194,155 +194,10 @@ def test_every_range_of_devices_has_its_shares(parts, first, n):
         assert abs(got - n * part / sum(parts)) <= np.log2(n)
 
 
-ONCE = {
-    "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
-    "compacted_apps", "compactions", "processes",
-    *(f"{index}_index_{4 << order}kB" for index in ("unusable", "extfrag") for order in range(2, 10)),
-}  # fmt: skip
-"""Apps, processes and what happens to them are as many in a miniature as in the real device; permilles are equal."""
-
-
-@pytest.mark.parametrize("scale", [1, 64, 1024])
-def test_counters_are_scaled_to_real_devices(scale):
-    counted = np.tile(np.arange(counters.N_COUNTERS, dtype=np.int64), (2, 1))
-    kept = counted.copy()
-    events = Events(counted, scale)
-    for name, index in columns().items():
-        assert events[name].tolist() == [index * (1 if name in ONCE else scale)] * 2, name
-    assert (counted == kept).all(), "what the device counted stays"
-    assert columns().keys() >= ONCE
-
-
 def test_columns_are_all_different():
     indices = list(columns().values())
     assert len(set(indices)) == len(indices)
     assert max(indices) < counters.N_COUNTERS
-
-
-def figures(scale=1, **counted):
-    """Value, numerator and denominator of every metric of a device with these counters, all else 0, and of an idle one.
-
-    Waiting costs it 1000 ns and swap-out 5000 ns.
-    """
-    rows = np.zeros((2, counters.N_COUNTERS), dtype=np.int64)
-    for name, value in counted.items():
-        rows[0, columns()[name]] = value
-    paid = Price(
-        stall_ns=np.array([1_000, 0]),
-        swapout_ns=np.array([5_000, 0]),
-        background_ns=np.array([300, 0]),
-        decompressed_bytes=np.array([8_192, 0]),
-        parts={},
-    )
-    events = Events(rows, scale)
-    found = {}
-    for name, metric in METRICS.items():
-        parts = metric.parts(events, paid)
-        values = metric.value(parts)
-        found[name] = int(values[0]), int(parts[0][0]), int(parts[1][0]) if metric.base else None
-        assert (values[1], parts[0][1]) == (0, 0), name
-    return found
-
-
-@pytest.mark.parametrize(
-    ("metric", "counted", "expected"),
-    [
-        # 10 + 20 of 30 + 10 + 20 folios got no slots: half.
-        (
-            "fallback_permyriad",
-            {"swpout_64kB": 30, "swpout_fallback_64kB": 10, "swpout_fallback_16kB": 20},
-            (5_000, 30, 60),
-        ),
-        # A third, rounded down.
-        ("fallback_permyriad", {"swpout_2048kB": 2, "swpout_fallback_2048kB": 1}, (3_333, 1, 3)),
-        ("fallback_permyriad", {}, (0, 0, 0)),
-        # (5 - 2) * 16 + (4 - 3) * 4 = 52 pages of 100 + 30.
-        (
-            "swapin_large_permyriad",
-            {
-                "folio_alloc_64kB": 5,
-                "anon_fault_alloc_64kB": 2,
-                "folio_alloc_16kB": 4,
-                "anon_fault_alloc_16kB": 3,
-                "pswpin": 100,
-                "swpin_zero": 30,
-            },
-            (4_000, 52, 130),
-        ),
-        # 10 + 30 wanted, 5 refused.
-        (
-            "alloc_success_permyriad",
-            {"folio_wanted_16kB": 10, "folio_wanted_64kB": 30, "folio_refused_64kB": 5},
-            (8_750, 35, 40),
-        ),
-        ("ratio_permille", {"pages_stored": 301, "pool_pages": 100}, (3_010, 301, 100)),
-        ("memory_saved_bytes", {"pages_stored": 301, "pool_pages": 100}, (201 * 4096, 201 * 4096, None)),
-        # Blocks below 64 KiB: 4 * 1 + 2 * 2 + 1 * 4 + 1 * 8 = 20 pages of 36 free.
-        (
-            "fragmentation_permille",
-            {
-                "free_blocks_0": 4,
-                "free_blocks_1": 2,
-                "free_blocks_2": 1,
-                "free_blocks_3": 1,
-                "free_blocks_4": 1,
-                "free_frames": 36,
-            },
-            (555, 20, 36),
-        ),
-        ("broken_blocks", {"broken_by_folios_64kB": 3, "broken_by_pool_64kB": 5}, (3, 3, None)),
-        ("kills", {"kills_low_swap": 1, "kills_thrashing": 2, "kills_no_memory": 3, "trimmed_apps": 9}, (6, 6, None)),
-        ("cold_starts", {"cold_starts": 4, "trimmed_apps": 9}, (4, 4, None)),
-        ("pgmajfault", {"pgmajfault": 7, "pgfault": 9}, (7, 7, None)),
-        ("refaults", {"workingset_refault_anon": 7, "workingset_activate_anon": 2}, (7, 7, None)),
-        # 5000 ns for 100 pages: 50 a page, 7 of which a fault waited for.
-        ("stall_ns", {"pswpout": 60, "swpout_zero": 40, "pgsteal_direct": 7}, (1_350, 1_350, None)),
-        ("stall_ns", {"pgsteal_direct": 0}, (1_000, 1_000, None)),
-        ("decompressed_bytes", {}, (8_192, 8_192, None)),
-    ],
-)
-def test_metrics_by_hand(metric, counted, expected):
-    assert figures(**counted)[metric] == expected
-
-
-def test_a_share_of_a_miniature_is_that_of_the_device():
-    counted = {"folio_wanted_16kB": 10, "folio_wanted_64kB": 30, "folio_refused_64kB": 5, "kills_low_swap": 2}
-    small, real = figures(**counted), figures(64, **counted)
-    assert real["alloc_success_permyriad"] == (8_750, 35 * 64, 40 * 64)
-    assert small["kills"] == real["kills"] == (2, 2, None)
-
-
-def test_a_cell_leaves_out_devices_without_a_base():
-    # 1 of 2, 3 of 4, and one that has none: 4 of 6 together, and the histogram has two devices; then 2 of 2.
-    parts = [np.array([1, 3, 0, 2]), np.array([2, 4, 0, 2])]
-    found = cells_of(METRICS["fallback_permyriad"], parts, {ALL: slice(0, 4), "x": slice(0, 3), "y": slice(2, 4)})
-    cell = found["x"]
-    assert (cell.top, cell.bottom, cell.histogram.devices) == (4, 6, 2)
-    assert (cell.histogram.total, cell.histogram.least, cell.histogram.greatest) == (5_000 + 7_500, 5_000, 7_500)
-    assert value_of("fallback_permyriad", cell) == 6_666
-    other = found["y"]
-    assert (other.top, other.bottom, other.histogram.devices, other.histogram.total) == (2, 2, 1, 10_000)
-    cell.merge(other)
-    assert (cell.top, cell.bottom, cell.histogram.devices) == (6, 8, 3)
-    assert value_of("fallback_permyriad", cell) == 7_500
-    assert cell.histogram.to_dict() == found[ALL].histogram.to_dict()
-    plain = cells_of(METRICS["kills"], [np.array([3, 0])], {ALL: slice(0, 2)})[ALL]
-    assert (plain.top, plain.bottom, plain.histogram.devices) == (3, 0, 2)
-    assert value_of("kills", plain) == 3
-    idle = cells_of(METRICS["fallback_permyriad"], [np.array([0]), np.array([0])], {ALL: slice(0, 1)})[ALL]
-    assert (idle.top, idle.bottom, idle.histogram.devices) == (0, 0, 0)
-
-
-def test_a_state_of_a_run_is_its_mean_over_the_steps():
-    # Saved at the ends of three steps: 10, 20 and 31 pages, 61 / 3 pages together; of another device 1, 0 and 1 bytes.
-    saved = METRICS["memory_saved_bytes"]
-    (mean,) = saved.mean([np.array([61 * 4096, 2])], 3)
-    assert mean.tolist() == [61 * 4096 // 3, 0]
-    # Pages stored over pages of the pool: 30 of 10, 10 of 10: 2000 / 1000 as both steps weigh what they held.
-    ratio = METRICS["ratio_permille"]
-    parts = ratio.mean([np.array([40]), np.array([20])], 2)
-    assert [part.tolist() for part in parts] == [[40], [20]]
-    assert ratio.value(parts).tolist() == [2_000]
 
 
 def test_every_row_of_the_series_is_a_whole_histogram(whole):

@@ -18,7 +18,7 @@ import pytest
 from fleetswap.engine import cut
 from fleetswap.fleet import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import launch, launch_gpu
+from fleetswap_kernels import gpu_fold, gpu_state, launch, launch_gpu
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.launch_cuda import signatures
 from tests.launch.fake_gpu import FakeGpu
@@ -97,7 +97,7 @@ def test_a_signature_is_read_from_a_docstring() -> None:
 def test_the_functions_used_are_the_named_ones(calls: list[Call]) -> None:
     assert {name for name, _, _ in calls} == NAMES
     # Nothing else of CuPy is spelled in the source, executed or not.
-    tree = ast.parse(Path(launch_gpu.__file__).read_text())
+    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in (launch_gpu, gpu_state, gpu_fold)))
     spelled = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     prefixes = ("cupy.", "self._gpu.cupy.", "self.cupy.", "runtime.")
     found = set()
@@ -147,6 +147,8 @@ def _has(module: ModuleType, name: str) -> bool:
 def test_kernels_are_compiled_for_the_declared_arguments_only(fake_gpu: FakeGpu) -> None:
     # Had an array another type than was declared, numba-cuda would compile the kernel once more, for it.
     declared = signatures()
-    phones = [declared[name] for name in ("init_phones", "run_phones", "gather_counters")]
+    phones = [
+        declared[name] for name in ("init_phones", "run_phones", "gather_counters", "clear_tally", "fold_devices")
+    ]
     expected = [(body.__name__, types) for body, types in phones]
     assert sorted(fake_gpu.compiled, key=lambda one: one[0]) == sorted(expected, key=lambda one: one[0])

@@ -15,6 +15,7 @@ from fleetswap.cli import main
 from fleetswap.engine import Shard, cut
 from fleetswap.errors import InputError
 from fleetswap.fleet import fleet_bytes, plan_shards, run_shards
+from fleetswap.metrics import METRICS
 from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
@@ -22,6 +23,8 @@ from fleetswap_kernels import errors, launch, launch_gpu
 from fleetswap_kernels.arena import ONE_THREAD, Arena, DeviceError, device_bytes
 from fleetswap_kernels.counters import N_COUNTERS
 from fleetswap_kernels.launch import Backend, BackendMissingError, DeviceMemoryError
+from fleetswap_kernels.log_bin import BINS
+from fleetswap_kernels.tally import FOLD_BYTES, N_FACTS
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 
@@ -137,8 +140,12 @@ def room_for(devices: int, laid_out: PhonePlan) -> int:
     """Bytes of a GPU whose memory ends at so many devices."""
     kind = laid_out.blueprints[0]
     assert kind.model is not None
-    # State, counters, start, number; the model; a program, the lanes' words and what is lost to rounding.
-    return devices * (device_bytes(kind.sizes) + 8 * N_COUNTERS + 16) + kind.model.nbytes + 8 * 512
+    # State, counters, start, number, what is folded; the model; a lane's tally: bins, sums, counters of the metrics of
+    # one class; tables of prices and counters, a program, the lanes' words and what is lost to rounding.
+    tally = 8 * (len(METRICS) * (BINS + N_FACTS) + N_COUNTERS)
+    return (
+        devices * (device_bytes(kind.sizes) + 8 * N_COUNTERS + 16 + FOLD_BYTES) + kind.model.nbytes + tally + 40 * 512
+    )
 
 
 def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
@@ -149,7 +156,7 @@ def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
     # Another program takes all but 400 MiB; 4 MiB are stacks (2 * 1024 of 2 KiB), 256 code, 12.5 margin: 127.5 remain.
     fake_gpu.used_bytes = fake_gpu.total_bytes - (400 << 20)
     each = -(-fleet_bytes(scenario, laid_out) // 1000)
-    at_once = int(127.5 * (1 << 20)) // (each + 8 * N_COUNTERS + 16)
+    at_once = int(127.5 * (1 << 20)) // (each + 8 * N_COUNTERS + 16 + FOLD_BYTES)
     large = tiny(devices=20_000)
     assert len(plan_shards(large, laid_out, 0, backend)) == -(-20_000 // at_once)
 
@@ -184,8 +191,8 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     laid_out = plan(scenario)
     backend, _ = launch.choose("cuda")
     expected = next(run_shards(scenario, laid_out, cut(64, 1), ONE_THREAD)).counters
-    # Two lanes: two launches to gather, four to initialise, four for the first step; the second step fails.
-    fake_gpu.out_of_memory_at_launch = 11
+    # Two lanes: two launches to gather, four to initialise, six for the first step; the second step fails.
+    fake_gpu.out_of_memory_at_launch = 13
     told: list[int] = []
     found = list(run_shards(scenario, laid_out, cut(64, 1), backend, told.append))
     assert [r.shard for r in found] == [Shard(0, 0, 32), Shard(0, 32, 64)]

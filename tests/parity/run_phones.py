@@ -1,4 +1,4 @@
-"""Runs tiny phones in another mode of the kernels and prints a hash of their memory; started by the tests.
+"""Runs tiny phones in another mode of the kernels, prints a hash of memory and tallies; started by the tests.
 
     run_phones.py compiled|interpreted|simulator THREADS KEY=VALUE ...
 
@@ -11,10 +11,12 @@ import hashlib
 import json
 import sys
 import warnings
+from itertools import pairwise
 
 import numpy as np
 
 from fleetswap import metrics
+from fleetswap.fleet import folding
 from fleetswap_kernels.launch_threads import CpuBackend
 from tests.parity.run_on_target import backend_of
 from tests.properties.phones import ready, tiny
@@ -23,15 +25,22 @@ DEVICES = 2
 
 
 def run(mode: str, threads: int, settings: list[str]) -> tuple[str, dict[str, int]]:
-    """Hash of the memory of all devices at the end, and the sums of their counters."""
+    """Hash of the memory of all devices at the end and of what was folded, and the sums of their counters."""
     # Interpreted integers must not overflow where compiled ones are wide enough.
     warnings.simplefilter("error", RuntimeWarning)
     backend = backend_of(mode) if threads == 1 else CpuBackend(threads)
-    arena, laid_out = ready(tiny(*settings, devices=DEVICES, seed=3), backend, verify=False)
-    arena.run(laid_out.program, 0, laid_out.marks[-1])
+    scenario = tiny(*settings, devices=DEVICES, seed=3)
+    arena, laid_out = ready(scenario, backend, verify=False)
+    fold = arena.fold(folding(scenario, np.zeros(DEVICES, dtype=np.int64)))
+    marks = laid_out.marks
+    tallies = [arena.step(fold, laid_out.program, first, end) for first, end in pairwise(marks)]
+    tallies.append(fold.whole_run(len(marks) - 1))
+    folded = [array for tally in tallies for array in (tally.bins, tally.facts, tally.totals)]
+    folded += [fold.change(), fold.parts(), fold.state_sums()]
     counted = arena.counters().astype(np.int64).sum(axis=0).tolist()
     sums = {name: counted[index] for name, index in metrics.columns().items()}
-    return hashlib.sha256(arena.memory.tobytes()).hexdigest(), sums
+    everything = b"".join(array.tobytes() for array in (arena.memory, *folded))
+    return hashlib.sha256(everything).hexdigest(), sums
 
 
 if __name__ == "__main__":
