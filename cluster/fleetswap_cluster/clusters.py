@@ -14,8 +14,8 @@ from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.workload.phones import plan as lay_out
 
 from .crew import DaskCrew
-from .dispatcher import ClusterError
 from .installation import Installation, installation, one_at_a_time
+from .scheduler import ClusterError, answering
 from .worker import own_backend
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def open_cluster(cluster: str | Client, workers: int | None = None, threads: int
         return
     check_name(cluster)
     # What workers that were killed leave in the log is no news: the dispatcher reports what matters.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in ("distributed", "distributed.client"):  # which Dask gives a level of its own
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     with dask.config.set(SETTINGS), contextlib.ExitStack() as stack:
         if cluster in KINDS:
             started = stack.enter_context(_start(cluster, workers, threads))
@@ -119,13 +120,14 @@ def open_cluster(cluster: str | Client, workers: int | None = None, threads: int
         # Who queues for workers begins with the first: the others join.
         queued = cluster in ("slurm", "kubernetes")
         wanted = 1 if queued else workers or 1
-        try:
-            client.wait_for_workers(wanted, timeout=None if queued else CONNECT_S)
-        except TimeoutError:
-            count = len(client.scheduler_info(n_workers=-1)["workers"])
-            raise ClusterError(
-                f"--cluster {cluster}: {count} workers after {CONNECT_S:.0f} s, {wanted} are wanted; start more"
-            ) from None
+        with answering(client):
+            try:
+                client.wait_for_workers(wanted, timeout=None if queued else CONNECT_S)
+            except TimeoutError:
+                count = len(client.scheduler_info(n_workers=-1)["workers"])
+                raise ClusterError(
+                    f"--cluster {cluster}: {count} workers after {CONNECT_S:.0f} s, {wanted} are wanted; start more"
+                ) from None
         yield client
 
 
@@ -197,7 +199,10 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: s
     here = installation()
     wrong = []
     devices: dict[str, dict[str, Any]] = {}
-    for address, told in client.run(_present, scenario, backend, threads, on_error="return").items():
+    with answering(client):
+        answers = client.run(_present, scenario, backend, threads, on_error="return")
+        info = client.scheduler_info(n_workers=-1)["workers"].values()
+    for address, told in answers.items():
         if isinstance(told, BaseException):
             wrong.append(f"worker {address} cannot take part ({type(told).__name__}: {told})")
             continue
@@ -208,7 +213,6 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: s
     if wrong:
         more = f"; {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise InputError(f"{'; '.join(wrong[:3])}{more}: install the same everywhere")
-    info = client.scheduler_info(n_workers=-1)["workers"].values()
     slots = sum(worker["nthreads"] for worker in info)
     limits = [worker["memory_limit"] // worker["nthreads"] for worker in info if worker["memory_limit"]]
     return DaskCrew(client, backend, threads, slots, min(limits, default=None), devices)

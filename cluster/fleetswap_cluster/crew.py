@@ -12,6 +12,7 @@ from fleetswap.engine import Progress
 
 from .dispatcher import Dispatcher, Patience, Report, print_nothing, simulate_here
 from .ledger import Ledger, Record
+from .scheduler import answering
 from .worker import Order, own_backend, simulate
 
 if TYPE_CHECKING:
@@ -104,7 +105,8 @@ class DaskCrew:
 
     def at_once(self, device_bytes: int) -> int:
         """How many devices the memory of every worker holds."""
-        found: dict[str, int] = self.client.run(_at_once, self.backend, self.threads, device_bytes)
+        with answering(self.client):
+            found: dict[str, int] = self.client.run(_at_once, self.backend, self.threads, device_bytes)
         limit = [self.memory_bytes // MEMORY_SHARE // device_bytes] if self.memory_bytes else []
         return max(min([*found.values(), *limit]), 1)
 

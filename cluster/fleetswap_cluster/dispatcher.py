@@ -11,20 +11,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from fleetswap.engine import Progress, no_progress
-from fleetswap.errors import InputError
 from fleetswap.fleet import BrokenDeviceError
 from fleetswap_kernels.arena import DeviceError
 
 from .ledger import Ledger, Record
+from .scheduler import ClusterError, answering, gone
 from .storage import FullStorageError
 from .worker import Order, WrongWorkerError, ready_backend, simulate
 
 if TYPE_CHECKING:
     from distributed import Client, Future
-
-
-class ClusterError(InputError):
-    """The cluster cannot go on; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -196,15 +192,8 @@ class Dispatcher:
 
     def _ask(self, question: Callable[..., Any], **words: Any) -> Any:
         """An answer of the scheduler."""
-        try:
+        with answering(self.client):
             return self.client.sync(question, callback_timeout=self.patience.answer_s, **words)
-        except (OSError, TimeoutError) as error:
-            raise self._gone(error) from None
-
-    def _gone(self, error: object = None) -> ClusterError:
-        address = self.client.scheduler.address if self.client.scheduler else "the scheduler"
-        why = f" ({error})" if error and str(error) else ""
-        return ClusterError(f"the scheduler at {address} is gone or does not answer{why}; start it, or another one")
 
     def _fill(self, waiting: Iterator[Order], finished: Any) -> None:
         """Hand out tasks, first those that are to be done again."""
@@ -243,7 +232,7 @@ class Dispatcher:
         elif isinstance(result, tuple):  # type, value and traceback of what it raised
             self._retry(flight.order, result[1])
         else:
-            raise self._gone(result)
+            raise gone(self.client)
         return None
 
     def _send_away(self, refusal: Refusal) -> None:

@@ -5,63 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
-import time
-from contextlib import contextmanager, suppress
 
 import pytest
 
 from fleetswap.cli import main
+from tests.cluster.programs import (
+    FLEETSWAP,
+    address,
+    done_in,
+    free_port,
+    program,
+    run_words,
+    scheduler,
+    wait_for,
+    worker,
+)
 from tests.cluster.tiny_fleet import DEVICES, TINY, assert_same
-
-DASK = [sys.executable, "-m", "dask"]
-START_S = 90
-
-
-@contextmanager
-def program(*words, log):
-    """A program in a process group of its own, which is ended with all of it."""
-    with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True) as process:
-        try:
-            yield process
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-
-
-def wait_for(what, seconds=START_S):
-    until = time.monotonic() + seconds
-    while not what():
-        assert time.monotonic() < until, "too long"
-        time.sleep(0.05)
-
-
-def free_port():
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return one.getsockname()[1]
-
-
-@contextmanager
-def scheduler(tmp_path, port):
-    words = (*DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
-    with program(*words, log=tmp_path / f"scheduler-{port}.log") as process:
-        yield process
-
-
-def worker(tmp_path, port, nthreads=1):
-    words = (*DASK, "worker", f"tcp://127.0.0.1:{port}", "--nthreads", str(nthreads), "--no-dashboard")
-    return program(*words, "--local-directory", str(tmp_path), log=tmp_path / f"worker-{port}.log")
-
-
-def run_words(folder, *words, devices=DEVICES):
-    return ["run", TINY, "--devices", str(devices), "--out", str(folder), *words]
-
-
-def done_in(folder):
-    return len(list((folder / "unfinished" / "done").rglob("[0-9]*.json")))
 
 
 def test_an_own_cluster(plain, tmp_path, capfd):
@@ -81,31 +40,31 @@ def test_an_own_cluster(plain, tmp_path, capfd):
 @pytest.mark.parametrize("done_before", [3, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 8, 19, 33))])
 def test_a_scheduler_that_is_killed_and_then_another_one(done_before, plain, tmp_path):
     port, other, folder = free_port(), free_port(), tmp_path / "run"
-    words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", f"tcp://127.0.0.1:{port}")]
+    words = [*FLEETSWAP, *run_words(folder, "--cluster", address(port))]
     log = tmp_path / "driver.log"
     with (
         scheduler(tmp_path, port) as doomed,
         worker(tmp_path, port),
         program(*words, "--shards", str(DEVICES), log=log) as driver,
     ):
-        wait_for(lambda: done_in(folder) >= done_before)
+        wait_for(lambda: len(done_in(folder)) >= done_before)
         doomed.send_signal(signal.SIGKILL)
         assert driver.wait(60) == 2
-    assert done_before <= done_in(folder) < DEVICES
+    assert done_before <= len(done_in(folder)) < DEVICES
     last = log.read_text().strip().splitlines()[-1]
     assert last.startswith(f"fleetswap: the scheduler at tcp://127.0.0.1:{port} is gone or does not answer")
     assert last.endswith(f"what is done is kept: go on with --resume {folder}")
     # Another scheduler, whose one worker has two threads.
     with scheduler(tmp_path, other), worker(tmp_path, other, nthreads=2):
-        assert main(["run", "--resume", str(folder), "--cluster", f"tcp://127.0.0.1:{other}"]) == 0
+        assert main(["run", "--resume", str(folder), "--cluster", address(other)]) == 0
     assert_same(folder, plain)
 
 
 def test_a_driver_that_is_killed_and_a_second_one_that_has_to_wait(plain, tmp_path, capsys):
     folder = tmp_path / "run"
-    words = [sys.executable, "-m", "fleetswap", *run_words(folder, "--cluster", "local", "--workers", "1")]
+    words = [*FLEETSWAP, *run_words(folder, "--cluster", "local", "--workers", "1")]
     with program(*words, "--shards", str(DEVICES), log=tmp_path / "driver.log") as driver:
-        wait_for(lambda: done_in(folder) >= 2)
+        wait_for(lambda: len(done_in(folder)) >= 2)
         driver.send_signal(signal.SIGSTOP)
         capsys.readouterr()
         assert main(["run", "--resume", str(folder)]) == 2
@@ -114,7 +73,7 @@ def test_a_driver_that_is_killed_and_a_second_one_that_has_to_wait(plain, tmp_pa
         assert "exists already" in capsys.readouterr().err
         driver.send_signal(signal.SIGKILL)
         driver.wait()
-        assert done_in(folder) < DEVICES
+        assert len(done_in(folder)) < DEVICES
         assert main(["run", "--resume", str(folder)]) == 0
     assert_same(folder, plain)
     assert main(["run", "--resume", str(folder), "--json"]) == 0
@@ -127,8 +86,8 @@ def test_interrupting_a_driver_is_one_line_and_leaves_no_process(tmp_path):
     folder, log = tmp_path / "run", tmp_path / "driver.log"
     # So many that they are not done before the signal comes, however busy this machine is.
     many = run_words(folder, "--cluster", "local", "--workers", "2", "--shards", "4000", devices=4000)
-    with program(sys.executable, "-m", "fleetswap", *many, log=log) as driver:
-        wait_for(lambda: done_in(folder) >= 2)
+    with program(*FLEETSWAP, *many, log=log) as driver:
+        wait_for(lambda: len(done_in(folder)) >= 2)
         # As a terminal does it: to all processes of the group.
         os.killpg(driver.pid, signal.SIGINT)
         assert driver.wait(60) == 130
@@ -161,7 +120,7 @@ def test_no_fleet(tmp_path, capsys):
 def test_no_scheduler(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fleetswap_cluster.clusters.CONNECT_S", 0.5)
     port = free_port()
-    assert main(run_words(tmp_path / "run", "--cluster", f"tcp://127.0.0.1:{port}")) == 2
+    assert main(run_words(tmp_path / "run", "--cluster", address(port))) == 2
     assert f"--cluster tcp://127.0.0.1:{port}: no scheduler answers" in capsys.readouterr().err.splitlines()[-1]
     assert list(tmp_path.iterdir()) == []
 

@@ -13,9 +13,10 @@ from fleetswap.errors import InputError
 from fleetswap.fleet import BrokenDeviceError
 from fleetswap_cluster import installation as installations
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.dispatcher import ClusterError, Patience
+from fleetswap_cluster.dispatcher import Patience
 from fleetswap_cluster.job import begin, unfinished
 from fleetswap_cluster.plan import plan_fleet
+from fleetswap_cluster.scheduler import ClusterError
 from fleetswap_cluster.storage import Storage
 from tests.cluster.tiny_fleet import assert_same, complete, tiny
 

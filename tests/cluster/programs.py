@@ -1,0 +1,71 @@
+"""Programs of a cluster as processes of their own: Dask's scheduler and workers, and fleetswap as their driver."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from tests.cluster.tiny_fleet import DEVICES, TINY
+
+DASK = [sys.executable, "-m", "dask"]
+FLEETSWAP = [sys.executable, "-m", "fleetswap"]
+START_S = 90
+
+
+@contextmanager
+def program(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A program in a process group of its own, which is ended with all of it."""
+    with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True) as process:
+        try:
+            yield process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+@contextmanager
+def scheduler(tmp_path: Path, port: int) -> Iterator[subprocess.Popen[bytes]]:
+    words = (*DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard")
+    with program(*words, log=tmp_path / f"scheduler-{port}.log") as process:
+        yield process
+
+
+@contextmanager
+def worker(tmp_path: Path, port: int, nthreads: int = 1, nworkers: int = 1) -> Iterator[subprocess.Popen[bytes]]:
+    words = (*DASK, "worker", address(port), "--nthreads", str(nthreads), "--nworkers", str(nworkers), "--no-dashboard")
+    with program(*words, "--local-directory", str(tmp_path), log=tmp_path / f"worker-{port}.log") as process:
+        yield process
+
+
+def address(port: int) -> str:
+    return f"tcp://127.0.0.1:{port}"
+
+
+def free_port() -> int:
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1])
+
+
+def wait_for(what: Callable[[], object], seconds: float = START_S, poll_s: float = 0.05) -> None:
+    until = time.monotonic() + seconds
+    while not what():
+        assert time.monotonic() < until, "too long"
+        time.sleep(poll_s)
+
+
+def run_words(folder: Path, *words: str, devices: int = DEVICES) -> list[str]:
+    """What begins a run of tiny phones."""
+    return ["run", TINY, "--devices", str(devices), "--out", str(folder), *words]
+
+
+def done_in(folder: Path) -> list[Path]:
+    """Records of done shards."""
+    return sorted((folder / "unfinished" / "done").rglob("[0-9]*.json"))
