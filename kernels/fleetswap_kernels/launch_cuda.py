@@ -41,7 +41,7 @@ OUT_OF_LINE = frozenset(
         *("make_room", "reclaim", "evict_own", "evict_shared", "next_op", "take_gauges"),
         *("folio_available", "pool_frames_change"),
         *("count_smaller_swapin", "count_refused_swapout", "note_refault", "note_eviction", "unmap_regions"),
-        *("execute", "swap_out", "halt_or_resume_fault", "store_block", "mixed_block_bytes", "free_objects"),
+        *("swap_out", "halt_or_resume_fault", "store_block", "mixed_block_bytes", "free_objects"),
         *("zspage_malloc", "zspage_free"),
     }
 )

@@ -12,14 +12,9 @@ from filelock import FileLock
 
 from .write_registers import TABLE, compiled
 
-_TABLE = json.loads(TABLE.read_text())
-KERNELS: tuple[str, ...] = tuple(_TABLE["ceilings"])
-
-
-def ceiling(capability: str, kernel: str) -> dict[str, int]:
-    """The most registers, spills and stack that a kernel may need; a few have more for one compute capability."""
-    found: dict[str, int] = _TABLE["ceilings_of"].get(capability, {}).get(kernel, _TABLE["ceilings"][kernel])
-    return found
+CEILINGS: dict[str, dict[str, int]] = json.loads(TABLE.read_text())["ceilings"]
+"""The most registers, spills and stack that a kernel may need."""
+KERNELS = tuple(CEILINGS)
 
 
 def missing() -> str:

@@ -8,7 +8,7 @@ import struct
 import pytest
 
 from .compile_kernels import INSTRUCTION_BYTES, machine_instructions, ptx_instructions
-from .once import KERNELS, ceiling, compiled_once, missing
+from .once import CEILINGS, KERNELS, compiled_once, missing
 from .write_registers import TABLE, compiled
 
 REPORTED = json.loads(TABLE.read_text())["kernels"]
@@ -18,7 +18,7 @@ needs_compiler = pytest.mark.skipif(bool(missing()), reason=missing())
 
 def assert_within_ceilings(capability: str, report: dict[str, dict[str, int]]) -> None:
     for kernel, found in report.items():
-        above = {what: found[what] for what, most in ceiling(capability, kernel).items() if found[what] > most}
+        above = {what: found[what] for what, most in CEILINGS[kernel].items() if found[what] > most}
         assert above == {}, (capability, kernel)
         assert found["registers"] > 0
         assert found["instructions"] > found["ptx_instructions"] > 0

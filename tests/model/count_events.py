@@ -22,10 +22,11 @@ import numpy as np
 
 from fleetswap.scenario import AllocatorTest
 from fleetswap_kernels.layout import HEADER_BYTES, arrays, offsets
+from fleetswap_kernels.ops import OP_WORDS, SWITCH
 
 from .memory_trace import EDGES, MemoryTrace
 from .ptx import Function, parse
-from .warp import Cost, Warp, Way, WayTrace, is_named
+from .warp import Cost, Warp, Way, WayTrace
 from .workloads import CONTENT, Case, Runner, addresses, allocator, kinds, phone_fleet
 
 WIDTHS = (1, 2, 4, 8, 16, 32)
@@ -99,6 +100,8 @@ def ways_of(case: Case, functions: dict[str, Function]) -> tuple[Runner, list[Wa
     runner = Runner(case, functions, traces[0])
     for device, trace in enumerate(traces):
         trace.infos = runner.machine.blocks
+        trace.memory = runner.machine.memory.view(np.uint32)
+        trace.places, trace.length = runner.operation_places(device), OP_WORDS
         runner.machine.watch(trace)
         runner.run(device, case.first, case.end)
     return runner, traces
@@ -144,14 +147,17 @@ def divergence(case: Case, functions: dict[str, Function]) -> dict[str, Any]:
 
 
 def operations(trace: WayTrace) -> list[tuple[tuple[int, ...], Way]]:
-    """The operations a device executed: kind and pages, and the way of each."""
-    found = []
-    for call in trace.calls:
-        if is_named(call.function, "execute"):
-            kind, first_operand, pages = call.arguments[3], call.arguments[5], call.arguments[7]
-            part = slice(call.start, call.end)
-            found.append(((kind, pages, first_operand), Way(trace.way.blocks[part], trace.way.cycles[part])))
-    return found
+    """The operations a device executed: kind, pages and first operand, and the way of each until the next one.
+
+    One that waits for room is executed in parts.
+    """
+    # The own operations of a phone stand after the row that stands for them.
+    begun = [(start, words) for start, words in trace.begun if words[0] != SWITCH]
+    ends = [*(start for start, _ in begun[1:]), len(trace.way.blocks)]
+    return [
+        ((kind, pages, first_operand), trace.way.part(start, end))
+        for (start, (kind, _, first_operand, _, pages, *_)), end in zip(begun, ends, strict=True)
+    ]
 
 
 def cases(small: bool) -> dict[str, tuple[Case, Case | None]]:

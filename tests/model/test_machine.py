@@ -198,3 +198,48 @@ $L__BB0_1:
     cost = Warp(machine).cost(ways)
     assert cost.issued == 1 + 5 * 3 + 1
     assert cost.of_threads == 3 * 1 + (1 + 2 + 5) * 3 + 3 * 1
+
+
+def test_operations_are_told_apart_by_the_load_of_their_first_word() -> None:
+    # Operations of two words, until one that is 0; the second word of a 1 is stored twice.
+    body = """
+$L__BB0_1:
+	ld.u64 %rd2, [%rd1];
+	setp.eq.s64 %p1, %rd2, 0;
+	@%p1 bra $L__BB0_4;
+	ld.u64 %rd3, [%rd1+8];
+	setp.ne.s64 %p2, %rd2, 1;
+	@%p2 bra $L__BB0_3;
+	st.u64 [%rd1+128], %rd3;
+$L__BB0_3:
+	st.u64 [%rd1+192], %rd3;
+	add.s64 %rd1, %rd1, 16;
+	bra.uni $L__BB0_1;
+$L__BB0_4:
+	ret;
+"""
+    words = [1, 5, 2, 6, 0]
+    _, machine = run(body, [*words, *[0] * 35])
+    trace = WayTrace(BASE, BASE + 8 * 40, STACK_BYTES)
+    trace.infos = machine.blocks
+    trace.memory = machine.memory.view(np.uint32)
+    trace.places, trace.length = range(BASE, BASE + 8 * len(words), 16), 4
+    machine.watch(trace)
+    machine.run(0, machine.arguments((0, (40,), 8)))
+    # Behind the head of the kernel: blocks of 3, 3, 1 and 3 instructions, then without that of 1, then of 3 and 1.
+    assert trace.begun == [(1, [1, 0, 5, 0]), (5, [2, 0, 6, 0]), (8, [0, 0, 0, 0])]
+    one, two, last = trace.way.part(1, 5), trace.way.part(5, 8), trace.way.part(8, len(trace.way.blocks))
+    warp = Warp(machine)
+    for ways, issued, of_threads in [
+        ([one], 3 + 3 + 1 + 3, 10),
+        ([one, two], 3 + 3 + 1 + 3, 10 + 9),
+        ([two, two, last], 3 + 3 + 3 + 1, 9 + 9 + 4),
+    ]:
+        cost = warp.cost(ways)
+        assert (cost.issued, cost.of_threads) == (issued, of_threads)
+
+
+def test_threads_of_a_warp_begin_together() -> None:
+    machine, (way,) = ways_of("bra.uni $L__BB0_1;\n$L__BB0_1:\nret;", [0])
+    with pytest.raises(ValueError, match="different places"):
+        Warp(machine).cost([way, way.part(1, 2)])

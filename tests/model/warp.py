@@ -7,8 +7,11 @@ the other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
 
 from .machine import BlockInfo, Machine
 from .memory_trace import MemoryTrace, cycles_of
@@ -16,6 +19,7 @@ from .memory_trace import MemoryTrace, cycles_of
 ALU_CYCLES = 4
 """Time until the next instruction can use a result (CUDA C++ Programming Guide, multiprocessor level)."""
 EXIT = -1
+"""End of a function; also that of a way which ends before its function does."""
 
 
 @dataclass
@@ -33,6 +37,12 @@ class Way:
     blocks: list[int] = field(default_factory=list)
     cycles: list[int] = field(default_factory=list)
 
+    def part(self, start: int, end: int) -> Way:
+        """What ran from one place on the way to another."""
+        if end == len(self.blocks):
+            return Way(self.blocks[start:], self.cycles[start:])
+        return Way([*self.blocks[start:end], EXIT], [*self.cycles[start:end], 0])
+
 
 @dataclass
 class Call:
@@ -45,7 +55,10 @@ class Call:
 
 
 class WayTrace(MemoryTrace):
-    """A memory trace that keeps the way of its thread and every call on it."""
+    """A memory trace that keeps the way of its thread, every call on it, and where operations begin.
+
+    An operation is some words in memory. A thread begins it when it loads the first of them.
+    """
 
     def __init__(self, first: int, end: int, stack_end: int) -> None:
         super().__init__(first, end, stack_end)
@@ -53,8 +66,23 @@ class WayTrace(MemoryTrace):
         """Those of the machine."""
         self.way = Way()
         self.calls: list[Call] = []
+        self.memory: npt.NDArray[np.uint32] = np.zeros(0, dtype=np.uint32)
+        """That of the machine."""
+        self.places: Container[int] = ()
+        """Addresses of the first words of operations."""
+        self.length = 0
+        """Words of an operation."""
+        self.begun: list[tuple[int, list[int]]] = []
+        """Where on the way each operation begins, and its words."""
         self._open: list[Call] = []
         self._last = 0
+
+    def load(self, address: int, ready: int) -> int:
+        """A load; when its value is there."""
+        if address in self.places:
+            first = address // self.memory.itemsize
+            self.begun.append((len(self.way.blocks), self.memory[first : first + self.length].tolist()))
+        return super().load(address, ready)
 
     def block(self, number: int) -> None:
         """A block is over."""
@@ -132,10 +160,12 @@ class Warp:
         self._apart: frozenset[str] = frozenset()
 
     def cost(self, ways: Sequence[Way], apart: frozenset[str] = frozenset()) -> Cost:
-        """Cost of a warp of these threads; each way is one whole call of the same function.
+        """Cost of a warp of these threads; each way is one whole call of the same function, or a `part` of it.
 
         Calls of the functions in `apart` are not in the ways, and cost nothing here.
         """
+        if len({way.blocks[0] for way in ways}) > 1:
+            raise ValueError("the threads of a warp begin in different places")
         self._ways = ways
         self._apart = apart
         self._at = [0] * len(ways)
@@ -185,6 +215,8 @@ class Warp:
         while True:
             first = threads[0]
             number = ways[first].blocks[at[first]]
+            if number == EXIT:
+                return
             info = infos[number]
             times = [ways[t].cycles[at[t]] for t in threads]
             cost.issued += info.instructions
@@ -210,9 +242,12 @@ class Warp:
                 continue
             meet = self._meet(info.function, info.index)
             for beside, some in sorted(sides.items()):
-                if beside != meet:
+                if beside not in (meet, EXIT):
                     self._run(some, meet)
             if meet in (EXIT, stop):
+                return
+            threads = [t for t in threads if ways[t].blocks[at[t]] != EXIT]
+            if not threads:
                 return
 
     def _meet(self, function: str, index: int) -> int:

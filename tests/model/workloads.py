@@ -16,6 +16,7 @@ from fleetswap.script import parse_script
 from fleetswap.workload import allocator_test, phones
 from fleetswap_kernels import counters, ops
 from fleetswap_kernels.arena import Arena, Program
+from fleetswap_kernels.habits import PHONE_OP
 from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
 
 from .machine import BASE, STACK_BYTES, Machine
@@ -173,6 +174,18 @@ class Runner:
                 end,
             ),
         )
+
+    def operation_places(self, device: int) -> frozenset[int]:
+        """Addresses at which the first word of a device's next operation can stand.
+
+        They are the program's rows, and where a phone puts down its own operations, for which a row ``SWITCH`` stands.
+        """
+        program = self.machine.places[4]
+        places = set(range(program, program + self.case.program.nbytes, 4 * ops.OP_WORDS))
+        header = self.case.arena.header(device)
+        if header["n_phone"]:
+            places.add(BASE + int(self.case.arena.base[device]) * HEADER_BYTES + 4 * int(header["o_phone"] + PHONE_OP))
+        return frozenset(places)
 
     def memory(self) -> npt.NDArray[np.uint8]:
         """Memory of all devices."""
