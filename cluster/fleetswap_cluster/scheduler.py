@@ -1,4 +1,4 @@
-"""Scheduler: the process that all of a cluster hangs on; when it is gone, whatever was asked of it ends in one message."""
+"""Scheduler: what all of a cluster hangs on; when it is gone, whatever was asked of it ends in one message."""
 
 from __future__ import annotations
 

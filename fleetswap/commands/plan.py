@@ -47,7 +47,7 @@ PROBE_SECONDS = 4.0
 PROBE_DEVICES = 12
 """Devices of a class in the probe, for each thread; fewer keep no thread busy. They fit the memory of a shard."""
 COPIES = 8
-"""Copies of a shard's counters that are held while they are folded."""
+"""Copies of a shard's counters that are held while they are written."""
 CELL_BYTES, BIN_BYTES = 1024, 16
 """Of a histogram: without bins, and a bin that has devices."""
 USUAL_BINS = 256
