@@ -266,7 +266,7 @@ def _page_events(arena: Arena) -> int:
 
 
 def _probe_folding(scenario: FleetScenario, steps: int) -> float:
-    """Time in which counters are priced and folded, from one step of some devices, scaled."""
+    """Time in which tallies become histograms and rows are made, from one step of some devices, scaled."""
     from fleetswap_kernels.arena import ONE_THREAD
 
     from ..engine import Shard
