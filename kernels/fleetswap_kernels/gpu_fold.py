@@ -63,6 +63,8 @@ class CudaFold:
         self._groups = state.upload(folding.groups)
         self._since, self._change = state.new(n * N_COUNTERS), state.new(n * N_COUNTERS)
         self._sums, self._parts = state.new(n * PARTS), state.new(n * PARTS)
+        empty = folding.empty()
+        self._empty = [state.upload(array.reshape(-1)) for array in (empty.bins, empty.facts, empty.totals)]
         self._lanes = {lane.first: self._lane(lane) for lane in state.lanes}
         self._mode = FIRST
 
@@ -121,7 +123,8 @@ class CudaFold:
         def bring(lane: Lane) -> list[Result]:
             own = self._lanes[lane.first]
             groups, since, change, sums, parts = own.devices
-            self._gpu.clear.launch_once(lane.queue, *own.sums)
+            for empty, (there, _) in zip(self._empty, own.results, strict=True):
+                there.data.copy_from_device_async(empty.data, there.nbytes, lane.stream)
             self._gpu.fold.launch(
                 lane.queue,
                 lane.devices,

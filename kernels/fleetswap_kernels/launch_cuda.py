@@ -27,7 +27,7 @@ from .log_bin import BINS, LAST_BIN, bin_number  # isort: skip
 from .price import PRICE_WORDS  # isort: skip
 from .setup import setup_device  # isort: skip
 from .tally import (  # isort: skip
-    BASE_HIGH, BASE_LOW, DEVICES, GREATEST, GREATEST_OF_NONE, HIGH, LEAST, LEAST_OF_NONE, LOW, N_FACTS, TOP_HIGH,
+    BASE_HIGH, BASE_LOW, DEVICES, GREATEST, HIGH, LEAST, LOW, N_FACTS, TOP_HIGH,
     TOP_LOW,
 )  # fmt: skip
 
@@ -206,17 +206,6 @@ def gather_counters(quads: Any, base: Any, found: Any) -> None:
         found[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
 
 
-def clear_tally(bins: Any, facts: Any, totals: Any) -> None:
-    """Make a tally one of no devices; a kernel body. Each thread goes on a grid further."""
-    for i in range(cuda.grid(1), bins.size, cuda.gridsize(1)):
-        bins[i] = 0
-        if i < totals.size:
-            totals[i] = 0
-        if i < facts.size:
-            fact = i % N_FACTS
-            facts[i] = LEAST_OF_NONE if fact == LEAST else GREATEST_OF_NONE if fact == GREATEST else 0
-
-
 def fold_devices(
     quads: Any,
     base: Any,
@@ -283,7 +272,6 @@ def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
         "run_devices": (run_devices, (arena, base, models, base, *operations)),
         "run_phones": (run_devices, (phones, base, models, base, *operations)),
         "gather_counters": (gather_counters, (quads, base, quads)),
-        "clear_tally": (clear_tally, (base,) * 3),
         "fold_devices": (fold_devices, (base,) * 13 + (types.int64,) * 2),
     }
 

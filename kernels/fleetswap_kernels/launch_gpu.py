@@ -85,7 +85,7 @@ class CudaBackend:
         self._capability = f"{properties['major']}.{properties['minor']}"
         self._resident = properties["multiProcessorCount"] * properties["maxThreadsPerMultiProcessor"]
         self._versions = {"driver": runtime.driverGetVersion(), "runtime": runtime.runtimeGetVersion()}
-        self.gather, self.clear, self.fold = map(Kernel, ("gather_counters", "clear_tally", "fold_devices"))
+        self.gather, self.fold = Kernel("gather_counters"), Kernel("fold_devices")
         self._kernels = {
             False: (Kernel("init_devices"), Kernel("run_devices")),
             True: (Kernel("init_phones"), Kernel("run_phones")),

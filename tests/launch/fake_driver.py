@@ -18,7 +18,6 @@ import pytest
 from fleetswap_kernels import launch_cpu
 from fleetswap_kernels.counters import N_COUNTERS
 from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
-from fleetswap_kernels.tally import GREATEST, GREATEST_OF_NONE, LEAST, LEAST_OF_NONE, N_FACTS
 
 from .fake_gpu import MULTIPROCESSORS, FakeGpu
 
@@ -145,12 +144,6 @@ def _gather(threads: int, quads: Any, base: Any, found: Any) -> None:
         row[:] = quads[first : first + N_COUNTERS]
 
 
-def _clear(threads: int, bins: Any, facts: Any, totals: Any) -> None:
-    assert threads > 0
-    bins[:] = totals[:] = facts[:] = 0
-    facts[LEAST::N_FACTS], facts[GREATEST::N_FACTS] = LEAST_OF_NONE, GREATEST_OF_NONE
-
-
 def _fold(threads: int, quads: Any, base: Any, groups: Any, *arguments: Any) -> None:
     assert threads >= len(base) - 1 == len(groups)
     launch_cpu.fold_devices(quads, base, groups, *arguments)
@@ -160,6 +153,5 @@ TWINS: dict[str, Callable[..., None]] = {
     "init_devices": _init,
     "run_devices": _run,
     "gather_counters": _gather,
-    "clear_tally": _clear,
     "fold_devices": _fold,
 }

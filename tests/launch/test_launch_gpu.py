@@ -140,9 +140,9 @@ def room_for(devices: int, laid_out: PhonePlan) -> int:
     """Bytes of a GPU whose memory ends at so many devices."""
     kind = laid_out.blueprints[0]
     assert kind.model is not None
-    # State, counters, start, number, what is folded; the model; a lane's tally: bins, sums, counters of the metrics of
-    # one class; tables of prices and counters, a program, the lanes' words and what is lost to rounding.
-    tally = 8 * (len(METRICS) * (BINS + N_FACTS) + N_COUNTERS)
+    # State, counters, start, number, what is folded; the model; an empty tally and a lane's (bins, sums, counters of one
+    # class); tables of prices and counters, a program, the lanes' words and what is lost to rounding.
+    tally = 2 * 8 * (len(METRICS) * (BINS + N_FACTS) + N_COUNTERS)
     return (
         devices * (device_bytes(kind.sizes) + 8 * N_COUNTERS + 16 + FOLD_BYTES) + kind.model.nbytes + tally + 40 * 512
     )
@@ -191,8 +191,8 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     laid_out = plan(scenario)
     backend, _ = launch.choose("cuda")
     expected = next(run_shards(scenario, laid_out, cut(64, 1), ONE_THREAD)).counters
-    # Two lanes: two launches to gather, four to initialise, six for the first step; the second step fails.
-    fake_gpu.out_of_memory_at_launch = 13
+    # Two lanes: two launches to gather, four to initialise, four for the first step; the second step fails.
+    fake_gpu.out_of_memory_at_launch = 11
     told: list[int] = []
     found = list(run_shards(scenario, laid_out, cut(64, 1), backend, told.append))
     assert [r.shard for r in found] == [Shard(0, 0, 32), Shard(0, 32, 64)]
