@@ -140,8 +140,8 @@ def room_for(devices: int, laid_out: PhonePlan) -> int:
     """Bytes of a GPU whose memory ends at so many devices."""
     kind = laid_out.blueprints[0]
     assert kind.model is not None
-    # State, counters, start, number, what is folded; the model; an empty tally and a lane's (bins, sums, counters of one
-    # class); tables of prices and counters, a program, the lanes' words and what is lost to rounding.
+    # State, counters, start, number, what is folded; the model; an empty tally and a lane's (bins, sums, counters of
+    # one class); tables of prices and counters, a program, the lanes' words and what is lost to rounding.
     tally = 2 * 8 * (len(METRICS) * (BINS + N_FACTS) + N_COUNTERS)
     return (
         devices * (device_bytes(kind.sizes) + 8 * N_COUNTERS + 16 + FOLD_BYTES) + kind.model.nbytes + tally + 40 * 512
