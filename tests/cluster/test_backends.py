@@ -86,8 +86,8 @@ def test_pieces_of_a_shard_go_on_from_states_of_their_own(plain, tmp_path, monke
     # Ten devices do not fit, and then five do not: no piece has more than two.
     assert states == {f"{piece}.json" for piece in ("0-2", "2-3", "3-5", "5-7", "7-8", "8-10")}
     begun = []
-    plainly = Arena.run
-    monkeypatch.setattr(Arena, "run", lambda arena, *words: begun.append(len(arena)) or plainly(arena, *words))
+    plainly = Arena.step
+    monkeypatch.setattr(Arena, "step", lambda arena, *words: begun.append(len(arena)) or plainly(arena, *words))
     with unfinished(Storage(run), "run") as job:
         job.work(crew, checkpoint_s=0.0)
         # The first shard has two steps of its last piece to do; the others have six steps of all pieces.
