@@ -123,8 +123,6 @@ class CudaFold:
         def bring(lane: Lane) -> list[Result]:
             own = self._lanes[lane.first]
             groups, since, change, sums, parts = own.devices
-            for empty, (there, _) in zip(self._empty, own.results, strict=True):
-                there.data.copy_from_device_async(empty.data, there.nbytes, lane.stream)
             self._gpu.fold.launch(
                 lane.queue,
                 lane.devices,
@@ -142,6 +140,9 @@ class CudaFold:
             )
             return own.results
 
+        for own in self._lanes.values():
+            for empty, (there, _) in zip(self._empty, own.results, strict=True):
+                self._state.copy(there, empty)
         self._state.launch(kernel, progress, bring)
         tally = self._folding.empty()
         for lane in self._lanes.values():

@@ -146,6 +146,11 @@ class CudaState:
         self._uploads.synchronize()
         self._gpu.spent.upload_bytes += array.nbytes
 
+    def copy(self, to: Any, source: Any) -> None:
+        """Copy an array on the GPU to another one there."""
+        to.data.copy_from_device_async(source.data, source.nbytes, self._uploads)
+        self._uploads.synchronize()
+
     def _lay_out(self) -> None:
         """Upload one device of each kind and copy it, on the GPU, to all others: twice as many with every copy."""
         start = 0
@@ -158,10 +163,8 @@ class CudaState:
             at = start + len(image)
             while at < end:
                 size = min(at - start, end - at)
-                source = self._memory[start : start + size]
-                self._memory[at : at + size].data.copy_from_device_async(source.data, size, self._uploads)
+                self.copy(self._memory[at : at + size], self._memory[start : start + size])
                 at += size
-            self._uploads.synchronize()
             self._gpu.spent.laid_out_bytes += end - start
             start = end
 
