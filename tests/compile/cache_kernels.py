@@ -2,8 +2,8 @@
 
     cache_kernels.py MAJOR.MINOR KERNEL...
 
-Prints a JSON object: how many kernels were compiled, how many came from the cache folder, and the bytes of each one's
-machine code.
+Prints a JSON object: how many kernels were compiled, how many came from the cache folder, the bytes of each one's
+machine code, and how many modules of those compiled came to the compiler more than once.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ def main(text: str, *kernels: str) -> None:
     dispatcher._Kernel.bind = lambda self: self._codelibrary.get_cubin(cc=capability)
     from fleetswap_kernels.launch_cuda import Kernel, compiled
 
-    told = {"compiled": 0, "loaded": 0, "bytes": {}}
+    told = {"compiled": 0, "loaded": 0, "bytes": {}, "repeated": 0}
     for name in kernels:
         kernel = Kernel(name)
-        code = compiled(kernel._dispatcher, kernel.signature)._codelibrary.get_cubin(cc=capability)
+        library = compiled(kernel._dispatcher, kernel.signature)._codelibrary
+        code = library.get_cubin(cc=capability)
         told["bytes"][name] = len(code.code)
+        told["repeated"] += len(library.modules) - len(set(map(id, library.modules)))
         told["compiled"] += sum(kernel._dispatcher._cache_misses.values())
         told["loaded"] += sum(kernel._dispatcher._cache_hits.values())
     print(json.dumps(told))

@@ -3,7 +3,7 @@
     write_registers.py [MAJOR.MINOR ...]
 
 The table is `fleetswap/data/gpus/registers.json`; `registers.json` beside this program is a link to it. Its ceilings
-are edited by hand. Takes about three minutes of CPU time for each capability.
+are edited by hand. Takes about two minutes of CPU time for each capability.
 """
 
 from __future__ import annotations
