@@ -19,7 +19,7 @@ import tempfile
 import time
 import weakref
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -280,6 +280,7 @@ def run(
             writer.add_all(run_shards(fleet, laid_out, pieces, chosen.backend, advance))
         rest = time.perf_counter_ns() - started - writer.step_ns
         facts["timings_s"] = {"compile": compile_ns / 1e9, "step": writer.step_ns / 1e9, "fold_and_write": rest / 1e9}
+        facts["shards"] = [asdict(shard) for shard in writer.shards]
         writer.finish({**facts, **chosen.facts()})
     except BaseException:
         writer.abandon()

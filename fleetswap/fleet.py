@@ -219,12 +219,13 @@ def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:
 
 def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
     """One shard of the pieces that it was simulated in, which follow each other (`engine.Fit`)."""
-    whole, *others = pieces
-    for other in others:
-        whole.classes = np.concatenate([whole.classes, other.classes])
-        whole.counters = np.concatenate([whole.counters, other.counters])
-        whole.metrics = {name: np.concatenate([own, other.metrics[name]]) for name, own in whole.metrics.items()}
-        add_up(whole.cells, whole.totals, other)
-        whole.step_ns += other.step_ns
-    whole.shard = shard
+    whole = FleetShard(shard, np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
+    kept = []
+    for each in pieces:
+        add_up(whole.cells, whole.totals, each)
+        whole.step_ns += each.step_ns
+        kept.append((each.classes, each.counters, each.metrics))
+    classes, counted, metrics = zip(*kept, strict=True)
+    whole.classes, whole.counters = np.concatenate(classes), np.concatenate(counted)
+    whole.metrics = {name: np.concatenate([own[name] for own in metrics]) for name in metrics[0]}
     return whole

@@ -16,6 +16,7 @@ import numpy as np
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
+from .engine import Shard
 from .errors import InputError
 from .fleet import FleetShard, add_up
 from .fleet_scenario import FleetScenario
@@ -187,6 +188,8 @@ class FleetWriter:
 
     Attributes
     ----------
+    shards : list of Shard
+        What was added so far.
     step_ns : int
         Time that the shards spent in kernels.
     """
@@ -196,7 +199,7 @@ class FleetWriter:
         self.partial = folder.with_name(folder.name + ".partial")
         self.scenario = scenario
         self.totals = FleetTotals()
-        self.shards: list[dict[str, Any]] = []
+        self.shards: list[Shard] = []
         self.step_ns = 0
         self._devices: Any = None
         self._rows: Any = None
@@ -240,8 +243,8 @@ class FleetWriter:
                 self._write_rows(self._rows[:ROW_GROUP])
                 self._rows = self._rows[ROW_GROUP:]
         self.totals.add(shard, tuple(self.scenario.device_class))
+        self.shards.append(shard.shard)
         self.step_ns += shard.step_ns
-        self.shards.append({"number": shard.shard.number, "first": shard.shard.first, "end": shard.shard.end})
 
     def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
         """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
@@ -255,7 +258,6 @@ class FleetWriter:
             "scenario": summary["scenario"],
             "scenario_hash": summary["digest"],
             **facts,
-            "shards": self.shards,
         }
         html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
         with self._writing():

@@ -68,4 +68,4 @@ def resume(
 
 
 def _complete(job: Job, crew: Crew) -> None:
-    job.complete(lambda: job.work(crew), lambda facts: merge_run(job.ledger, job.plan, {**job.plan.about, **facts}))
+    job.complete(lambda: job.work(crew), lambda facts: merge_run(job, {**job.plan.about, **facts}))

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 from fleetswap.backend import Chosen
 from fleetswap.engine import Progress
 
-from .dispatcher import Dispatcher, Patience, Report, print_nothing, simulate_here
+from .dispatcher import Dispatcher, Patience, Report, do_here, print_nothing
 from .ledger import Ledger, Record
+from .plan import Tasks
 from .scheduler import answering
 from .worker import Order, own_backend, simulate
 
@@ -37,7 +38,9 @@ class Crew(Protocol):
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about them."""
 
-    def work(self, orders: Iterable[Order], ledger: Ledger, progress: Progress, report: Report) -> Iterator[Record]:
+    def work(
+        self, orders: Iterable[Order], ledger: Ledger, tasks: Tasks, progress: Progress, report: Report
+    ) -> Iterator[Record]:
         """Do tasks in any order; the record of each as it is done."""
 
 
@@ -69,6 +72,7 @@ class Alone:
         self,
         orders: Iterable[Order],
         ledger: Ledger,  # noqa: ARG002 (signature of a crew)
+        tasks: Tasks,  # noqa: ARG002
         progress: Progress,
         report: Report,  # noqa: ARG002
     ) -> Iterator[Record]:
@@ -114,10 +118,12 @@ class DaskCrew:
         """Of the workers that were there at the start."""
         return {"threads": self.threads, "slots": self.slots, "devices": dict(self.devices)}
 
-    def work(self, orders: Iterable[Order], ledger: Ledger, progress: Progress, report: Report) -> Iterator[Record]:
+    def work(
+        self, orders: Iterable[Order], ledger: Ledger, tasks: Tasks, progress: Progress, report: Report
+    ) -> Iterator[Record]:
         """Do tasks as workers are free; the progress is told as each is done."""
-        do = partial(simulate_here, backend=self.backend, threads=self.threads)
-        return Dispatcher(self.client, do, ledger, progress, report, self.patience).work(orders)
+        do = partial(do_here, backend=self.backend, threads=self.threads)
+        return Dispatcher(self.client, do, ledger, tasks, progress, report, self.patience).work(orders)
 
 
 def _at_once(backend: str, threads: int, device_bytes: int) -> int:

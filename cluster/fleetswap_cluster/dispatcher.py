@@ -14,10 +14,11 @@ from fleetswap.engine import Progress, no_progress
 from fleetswap.fleet import BrokenDeviceError
 from fleetswap_kernels.arena import DeviceError
 
-from .ledger import Ledger, Record
+from .ledger import CorruptShardError, Ledger, Record
+from .plan import Tasks
 from .scheduler import ClusterError, answering, gone
 from .storage import FullStorageError
-from .worker import Order, WrongWorkerError, ready_backend, simulate
+from .worker import Order, WrongWorkerError, merge, ready_backend, simulate
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -99,6 +100,8 @@ class Dispatcher:
         What a worker does with an order.
     ledger : Ledger
         Where failures are noted.
+    tasks : Tasks
+        What the orders are of.
     progress : callable
         Called with device-steps done.
     report : callable
@@ -111,6 +114,7 @@ class Dispatcher:
         client: Client,
         do: Callable[[Order], Record | Refusal],
         ledger: Ledger,
+        tasks: Tasks,
         progress: Progress = no_progress,
         report: Report = print_nothing,
         patience: Patience | None = None,
@@ -118,10 +122,10 @@ class Dispatcher:
         self.client = client
         self.do = do
         self.ledger = ledger
+        self.tasks = tasks
         self.progress = progress
         self.report = report
         self.patience = patience or Patience()
-        self._plan, _ = ledger.plan()
         self._flying: dict[str, _Flight] = {}
         self._copies: Counter[int] = Counter()
         self._failed: Counter[int] = Counter()
@@ -145,6 +149,8 @@ class Dispatcher:
             If the storage is full.
         BrokenDeviceError
             If a device is, which no other worker would change.
+        CorruptShardError
+            If what a merge needs is not what was written.
         """
         from distributed import as_completed
 
@@ -224,7 +230,7 @@ class Dispatcher:
         if isinstance(result, Record):
             self._lasted.append(time.monotonic() - flight.since)
             self._drop_copies(number)
-            self.progress(self._plan.steps_of(number))
+            self.progress(self.tasks.steps_of(number))
             return result
         if isinstance(result, Refusal):
             self._send_away(result)
@@ -257,16 +263,16 @@ class Dispatcher:
         from distributed import KilledWorker
 
         number, text = order.number, f"{type(error).__name__}: {error}"
-        if isinstance(error, BrokenDeviceError | DeviceError | FullStorageError):
+        if isinstance(error, BrokenDeviceError | DeviceError | FullStorageError | CorruptShardError):
             raise error
         if isinstance(error, KilledWorker):
             self._lost[number] += 1
             text = f"workers died with it: {error.last_worker.address} was the last"
         else:
             self._failed[number] += 1
-        self.ledger.fail(number, text)
+        self.ledger.fail(self.tasks, number, text)
         if self._failed[number] > self.patience.retries or self._lost[number] > self.patience.losses:
-            task = self._plan.task(number)
+            task = self.tasks.task(number)
             raise ClusterError(f"devices {task.shard.first} to {task.shard.end - 1} failed too often: {text}")
         if self._copies[number] == 0:
             self._again.append(order)
@@ -281,7 +287,7 @@ class Dispatcher:
             flight.reported = True
             number = flight.order.number
             where = [a for a, keys in self._ask(self.client.scheduler.processing).items() if flight.future.key in keys]
-            task = self._plan.task(number)
+            task = self.tasks.task(number)
             self.report(
                 f"devices {task.shard.first} to {task.shard.end - 1} take {now - flight.since:.0f} s on "
                 f"{where[0] if where else 'no worker'}, others about {statistics.median(self._lasted):.0f} s"
@@ -314,11 +320,12 @@ def start_again(cluster: Any) -> None:
     cluster.loop.add_callback(replace)
 
 
-def simulate_here(order: Order, backend: str, threads: int) -> Record | Refusal:
+def do_here(order: Order, backend: str, threads: int) -> Record | Refusal:
     """Do a task as a worker of Dask, on the backend of this name."""
     from distributed import get_worker
 
     try:
-        return simulate(order, ready_backend(order, backend, threads))
+        ready = ready_backend(order, backend, threads)
+        return merge(order) if order.merges else simulate(order, ready)
     except WrongWorkerError as error:
         return Refusal(get_worker().address, str(error))

@@ -11,12 +11,13 @@ from typing import Any, TypeVar
 
 from fleetswap.engine import Progress, no_progress
 from fleetswap.errors import InputError
+from fleetswap.fleet import FleetShard
 
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import MANIFEST, CorruptShardError, Ledger
+from .ledger import MANIFEST, CorruptShardError, Ledger, Record
 from .lock import run_lock
-from .plan import Plan
+from .plan import Bundles, Plan, Tasks
 from .storage import Storage
 from .worker import CHECKPOINT_S, Order
 
@@ -43,7 +44,7 @@ class Job:
         report: Report = print_nothing,
         checkpoint_s: float = CHECKPOINT_S,
     ) -> dict[str, Any]:
-        """Do what is not done yet; what a manifest tells about who did it.
+        """Do what is not done yet, and merge neighbours if many workers can; what a manifest tells about who did it.
 
         Parameters
         ----------
@@ -61,34 +62,56 @@ class Job:
         dict
             Facts of the crew; ``backend``, all that computed tasks; ``computed``, how many tasks on what, by whomever.
         """
-        done: set[int] = set()
         made: Counter[tuple[str, str]] = Counter()
-        for number, record in self.ledger.done(self.plan):
-            if record is None:
-                self.ledger.forget(number)
-                continue
-            done.add(number)
+        for record in self._do(self.plan, crew, progress, report, checkpoint_s):
             made[record.made.backend, record.made.device] += 1
-            progress(self.plan.steps_of(number))
-        digest, here = self.plan.digest, installation()
-        orders = (
-            Order(self.ledger.storage.url, digest, number, here, checkpoint_s)
-            for number in range(len(self.plan))
-            if number not in done
-        )
-        for record in crew.work(orders, self.ledger, progress, report):
-            made[record.made.backend, record.made.device] += 1
+        bundles = Bundles(self.plan)
+        if crew.slots > 1 and bundles.worthwhile:
+            report(f"merging {bundles.each} shards at a time, on the workers")
+            for _ in self._do(bundles, crew, progress, report, checkpoint_s):
+                pass
         computed = [{"backend": name, "device": device, "tasks": n} for (name, device), n in sorted(made.items())]
         return {**crew.facts(), "backend": " and ".join(sorted({name for name, _ in made})), "computed": computed}
+
+    def _do(
+        self, tasks: Tasks, crew: Crew, progress: Progress, report: Report, checkpoint_s: float
+    ) -> Iterator[Record]:
+        """Do those of some tasks that are not done yet; the records of all."""
+        done: set[int] = set()
+        for number, record in self.ledger.done(tasks):
+            if record is None:
+                self.ledger.forget(tasks.folder, number)
+                continue
+            done.add(number)
+            progress(tasks.steps_of(number))
+            yield record
+        digest, here = self.plan.digest, installation()
+        merges = tasks is not self.plan
+        orders = (
+            Order(self.ledger.storage.url, digest, number, here, checkpoint_s, merges)
+            for number in range(len(tasks))
+            if number not in done
+        )
+        yield from crew.work(orders, self.ledger, tasks, progress, report)
+
+    def results(self) -> Iterator[tuple[int, FleetShard]]:
+        """What all devices yielded, in their order, each with the index of its policy; merged by workers or not.
+
+        Raises
+        ------
+        CorruptShardError
+            If a file is not what was written.
+        """
+        bundles = Bundles(self.plan)
+        return self.ledger.read_all(bundles if self.ledger.all_done(bundles) else self.plan)
 
     def complete(self, work: Callable[[], Mapping[str, Any]], merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
         """Do all work, then merge with the facts of it; what the merge finds damaged is done again."""
         while True:
-            facts = work()
             try:
-                return merge(facts)
+                return merge(work())
             except CorruptShardError as error:
-                self.ledger.forget(error.number)
+                self.ledger.forget(error.folder, error.number)
 
 
 @contextlib.contextmanager

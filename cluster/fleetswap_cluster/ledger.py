@@ -10,6 +10,7 @@ compares clocks.
 `unfinished/done/*/*.json`     records of done tasks
 `unfinished/failed/*/*.json`   what went wrong with a task, the last time it did
 `unfinished/checkpoints/*/*`   states of tasks that are under way (`checkpoint`)
+`unfinished/bundles/...`       the same of merges that workers do: files, records, failures
 =============================  ======================================================
 """
 
@@ -26,7 +27,7 @@ from fleetswap.errors import InputError
 from fleetswap.fleet import FleetShard
 
 from .installation import Installation
-from .plan import Plan
+from .plan import Plan, Tasks
 from .shard_file import read_shard, write_shard
 from .storage import Storage, as_json
 
@@ -41,13 +42,19 @@ class CorruptShardError(Exception):
 
     Parameters
     ----------
+    folder : str
+        Of the task's kind (`plan.Tasks`).
     number : int
         The task.
     """
 
-    def __init__(self, number: int) -> None:
-        super().__init__(f"task {number}: its files are not what was written")
+    def __init__(self, folder: str, number: int) -> None:
+        super().__init__(folder, number)
+        self.folder = folder
         self.number = number
+
+    def __str__(self) -> str:
+        return f"task {self.folder}{self.number}: its files are not what was written"
 
 
 @dataclass(frozen=True)
@@ -165,28 +172,28 @@ class Ledger:
             raise InputError(f"{source}: is not the plan of a run") from None
         return Plan.from_json(told, source), installation
 
-    def commit(self, plan: Plan, number: int, result: FleetShard, made: Made) -> Record:
+    def commit(self, tasks: Tasks, number: int, result: FleetShard, made: Made) -> Record:
         """Write the files of a task, then its record.
 
         Raises
         ------
         StorageError
         """
-        task = plan.task(number)
-        files = write_shard(plan.scenarios[task.policy], result)
+        task = tasks.task(number)
+        files = write_shard(tasks.scenarios[task.policy], result)
         for name, content in files.items():
-            self.storage.put(f"{place('shards', number)}.{name}", content)
+            self.storage.put(f"{place(tasks.folder + 'shards', number)}.{name}", content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
         record = Record(number, task.shard.first, task.shard.end, sums, result.step_ns, made)
-        self.storage.put(f"{place('done', number)}.json", as_json(asdict(record)))
+        self.storage.put(f"{place(tasks.folder + 'done', number)}.json", as_json(asdict(record)))
         return record
 
-    def record(self, number: int) -> Record | None:
+    def record(self, tasks: Tasks, number: int) -> Record | None:
         """The record of a task; None if it is not done."""
-        content = self.storage.get(f"{place('done', number)}.json")
+        content = self.storage.get(f"{place(tasks.folder + 'done', number)}.json")
         return None if content is None else Record.from_json(content)
 
-    def read(self, plan: Plan, number: int) -> FleetShard:
+    def read(self, tasks: Tasks, number: int) -> FleetShard:
         """What a done task yielded.
 
         Raises
@@ -194,55 +201,52 @@ class Ledger:
         CorruptShardError
             If it is not done, or its files are not what was written.
         """
-        record = self.record(number)
-        files = self._files(number, record)
+        record = self.record(tasks, number)
+        files = self._files(tasks, number, record)
         if record is None or files is None:
-            raise CorruptShardError(number)
-        task = plan.task(number)
-        found = read_shard(plan.scenarios[task.policy], task.shard, files)
+            raise CorruptShardError(tasks.folder, number)
+        task = tasks.task(number)
+        found = read_shard(tasks.scenarios[task.policy], task.shard, files)
         found.step_ns = record.step_ns
         return found
 
-    def read_all(self, plan: Plan, policy: int | None = None) -> Iterator[tuple[int, FleetShard]]:
-        """All shards in the order of devices, one at a time, each with the index of its policy.
-
-        Parameters
-        ----------
-        policy : int, optional
-            Only this one.
+    def read_all(self, tasks: Tasks) -> Iterator[tuple[int, FleetShard]]:
+        """What all tasks yielded, in the order of devices, one at a time, each with the index of its policy.
 
         Raises
         ------
         CorruptShardError
         """
-        for number in range(len(plan)):
-            of = plan.task(number).policy
-            if policy is None or of == policy:
-                yield of, self.read(plan, number)
+        for number in range(len(tasks)):
+            yield tasks.task(number).policy, self.read(tasks, number)
 
-    def done(self, plan: Plan) -> Iterator[tuple[int, Record | None]]:
+    def done(self, tasks: Tasks) -> Iterator[tuple[int, Record | None]]:
         """Tasks that are done, with their records; None for one that seemed to be: its files are gone or damaged."""
-        found = self._numbers("done", plan)
+        found = self._numbers("done", tasks)
         with ThreadPoolExecutor(READERS) as pool:
-            yield from zip(found, pool.map(self._verified, found), strict=True)
+            yield from zip(found, pool.map(lambda number: self._verified(tasks, number), found), strict=True)
 
-    def forget(self, number: int) -> None:
-        """Remove the record of a task: it will be done again."""
-        self.storage.remove(f"{place('done', number)}.json")
+    def all_done(self, tasks: Tasks) -> bool:
+        """Whether every task has a record; files are not looked at."""
+        return len(self._numbers("done", tasks)) == len(tasks)
+
+    def forget(self, folder: str, number: int) -> None:
+        """Remove the record of a task of a kind: it will be done again."""
+        self.storage.remove(f"{place(folder + 'done', number)}.json")
 
     def has_work(self, plan: Plan) -> bool:
         """Whether a task is done, or a state of one is kept."""
         return bool(self._numbers("done", plan) or self._numbers("checkpoints", plan))
 
-    def fail(self, number: int, text: str) -> None:
+    def fail(self, tasks: Tasks, number: int, text: str) -> None:
         """Note what went wrong with a task."""
-        self.storage.put(f"{place('failed', number)}.json", as_json({"error": text}))
+        self.storage.put(f"{place(tasks.folder + 'failed', number)}.json", as_json({"error": text}))
 
-    def failures(self, plan: Plan) -> dict[int, str]:
+    def failures(self, tasks: Tasks) -> dict[int, str]:
         """What went wrong with tasks, the last time it did, done since or not."""
         found = {}
-        for number in self._numbers("failed", plan):
-            content = self.storage.get(f"{place('failed', number)}.json")
+        for number in self._numbers("failed", tasks):
+            content = self.storage.get(f"{place(tasks.folder + 'failed', number)}.json")
             found[number] = str(json.loads(content or b'{"error": ""}')["error"])
         return found
 
@@ -250,25 +254,26 @@ class Ledger:
         """Remove the ledger: the run directory is finished."""
         self.storage.remove(FOLDER)
 
-    def _numbers(self, kind: str, plan: Plan) -> list[int]:
+    def _numbers(self, kind: str, tasks: Tasks) -> list[int]:
+        folder = f"{FOLDER}/{tasks.folder}{kind}"
         found = []
-        for name in self.storage.names(f"{FOLDER}/{kind}"):
-            thousands, _, rest = name.removeprefix(f"{FOLDER}/{kind}/").partition("/")
+        for name in self.storage.names(folder):
+            thousands, _, rest = name.removeprefix(f"{folder}/").partition("/")
             if thousands.isdigit() and rest[:3].isdigit():
                 found.append(1000 * int(thousands) + int(rest[:3]))
-        return [number for number in found if number < len(plan)]
+        return [number for number in found if number < len(tasks)]
 
-    def _verified(self, number: int) -> Record | None:
-        record = self.record(number)
-        return None if self._files(number, record) is None else record
+    def _verified(self, tasks: Tasks, number: int) -> Record | None:
+        record = self.record(tasks, number)
+        return None if self._files(tasks, number, record) is None else record
 
-    def _files(self, number: int, record: Record | None) -> dict[str, bytes] | None:
+    def _files(self, tasks: Tasks, number: int, record: Record | None) -> dict[str, bytes] | None:
         """Files of a task, if it is done and they are what was written."""
         if record is None:
             return None
         files = {}
         for name, expected in record.files.items():
-            content = self.storage.get(f"{place('shards', number)}.{name}")
+            content = self.storage.get(f"{place(tasks.folder + 'shards', number)}.{name}")
             if content is None or hashlib.sha256(content).hexdigest() != expected:
                 return None
             files[name] = content

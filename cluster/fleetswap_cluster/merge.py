@@ -1,4 +1,4 @@
-"""Merge: what shards yielded becomes the files of a finished run directory; one shard in memory at a time."""
+"""Merge: what shards yielded becomes the files of a finished run directory; one of them in memory at a time."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from fleetswap.fleet_results import FleetWriter
 
+from .job import Job
 from .ledger import FOLDER, MANIFEST, Ledger
-from .plan import Plan
 from .storage import Storage
 
 
-def merge_run(ledger: Ledger, plan: Plan, facts: Mapping[str, Any]) -> dict[str, Any]:
+def merge_run(job: Job, facts: Mapping[str, Any]) -> dict[str, Any]:
     """Write the finished run directory of a fleet; returns its summary.
 
     Parameters
@@ -31,18 +32,20 @@ def merge_run(ledger: Ledger, plan: Plan, facts: Mapping[str, Any]) -> dict[str,
         If a shard is not what was written; the run is as unfinished as before.
     StorageError, InputError
     """
-    with scratch(ledger.storage) as folder:
+    plan = job.plan
+    shards = [asdict(plan.task(number).shard) for number in range(len(plan))]
+    with scratch(job.ledger.storage) as folder:
         writer = FleetWriter(folder, plan.scenarios[0])
         writer.begin()
         at = time.perf_counter()
         try:
-            writer.add_all(shard for _, shard in ledger.read_all(plan))
+            writer.add_all(shard for _, shard in job.results())
             timings = {"step": writer.step_ns / 1e9, "merge": time.perf_counter() - at}
-            summary = writer.finish({**facts, "timings_s": timings})
+            summary = writer.finish({**facts, "timings_s": timings, "shards": shards})
         except BaseException:
             writer.abandon()
             raise
-        publish(folder, ledger)
+        publish(folder, job.ledger)
     return summary
 
 

@@ -19,7 +19,7 @@ from fleetswap_kernels.launch import Backend
 from .checkpoint import Checkpoint
 from .installation import Installation, installation, one_at_a_time
 from .ledger import Ledger, Made, Record
-from .plan import Plan
+from .plan import Bundles, Plan
 from .storage import Storage
 
 CHECKPOINT_S = 300.0
@@ -46,6 +46,8 @@ class Order:
         What the worker must have.
     checkpoint_s : float
         Seconds between two states of a task under way.
+    merges : bool
+        Whether the task is one of the plan's bundles.
     """
 
     run: str
@@ -53,6 +55,7 @@ class Order:
     number: int
     installation: Installation
     checkpoint_s: float = CHECKPOINT_S
+    merges: bool = False
 
 
 def simulate(order: Order, backend: Backend, progress: Progress = no_progress) -> Record:
@@ -81,6 +84,25 @@ def simulate(order: Order, backend: Backend, progress: Progress = no_progress) -
     record = ledger.commit(plan, order.number, result, made)
     keeper.drop()
     return record
+
+
+def merge(order: Order) -> Record:
+    """Do a merge: read the shards of a bundle, write what they are together, then the record.
+
+    Raises
+    ------
+    CorruptShardError
+        If one of them is not what was written.
+    StorageError
+    """
+    started = time.perf_counter()
+    ledger = Ledger(Storage(order.run))
+    plan, _ = _read_plan(order.run, order.plan)
+    bundles = Bundles(plan)
+    members = (ledger.read(plan, number) for number in bundles.members(order.number))
+    result = join(bundles.task(order.number).shard, members)
+    made = Made("", "", worker_name(), time.perf_counter() - started)
+    return ledger.commit(bundles, order.number, result, made)
 
 
 def ready_backend(order: Order, name: str, threads: int) -> Backend:

@@ -75,7 +75,7 @@ def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     )
     about = {**job.plan.about, "seed": scenario.seed, "device_bytes": each, "page_scale": scenario.page_scale}
     try:
-        return work_off(job, crew, err, lambda facts: merge_run(job.ledger, job.plan, {**about, **facts}))
+        return work_off(job, crew, err, lambda facts: merge_run(job, {**about, **facts}))
     except BrokenDeviceError as error:
         err.print(f"[bold red]FAIL[/] {error}")
         raise click.exceptions.Exit(1) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -183,7 +184,7 @@ def _run_breakeven(
         task = progress.add_task("simulating", total=points * scenario.devices)
         found = list(run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}
-    facts["shards"] = [{"number": s.number, "first": s.first, "end": s.end} for s in pieces]
+    facts["shards"] = [asdict(piece) for piece in pieces]
     summary = summarise(scenario, found)
     facts |= chosen.facts()
     manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}

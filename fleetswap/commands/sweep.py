@@ -137,7 +137,7 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
     at = time.perf_counter()
 
     def merge(facts: Mapping[str, Any]) -> None:
-        found = compare_points(points, job.ledger.read_all(plan), about["metrics"], about["pareto"])
+        found = compare_points(points, job.results(), about["metrics"], about["pareto"])
         told = found.to_dict()
         kept = {name: about[name] for name in ("kind", "seed", "started", "over")}
         kept |= {"points": told["points"], "scenario": told["scenario"]}

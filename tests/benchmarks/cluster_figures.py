@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -25,13 +26,14 @@ from fleetswap_cluster.dispatcher import Dispatcher
 from fleetswap_cluster.installation import installation
 from fleetswap_cluster.job import begin
 from fleetswap_cluster.ledger import Made, Record, place
-from fleetswap_cluster.plan import plan_fleet
+from fleetswap_cluster.plan import BUNDLE_SHARDS, Bundles, plan_fleet
 from fleetswap_cluster.storage import Storage
-from fleetswap_cluster.worker import Order, simulate
+from fleetswap_cluster.worker import Order, merge, simulate
 
 FIGURES = Path(__file__).parents[2] / "docs" / "cluster_figures.json"
 DEVICES_OF_A_SHARD = (100, 800)
 SHARDS = 3
+DEVICES_OF_A_BUNDLED_SHARD = 100
 REPEATS = 5
 """Merging is short: the fastest of so many counts."""
 TASKS = 3000
@@ -72,6 +74,27 @@ def shard_figures(each: int, folder: Path) -> dict[str, Any]:
     }
 
 
+def bundle_figures(each: int, folder: Path) -> dict[str, Any]:
+    """What the shards of a full bundle take that a worker merges, on one thread."""
+    scenario = load_fleet_scenario(SCENARIO, devices=BUNDLE_SHARDS * each)
+    backend = open_backend("cpu", 1).backend
+    with begin(Storage(folder), plan_fleet([scenario], shards=BUNDLE_SHARDS)) as job:
+        order = Order(str(folder), job.plan.digest, 0, installation())
+        for number in range(BUNDLE_SHARDS):
+            simulate(replace(order, number=number), backend)
+        at = time.process_time()
+        merge(replace(order, merges=True))
+        merged = time.process_time() - at
+        writer = FleetWriter(folder / "merged", scenario)
+        writer.begin()
+        at = time.process_time()
+        writer.add_all(shard for _, shard in job.ledger.read_all(Bundles(job.plan)))
+        taken = time.process_time() - at
+        writer.abandon()
+        job.ledger.finish()
+    return {"devices_of_a_shard": each, "shards": BUNDLE_SHARDS, "worker_cpu_s": merged, "driver_cpu_s": taken}
+
+
 def do_nothing(order: Order) -> Record:
     """A task without work."""
     return Record(
@@ -88,7 +111,7 @@ def scheduler_figures(folder: Path) -> dict[str, Any]:
         begin(Storage(folder), plan_fleet([scenario], shards=TASKS)) as job,
     ):
         muster(client, scenario)
-        dispatcher = Dispatcher(client, do_nothing, job.ledger)
+        dispatcher = Dispatcher(client, do_nothing, job.ledger, job.plan)
         orders = (Order(str(folder), job.plan.digest, number, installation()) for number in range(TASKS))
         memory, cpu, wall = own.memory_info().rss, time.process_time(), time.perf_counter()
         done = sum(1 for _ in dispatcher.work(orders))
@@ -118,6 +141,7 @@ def main() -> None:
             "versions": versions(),
             "scenario": SCENARIO,
             "shards": [shard_figures(each, Path(outer) / str(each)) for each in DEVICES_OF_A_SHARD],
+            "bundle": bundle_figures(DEVICES_OF_A_BUNDLED_SHARD, Path(outer) / "bundle"),
             "scheduler": scheduler_figures(Path(outer) / "scheduler"),
         }
     FIGURES.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")

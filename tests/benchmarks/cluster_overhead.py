@@ -58,7 +58,7 @@ def main(each: int) -> None:
         def on_cluster(folder: Path) -> None:
             with begin(Storage(folder), plan_fleet([scenario], shards=2)) as job:
                 job.work(crew)
-                merge_run(job.ledger, job.plan, {})
+                merge_run(job, {})
 
         ways: dict[str, Callable[[Path], None]] = {"plain": plainly, "cluster": on_cluster}
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

@@ -156,6 +156,6 @@ def test_a_task_that_is_not_done_cannot_be_read(tmp_path):
     ledger.begin(plan, installation())
     with pytest.raises(CorruptShardError, match="task 1"):
         ledger.read(plan, 1)
-    ledger.fail(1, "no")
+    ledger.fail(plan, 1, "no")
     assert ledger.failures(plan) == {1: "no"}
     assert list(ledger.done(plan)) == []

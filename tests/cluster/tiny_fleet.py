@@ -35,7 +35,7 @@ def alone(threads: int = 1, backend: str = "cpu") -> Alone:
 
 
 def complete(job: Job, crew: Crew, **words: object) -> None:
-    job.complete(lambda: job.work(crew, **words), lambda facts: merge_run(job.ledger, job.plan, facts))
+    job.complete(lambda: job.work(crew, **words), lambda facts: merge_run(job, facts))
 
 
 def assert_same(folder: Path, expected: Path) -> None:
