@@ -14,8 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap_cluster.plan import Bundles, Plan
+
 FIGURES = Path(__file__).with_name("cluster_figures.json")
 MILLION = 1_000_000
+FLEETS = ((MILLION, 300), (MILLION, 2000), (MILLION, 10_000), (10 * MILLION, 10_000), (10 * MILLION, 100_000))
+"""Devices, in so many shards."""
 WORKERS = (2, 64, 500)
 SCHEDULER_SHARE = 0.5
 """Part of one core that a scheduler and its driver may take before workers wait for them: an assumption."""
@@ -145,26 +150,66 @@ def storage_table(figures: dict[str, Any]) -> str:
     large = figures["shards"][-1]
     each = large["run_directory_bytes"]["devices.parquet"] / large["run_devices"]
     rows = []
-    for devices, shards in ((MILLION, 300), (MILLION, 2000), (MILLION, 10_000), (100 * MILLION, MILLION)):
-        merge = fitted(figures, "merge_cpu_s").of(devices, shards)
+    for devices, shards in FLEETS:
         rows.append(
             [
                 f"{devices:,} in {shards:,}",
                 size(line.of(devices, shards)),
                 f"{3 * shards:,}",
                 size(each * devices),
-                duration(merge),
             ]
         )
-    head = ["devices in shards", "`unfinished/`, until the merge", "objects", "`devices.parquet`", "merge, CPU time"]
-    return table(head, rows)
+    return table(["devices in shards", "`unfinished/`, until the merge", "objects", "`devices.parquet`"], rows)
+
+
+@dataclass(frozen=True)
+class Merge:
+    """CPU seconds of a merge.
+
+    Parameters
+    ----------
+    bundles : int
+        That workers make of the shards; 0 if they make none.
+    alone, workers, driver : float
+        Of the driver alone; with bundles, of all workers together and of the driver.
+    """
+
+    bundles: int
+    alone: float
+    workers: float
+    driver: float
+
+
+def merged(figures: dict[str, Any], devices: int, shards: int) -> Merge:
+    """What merging takes."""
+    line, one = fitted(figures, "merge_cpu_s"), figures["bundle"]
+    bundles = Bundles(Plan((load_fleet_scenario(figures["scenario"], devices=devices),), shards))
+    alone = line.of(devices, shards)
+    if not bundles.worthwhile:
+        return Merge(0, alone, 0.0, alone)
+    # A worker reads and adds up as the driver does, and writes a bundle.
+    more = one["worker_cpu_s"] / line.of(one["shards"] * one["devices_of_a_shard"], one["shards"])
+    return Merge(len(bundles), alone, more * alone, line.of(devices, len(bundles)))
+
+
+def merge_table(figures: dict[str, Any]) -> str:
+    """CPU time of the merge, alone and with bundles."""
+    rows = []
+    for devices, shards in FLEETS:
+        merge = merged(figures, devices, shards)
+        with_bundles = [f"{merge.bundles:,}", duration(merge.workers), duration(merge.driver)]
+        rows.append(
+            [f"{devices:,} in {shards:,}", duration(merge.alone), *(with_bundles if merge.bundles else 3 * ["-"])]
+        )
+    return table(["devices in shards", "one process", "bundles", "all workers together", "then the driver"], rows)
 
 
 def core_hours(figures: dict[str, Any], devices_of_a_shard: int) -> float:
     """CPU hours of a million device-days: simulation, commit, merge and scheduling."""
-    shards = MILLION / devices_of_a_shard
-    parts = (fitted(figures, name).of(MILLION, shards) for name in ("simulate_cpu_s", "merge_cpu_s"))
-    return (sum(parts) + shards * figures["scheduler"]["cpu_s_of_a_task"]) / 3600
+    shards = MILLION // devices_of_a_shard
+    merge = merged(figures, MILLION, shards)
+    tasks = (shards + merge.bundles) * figures["scheduler"]["cpu_s_of_a_task"]
+    return (fitted(figures, "simulate_cpu_s").of(MILLION, shards) + merge.workers + merge.driver + tasks) / 3600
 
 
 def cost_table(figures: dict[str, Any], devices_of_a_shard: int = 1000) -> str:
@@ -181,13 +226,16 @@ def cost_table(figures: dict[str, Any], devices_of_a_shard: int = 1000) -> str:
 
 def wall_table(figures: dict[str, Any], devices_of_a_shard: int = 1000) -> str:
     """How long a million device-days take on so many workers."""
-    shards = MILLION / devices_of_a_shard
-    work, merge = (fitted(figures, name).of(MILLION, shards) for name in ("simulate_cpu_s", "merge_cpu_s"))
-    rows = [[f"{workers:,}", duration(work / workers), duration(merge)] for workers in WORKERS]
-    return table(["workers, a core each", "simulating", "merge, on the driver"], rows)
+    shards = MILLION // devices_of_a_shard
+    work, merge = fitted(figures, "simulate_cpu_s").of(MILLION, shards), merged(figures, MILLION, shards)
+    rows = [
+        [f"{n:,}", duration(work / n), duration(merge.workers / min(n, merge.bundles)), duration(merge.driver)]
+        for n in WORKERS
+    ]
+    return table(["workers, a core each", "simulating", "merging bundles", "then the driver"], rows)
 
 
-SECTIONS = (shard_table, scheduler_table, storage_table, wall_table, cost_table)
+SECTIONS = (shard_table, scheduler_table, storage_table, merge_table, wall_table, cost_table)
 
 
 def main() -> None:

@@ -25,7 +25,10 @@ def scale() -> ModuleType:
 
 
 def figures() -> dict[str, Any]:
-    """A shard takes 1 s and 0.1 s a device, to merge 0.2 s and 0.001 s; 100 bytes and 10 bytes a device."""
+    """A shard takes 1 s and 0.1 s a device, to merge 0.2 s and 0.001 s, on a worker twice that; 100 bytes and 10 bytes.
+
+    The last figures are of a shard, and of each device.
+    """
     shards = [
         {
             "devices": devices,
@@ -37,7 +40,8 @@ def figures() -> dict[str, Any]:
         }
         for devices in (10, 20)
     ]
-    return {"shards": shards, "scheduler": {"cpu_s_of_a_task": 0.005}}
+    bundle = {"devices_of_a_shard": 10, "shards": 64, "worker_cpu_s": 2 * 64 * 0.21}
+    return {"scenario": "phones", "shards": shards, "bundle": bundle, "scheduler": {"cpu_s_of_a_task": 0.005}}
 
 
 def test_the_tables_are_those_of_the_program(scale: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
@@ -48,8 +52,17 @@ def test_the_tables_are_those_of_the_program(scale: ModuleType, capsys: pytest.C
 
 
 def test_cpu_hours_by_hand(scale: ModuleType) -> None:
-    # 1000 shards of 1000 devices: 1000 s + 100,000 s to simulate, 200 s + 1000 s to merge, 5 s to schedule.
-    assert scale.core_hours(figures(), 1000) == pytest.approx(102_205 / 3600)
+    # 1000 shards of 1000 devices, in 50 bundles of 20: 1000 s + 100,000 s to simulate, twice 200 s + 1000 s for workers
+    # to merge, 10 s + 1000 s for the driver, 5.25 s to schedule.
+    assert scale.core_hours(figures(), 1000) == pytest.approx(104_415.25 / 3600)
+
+
+def test_merges_by_hand(scale: ModuleType) -> None:
+    # Shards of 100 devices: 20,000 s + 10,000 s; the last of 1563 bundles of 64 is not full: 313 s + 10,000 s.
+    assert "| 10,000,000 in 100,000 | 8.3 h | 1,563 | 16.7 h | 2.9 h |" in scale.merge_table(figures())
+    # Six shards would be 20,000 devices: 50 of them are 9 bundles. Shards of 10,000 devices are merged as they are.
+    assert scale.merged(figures(), 160_000, 50) == scale.Merge(9, *map(pytest.approx, (170, 340, 161.8)))
+    assert scale.merged(figures(), 10**6, 100) == scale.Merge(0, *map(pytest.approx, (1020, 0, 1020)))
 
 
 def test_workers_that_a_scheduler_feeds_by_hand(scale: ModuleType) -> None:
@@ -58,10 +71,10 @@ def test_workers_that_a_scheduler_feeds_by_hand(scale: ModuleType) -> None:
 
 
 def test_bytes_by_hand(scale: ModuleType) -> None:
-    # 300 shards: 30,000 + 10,000,000 bytes in 900 objects; 2048 bytes a device at the end; 60 s + 1000 s to merge.
-    assert "| 1,000,000 in 300 | 9.6 MiB | 900 | 1.9 GiB | 18 min |" in scale.storage_table(figures())
+    # 300 shards: 30,000 + 10,000,000 bytes in 900 objects; 2048 bytes a device at the end.
+    assert "| 1,000,000 in 300 | 9.6 MiB | 900 | 1.9 GiB |" in scale.storage_table(figures())
 
 
 def test_dollars_by_hand(scale: ModuleType) -> None:
-    # 28.390 CPU hours at 0.0408 dollars.
-    assert "| AWS m7g.large, us-east-1, on demand | 0.04080 | 1.16 | 2026-06-17 |" in scale.cost_table(figures())
+    # 29.004 CPU hours at 0.0408 dollars.
+    assert "| AWS m7g.large, us-east-1, on demand | 0.04080 | 1.18 | 2026-06-17 |" in scale.cost_table(figures())
