@@ -1,4 +1,4 @@
-"""Worker: simulates a shard, or merges some, and commits it; safe to be killed at any moment, and to do the same twice."""
+"""Worker: simulates a shard or merges some, then commits; safe to be killed at any moment, and to do the same twice."""
 
 from __future__ import annotations
 
