@@ -16,7 +16,7 @@ from fleetswap_kernels.arena import DeviceError
 
 from .ledger import CorruptShardError, Ledger, Record
 from .plan import Tasks
-from .scheduler import ClusterError, answering, gone
+from .scheduler import ClusterError, ask, gone
 from .storage import FullStorageError
 from .worker import Order, WrongWorkerError, merge, ready_backend, simulate
 
@@ -198,8 +198,7 @@ class Dispatcher:
 
     def _ask(self, question: Callable[..., Any], **words: Any) -> Any:
         """An answer of the scheduler."""
-        with answering(self.client):
-            return self.client.sync(question, callback_timeout=self.patience.answer_s, **words)
+        return ask(self.client, question, self.patience.answer_s, **words)
 
     def _fill(self, waiting: Iterator[Order], finished: Any) -> None:
         """Hand out tasks, first those that are to be done again."""

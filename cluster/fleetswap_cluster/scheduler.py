@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TYPE_CHECKING, Any
 
 from fleetswap.errors import InputError
 
 if TYPE_CHECKING:
     from distributed import Client
+
+
+LOOK_S = 0.2
+"""Seconds between two looks at the connection while an answer is awaited."""
 
 
 class ClusterError(InputError):
@@ -35,3 +40,28 @@ def answering(client: Client) -> Iterator[None]:
         yield
     except OSError as error:  # also those of Dask's connections, and time that ran out
         raise gone(client) from error
+
+
+def ask(client: Client, question: Callable[..., Awaitable[Any]], seconds: float, **words: Any) -> Any:
+    """An answer of the scheduler.
+
+    A question has a connection of its own, for which Dask goes on trying; that the scheduler is gone shows in the
+    client's other connection at once.
+
+    Raises
+    ------
+    ClusterError
+        If it is gone, or does not answer for so many seconds.
+    """
+
+    async def answer() -> Any:
+        asked = asyncio.ensure_future(question(**words))
+        while not asked.done() and client.status == "running":
+            await asyncio.wait([asked], timeout=LOOK_S)
+        if not asked.done():
+            asked.cancel()
+            raise ConnectionError
+        return asked.result()
+
+    with answering(client):
+        return client.sync(answer, callback_timeout=seconds)

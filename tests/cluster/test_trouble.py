@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import threading
@@ -16,8 +17,9 @@ from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Patience
 from fleetswap_cluster.job import begin, unfinished
 from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.scheduler import ClusterError
+from fleetswap_cluster.scheduler import ClusterError, ask
 from fleetswap_cluster.storage import Storage
+from tests.cluster.programs import address, free_port, scheduler, worker
 from tests.cluster.tiny_fleet import assert_same, complete, tiny
 
 PLAN = plan_fleet([tiny()], shards=12, about={"kind": "run"})
@@ -248,3 +250,16 @@ def test_the_number_of_tasks_in_flight_is_bounded(crew, tmp_path):
     watcher.join()
     # Two for each of two workers; the client lets one go a moment after its result is taken.
     assert 3 <= max(seen) <= 8
+
+
+def test_nothing_is_awaited_from_a_scheduler_that_is_gone(tmp_path):
+    """What a connection of its own would go on trying for, for minutes."""
+    port = free_port()
+    with scheduler(tmp_path, port) as doomed, worker(tmp_path, port), open_cluster(address(port)) as client:
+
+        async def never():
+            doomed.send_signal(signal.SIGKILL)
+            await asyncio.sleep(3600)
+
+        with pytest.raises(ClusterError, match=f"the scheduler at tcp://127.0.0.1:{port} is gone or does not answer"):
+            ask(client, never, seconds=3600)
