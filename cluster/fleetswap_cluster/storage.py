@@ -167,13 +167,18 @@ class Storage:
         Raises
         ------
         StorageError
-            For every OSError; FullStorageError if there is no space.
+            For every OSError, and for whatever an object store's package raises, which has errors of its own; of a
+            disk any other error is a bug. FullStorageError if there is no space.
         """
         try:
             yield
         except OSError as error:
             kind = FullStorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
             raise kind(f"{self.url}: cannot be {action}: {error.strerror or error}") from None
+        except Exception as error:
+            if self.is_local:
+                raise
+            raise StorageError(f"{self.url}: cannot be {action}: {error}") from error
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

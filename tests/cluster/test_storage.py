@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from fleetswap.cli import main
 from fleetswap_cluster.storage import FullStorageError, Storage, StorageError
+from tests.cluster.programs import run_words
 
 
 @pytest.fixture(params=["disk", "memory", "s3"])
@@ -75,3 +77,27 @@ def test_refusals_name_the_place(tmp_path):
         Storage(tmp_path / "file").put("a", b"")
     with pytest.raises(StorageError, match=r"^what://x: cannot be opened: Protocol not known: what$"):
         Storage("what://x")
+
+
+def test_an_object_store_that_refuses_is_told_in_one_line(tmp_path, monkeypatch, capsys):
+    """Its package has errors of its own."""
+    import s3fs
+
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    # Otherwise fsspec gives back the one that another test opened.
+    s3fs.S3FileSystem.clear_instance_cache()
+    try:
+        assert main(run_words("s3://nobody/run")) == 2
+    finally:
+        s3fs.S3FileSystem.clear_instance_cache()
+    assert capsys.readouterr().err.splitlines()[-1] == (
+        "fleetswap: s3://nobody/run: cannot be read: Unable to locate credentials"
+    )
+
+
+def test_a_bug_on_a_disk_is_no_refusal(tmp_path):
+    with pytest.raises(TypeError):
+        Storage(tmp_path).put("a", "no bytes")
