@@ -13,6 +13,7 @@ from fleetswap.gpu import Gpu, gpu_names, load_gpu
 from fleetswap.gpu_model import Prediction, Work, devices_that_fit, events, predict, work_of
 from fleetswap_kernels.arena import device_bytes
 from fleetswap_kernels.layout import Sizes
+from fleetswap_kernels.warps import WARP
 
 WORKLOADS = ("allocator-test on", "allocator-test off", "phones")
 MANY = 1_000_000
@@ -65,9 +66,11 @@ def arithmetic(gpu: Gpu) -> None:
     line("loads and stores", (w.accesses for w in works))
     for level in gpu_model.LEVELS:
         line(f"dependent loads that hit {level}", (one.chain[level] for one in ones), 2)
-    line("cycles of a device alone", (one.cycles / w.time_factors[32] for one, w in zip(ones, works, strict=True)), 0)
-    line("time factor of a warp of 32", (w.time_factors[32] for w in works))
-    line("issue factor of a warp of 32", (w.issue_factors[32] for w in works))
+    times = [w.time_factors[one.per_warp] for one, w in zip(ones, works, strict=True)]
+    line("cycles of a device alone", (one.cycles / time for one, time in zip(ones, times, strict=True)), 0)
+    line("devices that share a warp", (one.per_warp for one in ones), 0)
+    line("time factor of such a warp", times, 2)
+    line("issue factor", (w.issue_factors[one.per_warp] for one, w in zip(ones, works, strict=True)), 2)
     line("bytes of memory traffic", (one.memory_bytes for one in ones), 0)
     line("devices at once", (one.resident_devices for one in ones), 0)
 
@@ -107,8 +110,8 @@ def parted(work: Work, workload: str, how: str) -> Work:
     found = events()["workloads"][workload]["divergence"][how]
     return replace(
         work,
-        issue_factors={**work.issue_factors, 32: found["issue_factor"]},
-        time_factors={**work.time_factors, 32: found["time_factor"]},
+        issue_factors={**work.issue_factors, WARP: found["issue_factor"]},
+        time_factors={**work.time_factors, WARP: found["time_factor"]},
     )
 
 
@@ -121,9 +124,9 @@ def variants(gpu: Gpu) -> None:
         row((name, *(f"{giga(one.events_per_s)} ({one.limit})" for one in ones)))
 
     line("as it is", (predict(gpu, w, MANY) for w in works.values()))
-    aligned = (predict(gpu, parted(w, n, "aligned"), MANY) for n, w in works.items())
-    line("threads wait for each other at slot-cache work", aligned)
-    line("sorted before every operation", (predict(gpu, parted(w, n, "sorted"), MANY) for n, w in works.items()))
+    line("32 devices in a warp", (predict(gpu, w, MANY, WARP) for w in works.values()))
+    for how, name in (("aligned", "wait for each other at slot-cache work"), ("sorted", "are sorted by operation")):
+        line(f"the same, and they {name}", (predict(gpu, parted(w, n, how), MANY, WARP) for n, w in works.items()))
     line("header and counters near", (predict(gpu, near_header(w, n), MANY) for n, w in works.items()))
     line("PTEs of 2 bytes", (predict(gpu, compact_ptes(w, n), MANY) for n, w in works.items()))
     for count in (128, 64):

@@ -8,13 +8,14 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fleetswap_kernels.warps import WARP
+
 from .errors import InputError
 from .toml_file import read_toml
 
 LINE_BYTES = 128
 SECTOR_BYTES = 32
 """Cache lines and their sectors, on every GPU since Volta."""
-WARP = 32
 WARP_REGISTERS = 256
 """Registers are given to a warp in pieces of so many (CUDA occupancy calculator)."""
 

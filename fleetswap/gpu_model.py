@@ -13,11 +13,13 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
+from fleetswap_kernels.warps import WARP, devices_per_warp
+
 from .errors import InputError
-from .gpu import LINE_BYTES, SECTOR_BYTES, WARP, Gpu
+from .gpu import LINE_BYTES, SECTOR_BYTES, Gpu
 
 BLOCK_THREADS = 128
-"""Threads of a block (`launch_cuda.THREADS_PER_BLOCK`)."""
+"""Threads of a block: as good as any, where registers are what a multiprocessor runs out of."""
 MARGIN_PERCENT = 10
 """Of a GPU's memory that devices leave free."""
 LEVELS = ("l1", "l2", "memory")
@@ -62,6 +64,8 @@ class Prediction:
 
     Parameters
     ----------
+    per_warp : int
+        Devices that share a warp.
     threads_per_sm : int
     resident_devices : int
         Devices that run at once.
@@ -77,6 +81,7 @@ class Prediction:
         Page events a second, by what limits them.
     """
 
+    per_warp: int
     threads_per_sm: int
     resident_devices: int
     l1_lines: int
@@ -171,7 +176,7 @@ def work_of(workload: str, gpu: Gpu) -> Work:
     )
 
 
-def predict(gpu: Gpu, work: Work, devices: int, per_warp: int = WARP) -> Prediction:
+def predict(gpu: Gpu, work: Work, devices: int, per_warp: int | None = None) -> Prediction:
     """Ceilings of a workload on a GPU.
 
     Parameters
@@ -180,10 +185,12 @@ def predict(gpu: Gpu, work: Work, devices: int, per_warp: int = WARP) -> Predict
     work : Work
     devices : int
         Devices that one launch has.
-    per_warp : int
-        Devices that share a warp, each on one lane; a launch has 32 (`launch_cuda`).
+    per_warp : int, optional
+        Devices that share a warp, each on one lane; by default as many as of a launch (`warps`).
     """
     threads = gpu.resident_threads(work.registers, BLOCK_THREADS)
+    if per_warp is None:
+        per_warp = devices_per_warp(devices, threads // WARP * int(gpu.sms.value))
     per_sm = threads * per_warp // WARP
     resident = min(per_sm * int(gpu.sms.value), devices)
     busy_sms = min(int(gpu.sms.value), -(-resident // (BLOCK_THREADS * per_warp // WARP)))
@@ -212,7 +219,7 @@ def predict(gpu: Gpu, work: Work, devices: int, per_warp: int = WARP) -> Predict
         # L1 writes through: every store goes to L2.
         l2_bytes = SECTOR_BYTES * (far["l2"] + far["memory"] + work.stores)
         ceilings["L2 bandwidth"] = gpu.l2_bytes_per_clock.value * gpu.clock_hz / l2_bytes
-    return Prediction(threads, resident, l1_lines, l2_lines, chain, cycles, memory_bytes, ceilings)
+    return Prediction(per_warp, threads, resident, l1_lines, l2_lines, chain, cycles, memory_bytes, ceilings)
 
 
 def by_level(counts: tuple[float, ...], l1_lines: int, l2_lines: int) -> dict[str, float]:

@@ -383,7 +383,8 @@ def _gpu_table(told: dict[str, Any]) -> Table:
         ceilings = ", ".join(f"{limit} {_giga(rate)}" for limit, rate in one["ceilings"].items())
         table.add_row(name, f"{_giga(one['events_per_s'])} * 10^9 page events/s, bound by {one['limit']}")
         table.add_row("", f"ceilings in 10^9/s: {ceilings}")
-        table.add_row("", f"{one['resident_devices']:,} devices at once, {one['threads_per_sm']} an SM")
+        room = f"{one['per_warp']} a warp, {one['threads_per_sm']} threads an SM"
+        table.add_row("", f"{one['resident_devices']:,} devices at once, {room}")
     return table
 
 

@@ -16,6 +16,7 @@ from .gpu_fold import CudaFold
 from .launch import NewFleet, Progress
 from .layout import HEADER_BYTES
 from .tally import Folding
+from .warps import WARP
 
 if TYPE_CHECKING:
     from .launch_gpu import CudaBackend
@@ -74,7 +75,7 @@ class CudaState:
     """
 
     def __init__(self, gpu: CudaBackend, fleet: NewFleet, init: Any, run: Any) -> None:
-        from .launch_cuda import WARP, array_of, records_of
+        from .launch_cuda import array_of, records_of
 
         cupy = gpu.cupy
         self._gpu = gpu
@@ -208,9 +209,10 @@ class CudaState:
 
     def run_lane(self, lane: Lane, operations: Any, first: int, end: int) -> None:
         """Queue operations of an uploaded program on the devices of a lane."""
-        self._run.launch(
+        self._run.launch_spread(
             lane.queue,
             lane.devices,
+            self._run.per_warp(len(self._fleet.ids)),
             self._records,
             lane.base,
             self._models,

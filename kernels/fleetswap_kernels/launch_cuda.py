@@ -1,4 +1,4 @@
-"""CUDA entry points: one thread per device, running the same device functions as the CPU.
+"""CUDA entry points: a thread for each device, running the same device functions as the CPU.
 
 Importing this module imports numba.cuda; nothing else in the project does.
 """
@@ -30,8 +30,8 @@ from .tally import (  # isort: skip
     BASE_HIGH, BASE_LOW, DEVICES, GREATEST, HIGH, LEAST, LOW, N_FACTS, TOP_HIGH,
     TOP_LOW,
 )  # fmt: skip
+from .warps import WARP, devices_per_warp  # isort: skip
 
-WARP = 32
 BLOCK_SIZES = (WARP, 64, 128, 256)
 """Threads of a block. Of sizes with equal occupancy the smallest: a block is done when its slowest device is."""
 OUT_OF_LINE = frozenset(
@@ -205,10 +205,14 @@ def init_devices(arena: Any, base: Any, models: Any, ids: Any, failed: Any, head
         note_failed(dev, d, failed)
 
 
-def run_devices(arena: Any, base: Any, models: Any, failed: Any, program: Any, op_first: int, op_end: int) -> None:
-    """Run a part of a program on one device of an arena; a kernel body."""
-    d = cuda.grid(1)
-    if d < base.size - 1:
+def run_devices(
+    arena: Any, base: Any, models: Any, failed: Any, program: Any, op_first: int, op_end: int, per_warp: int
+) -> None:
+    """Run a part of a program on one device of an arena; a kernel body. The first lanes of a warp have a device."""
+    thread = cuda.grid(1)
+    lane = thread % WARP
+    d = thread // WARP * per_warp + lane
+    if lane < per_warp and d < base.size - 1:
         dev = record_at(arena, base, d)
         run_program(dev, model_of(models), program, op_first, op_end)
         note_failed(dev, d, failed)
@@ -283,7 +287,7 @@ def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
     models = types.Array(numpy_support.from_dtype(MODEL), 1, "C")
     program = types.Array(types.uint32, 2, "C")
     quads = types.Array(types.uint64, 1, "C")
-    operations = (program, types.int64, types.int64)
+    operations = (program, types.int64, types.int64, types.int64)
     return {
         "init_devices": (init_devices, (arena, base, models, base, base, types.int64)),
         "init_phones": (init_devices, (phones, base, models, base, base, types.int64)),
@@ -327,6 +331,15 @@ class Kernel:
         """Queue one thread for each device, or for whatever the kernel has one for."""
         size, _ = self.occupancy
         self._dispatcher[-(-threads // size), size, stream](*arguments)
+
+    def per_warp(self, devices: int) -> int:
+        """How many devices share a warp, of so many that the GPU has at once (`warps`)."""
+        size, blocks = self.occupancy
+        return devices_per_warp(devices, size // WARP * blocks)
+
+    def launch_spread(self, stream: Any, devices: int, per_warp: int, *arguments: Any) -> None:
+        """Queue warps of so many devices, for a kernel whose last argument is how many."""
+        self.launch(stream, -(-devices // per_warp) * WARP, *arguments, per_warp)
 
     def launch_once(self, stream: Any, *arguments: Any) -> None:
         """Queue as many threads as the GPU runs at once, for a kernel that loops."""

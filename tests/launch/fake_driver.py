@@ -18,6 +18,7 @@ import pytest
 from fleetswap_kernels import launch_cpu
 from fleetswap_kernels.counters import N_COUNTERS
 from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
+from fleetswap_kernels.warps import WARP
 
 from .fake_gpu import MULTIPROCESSORS, FakeGpu
 
@@ -126,8 +127,10 @@ def _init(threads: int, arena: Any, base: Any, models: Any, ids: Any, failed: An
     _note_failed(arena, base, failed, n)
 
 
-def _run(threads: int, arena: Any, base: Any, models: Any, failed: Any, program: Any, first: int, end: int) -> None:
-    n = min(threads, len(base) - 1)
+def _run(
+    threads: int, arena: Any, base: Any, models: Any, failed: Any, program: Any, first: int, end: int, per_warp: int
+) -> None:
+    n = min(threads // WARP * per_warp, len(base) - 1)
     launch_cpu.run_devices(arena, base, models, 0, n, program, first, end)
     _note_failed(arena, base, failed, n)
 

@@ -332,6 +332,22 @@ def test_blocks_from_occupancy(
     assert found == {("init_devices", grid, block), ("gather_counters", 2 * blocks[block], block)}
 
 
+@pytest.mark.parametrize(
+    ("devices", "per_warp"), [(1, 1), (16, 1), (17, 2), (32, 2), (33, 4), (65, 8), (100, 8), (128, 8), (1000, 8)]
+)
+def test_devices_share_a_warp_if_they_must(devices: int, per_warp: int, fake_gpu: FakeGpu) -> None:
+    # Two multiprocessors of eight warps.
+    compiled = compile_script(parse_script(SCRIPT))
+    backend, _ = launch.choose("cuda")
+    arena = Arena([(compiled.blueprint, devices)], backend=backend)
+    arena.init()
+    fake_gpu.launches.clear()
+    arena.run(compiled.program, 0, len(compiled.program))
+    warps = [grid * block // 32 for name, grid, block, _ in fake_gpu.launches if name == "run_devices"]
+    lanes = [devices * (i + 1) // len(warps) - devices * i // len(warps) for i in range(len(warps))]
+    assert warps == [-(-n // per_warp) for n in lanes]
+
+
 # Errors of devices
 
 

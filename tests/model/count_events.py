@@ -23,6 +23,7 @@ import numpy as np
 from fleetswap.scenario import AllocatorTest
 from fleetswap_kernels.layout import HEADER_BYTES, arrays, offsets
 from fleetswap_kernels.ops import OP_WORDS, SWITCH
+from fleetswap_kernels.warps import WARP
 
 from .memory_trace import EDGES, MemoryTrace
 from .ptx import Function, parse
@@ -35,7 +36,6 @@ HOW = (
     "counted on the kernels' PTX by: python tests/compile/compile_kernels.py 9.0 run_devices run_phones --keep FOLDER; "
     "python -m tests.model.count_events FOLDER > fleetswap/data/gpus/events.json"
 )
-WARP = 32
 ALIGNED = ("swap_out", "range_free")
 """Functions at whose calls threads could wait for each other, if loops were written so."""
 QUARTER = {"region_mib": 15, "zram_mib": 16, "swapin_mib": 4, "dontneed_mib": 4}

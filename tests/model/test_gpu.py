@@ -61,7 +61,7 @@ WORK = Work(
 
 
 def test_every_ceiling_by_hand() -> None:
-    found = predict(TOY, WORK, 1_000_000)
+    found = predict(TOY, WORK, 1_000_000, per_warp=32)
     assert (found.threads_per_sm, found.resident_devices) == (256, 2560)
     assert (found.l1_lines, found.l2_lines) == (4, 16)
     assert found.chain == {"l1": 3, "l2": 1, "memory": 0.5}
@@ -82,7 +82,7 @@ def test_every_ceiling_by_hand() -> None:
 
 
 def test_few_devices_leave_threads_idle_and_have_more_of_the_caches() -> None:
-    found = predict(TOY, WORK, 256)
+    found = predict(TOY, WORK, 256, per_warp=32)
     # Two blocks on two SMs, each alone there.
     assert (found.resident_devices, found.l1_lines, found.l2_lines) == (256, 8, 160)
     assert found.ceilings["instruction issue"] == 2 * 1e9 * 64 / 800
@@ -99,9 +99,18 @@ def test_a_warp_of_one_device_parts_never_and_idles_on_31_lanes() -> None:
     assert found.ceilings["instruction issue"] == 10 * 1e9 * 64 / (200 * 32)
 
 
+@pytest.mark.parametrize(("devices", "per_warp"), [(1, 1), (80, 1), (81, 2), (160, 2), (161, 4), (641, 8), (10**6, 8)])
+def test_a_launch_spreads_its_devices_over_the_warps_of_a_gpu(devices: int, per_warp: int) -> None:
+    # Ten SMs of eight warps; more than eight devices never share one.
+    work = replace(WORK, issue_factors=dict.fromkeys((1, 2, 4, 8), 1.0), time_factors=dict.fromkeys((1, 2, 4, 8), 1.0))
+    found = predict(TOY, work, devices)
+    assert found == predict(TOY, work, devices, per_warp)
+    assert (found.per_warp, found.resident_devices) == (per_warp, min(devices, 640))
+
+
 def test_a_ceiling_without_a_published_figure_is_left_out() -> None:
     without = TOY.model_copy(update={"l2_bytes_per_clock": None})
-    assert "L2 bandwidth" not in predict(without, WORK, 1000).ceilings
+    assert "L2 bandwidth" not in predict(without, WORK, 1000, per_warp=32).ceilings
 
 
 # 64 K registers: CUDA C++ Programming Guide. 222 are given as 224: 7168 a warp, nine warps, two blocks of four.
@@ -185,7 +194,7 @@ def test_more_registers_never_help() -> None:
 @pytest.mark.parametrize("name", ["a100", "h100", "h200", "rtx4090"])
 def test_more_work_never_raises_a_ceiling(name: str) -> None:
     gpu = load_gpu(name)
-    base = predict(gpu, WORK, 10**6).ceilings
+    base = predict(gpu, WORK, 10**6, per_warp=32).ceilings
     changes = (
         {"instructions": 300.0},
         {"registers": 255},
@@ -198,7 +207,7 @@ def test_more_work_never_raises_a_ceiling(name: str) -> None:
         {"issue_factors": {32: 5.0}},
     )
     for change in changes:
-        more = predict(gpu, replace(WORK, **change), 10**6).ceilings
+        more = predict(gpu, replace(WORK, **change), 10**6, per_warp=32).ceilings
         assert all(more[limit] <= base[limit] for limit in base), change
 
 

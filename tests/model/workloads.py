@@ -18,6 +18,7 @@ from fleetswap_kernels import counters, ops
 from fleetswap_kernels.arena import Arena, Program
 from fleetswap_kernels.habits import PHONE_OP
 from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
+from fleetswap_kernels.warps import WARP
 
 from .machine import BASE, STACK_BYTES, Machine
 from .ptx import Function
@@ -159,7 +160,7 @@ class Runner:
         self.machine = Machine(functions, [arena.memory, arena.base, self._model, failed, case.program], observer)
 
     def run(self, device: int, first: int, end: int) -> None:
-        """Run operations on one device."""
+        """Run operations on one device: its thread, if every lane of a warp has one."""
         arena, program = self.case.arena, self.case.program
         machine = self.machine
         machine.run(
@@ -172,6 +173,7 @@ class Runner:
                 (4, program.shape, 4),
                 first,
                 end,
+                WARP,
             ),
         )
 
