@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap_cluster.plan import Bundles, Plan
+from fleetswap_cluster.bundles import Bundles
+from fleetswap_cluster.plan import Plan
 
 FIGURES = Path(__file__).with_name("cluster_figures.json")
 MILLION = 1_000_000

@@ -72,7 +72,7 @@ class Alone:
         self,
         orders: Iterable[Order],
         ledger: Ledger,  # noqa: ARG002 (signature of a crew)
-        tasks: Tasks,  # noqa: ARG002
+        tasks: Tasks,  # noqa: ARG002 (signature of a crew)
         progress: Progress,
         report: Report,  # noqa: ARG002
     ) -> Iterator[Record]:

@@ -13,11 +13,12 @@ from fleetswap.engine import Progress, no_progress
 from fleetswap.errors import InputError
 from fleetswap.fleet import FleetShard
 
+from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
 from .ledger import MANIFEST, CorruptShardError, Ledger, Record
 from .lock import run_lock
-from .plan import Bundles, Plan, Tasks
+from .plan import Plan, Tasks
 from .storage import Storage
 from .worker import CHECKPOINT_S, Order
 

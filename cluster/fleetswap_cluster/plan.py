@@ -19,11 +19,6 @@ from fleetswap_kernels.arena import ONE_THREAD
 SCHEMA = 1
 SHARDS_PER_WORKER = 4
 """At least, so that workers that are slower, or lost, leave the others something to do."""
-BUNDLE_SHARDS = 64
-BUNDLE_DEVICES = 20_000
-"""At most so many of each are merged by one worker: its memory holds all of them."""
-FEWEST = 4
-"""Shards of a bundle that are worth one: it is written and read once more."""
 
 
 @dataclass(frozen=True)
@@ -162,55 +157,6 @@ class Plan:
         told = self.to_json()
         del told["about"]
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-@dataclass(frozen=True)
-class Bundles:
-    """Merges of neighbouring shards under one policy, for workers to do; numbered as the tasks of a plan are.
-
-    Parameters
-    ----------
-    plan : Plan
-    """
-
-    folder: ClassVar[str] = "bundles/"
-    plan: Plan
-
-    @property
-    def scenarios(self) -> tuple[FleetScenario, ...]:
-        """Of the plan."""
-        return self.plan.scenarios
-
-    @property
-    def each(self) -> int:
-        """Shards of a bundle; the last one may have fewer."""
-        return max(min(BUNDLE_SHARDS, BUNDLE_DEVICES * self.plan.shards // self.plan.devices), 1)
-
-    @property
-    def worthwhile(self) -> bool:
-        """Whether they take more work from who merges them than they add."""
-        return self.each >= FEWEST and self.plan.shards >= FEWEST * self.each
-
-    def __len__(self) -> int:
-        return -(-self.plan.shards // self.each) * len(self.scenarios)
-
-    def members(self, number: int) -> range:
-        """Numbers of a bundle's tasks in the plan, in the order of devices."""
-        many = len(self.scenarios)
-        bundle, policy = divmod(number, many)
-        last = min((bundle + 1) * self.each, self.plan.shards)
-        return range(bundle * self.each * many + policy, last * many, many)
-
-    def task(self, number: int) -> Task:
-        """The merge of a number, 0 to `len` - 1."""
-        bundle, policy = divmod(number, len(self.scenarios))
-        members = self.members(number)
-        first, last = (self.plan.task(n).shard for n in (members[0], members[-1]))
-        return Task(number, policy, Shard(bundle, first.first, last.end))
-
-    def steps_of(self, number: int) -> int:  # noqa: ARG002 (signature of tasks)
-        """None: all are simulated when shards are merged."""
-        return 0
 
 
 def plan_fleet(

@@ -175,7 +175,7 @@ class Storage:
         except OSError as error:
             kind = FullStorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
             raise kind(f"{self.url}: cannot be {action}: {error.strerror or error}") from None
-        except Exception as error:
+        except Exception as error:  # of any class: botocore's, aiohttp's, google.auth's have no base in common
             if self.is_local:
                 raise
             raise StorageError(f"{self.url}: cannot be {action}: {error}") from error

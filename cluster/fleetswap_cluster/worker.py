@@ -16,10 +16,11 @@ from fleetswap.workload.phones import PhonePlan
 from fleetswap.workload.phones import plan as lay_out
 from fleetswap_kernels.launch import Backend
 
+from .bundles import Bundles
 from .checkpoint import Checkpoint
 from .installation import Installation, installation, one_at_a_time
 from .ledger import Ledger, Made, Record
-from .plan import Bundles, Plan
+from .plan import Plan
 from .storage import Storage
 
 CHECKPOINT_S = 300.0

@@ -21,12 +21,13 @@ from fleetswap.backend import open_backend
 from fleetswap.fleet_results import FleetWriter
 from fleetswap.results import versions
 from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap_cluster.bundles import BUNDLE_SHARDS, Bundles
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Dispatcher
 from fleetswap_cluster.installation import installation
 from fleetswap_cluster.job import begin
 from fleetswap_cluster.ledger import Made, Record, place
-from fleetswap_cluster.plan import BUNDLE_SHARDS, Bundles, plan_fleet
+from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.storage import Storage
 from fleetswap_cluster.worker import Order, merge, simulate
 
