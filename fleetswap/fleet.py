@@ -219,9 +219,11 @@ def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:
 
 def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
     """One shard of the pieces that it was simulated in, which follow each other (`engine.Fit`)."""
-    whole = FleetShard(shard, np.zeros(0, np.int64), np.zeros((0, 0), np.int64))
-    kept = []
-    for each in pieces:
+    rest = iter(pieces)
+    whole = next(rest)  # mostly the only one: its cells need no adding up
+    whole.shard = shard
+    kept = [(whole.classes, whole.counters, whole.metrics)]
+    for each in rest:
         add_up(whole.cells, whole.totals, each)
         whole.step_ns += each.step_ns
         kept.append((each.classes, each.counters, each.metrics))
