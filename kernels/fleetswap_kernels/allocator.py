@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, bytes_any, fail, fill_bytes, set_word, word
+from .access import byte, bytes_any, fail, fill_bytes, set_byte, set_word, word
 from .bits import (
     CLUSTER_COUNT, CLUSTER_SLOTS, FLAG_FRAG, HAS_CACHE, LIST_FRAG, LIST_FREE, LIST_FULL, LIST_NONFULL, MAX_ORDER,
     NIL, SWAP_BATCH,
@@ -115,6 +115,12 @@ def take_slots(dev, c, slot, n, order):
         dev.lowest_bit = np.uint32(slot + n)
     if slot + n - 1 == np.int64(dev.highest_bit):
         dev.highest_bit = np.uint32(np.int64(dev.highest_bit) - n)
+    count_taken(dev, n)
+
+
+@device
+def count_taken(dev, n):
+    """Account `n` slots as in use; the last ones of a device queue the pass over its full clusters."""
     inuse = np.int64(dev.inuse) + n
     dev.inuse = np.uint32(inuse)
     if inuse == np.int64(dev.pages):
@@ -192,13 +198,54 @@ def alloc_entry(dev, order):
         if not ended:
             fail(dev, LOOP_BOUND, order)
         return found
-    c = found // CLUSTER_SLOTS
-    after = found + n
+    stay_at(dev, o_next, found // CLUSTER_SLOTS, found + n, n)
+    return found
+
+
+@device
+def stay_at(dev, o_next, c, after, n):
+    """Keep the slot from which this CPU goes on in a cluster, unless it is full or has no room for `n` behind it."""
     end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
     if word(dev, dev.o_cluster + c) & CLUSTER_COUNT == CLUSTER_SLOTS or after > end - n:
         after = np.int64(0)
     set_word(dev, o_next, after)
-    return found
+
+
+@device
+def take_more(dev, o_slots, goal):
+    """Take up to `goal` further slots where this CPU's cluster for single ones stands; their number.
+
+    Leaves what as many calls of `alloc_entry` would, which look there first. With folios in the swap cache it takes
+    none, since those calls might drop some.
+    """
+    o_next = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
+    at = word(dev, o_next)
+    got = np.int64(0)
+    if at == 0 or dev.swap_cache_pages != 0:
+        return got
+    c = at // CLUSTER_SLOTS
+    end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
+    lowest = np.int64(dev.lowest_bit)
+    highest = np.int64(dev.highest_bit)
+    after = at
+    while at < end and got < goal:
+        if byte(dev, dev.o_map + at) == 0:
+            set_byte(dev, dev.o_map + at, HAS_CACHE)
+            set_word(dev, o_slots + got, at)
+            got += 1
+            after = at + 1
+            if at == lowest:
+                lowest = after
+            if at == highest:
+                highest -= 1
+        at += 1
+    if got > 0:
+        dev.lowest_bit = np.uint32(lowest)
+        dev.highest_bit = np.uint32(highest)
+        cluster_take(dev, c, got, 0)
+        count_taken(dev, got)
+        stay_at(dev, o_next, c, after, 1)
+    return got
 
 
 @device
@@ -225,5 +272,7 @@ def get_swap_pages(dev, goal, order, o_slots):
                 break
             set_word(dev, o_slots + got, slot)
             got += 1
+            if order == 0 and got < goal:
+                got += take_more(dev, o_slots + got, goal - got)
     dev.nr_swap_pages = np.uint32(np.int64(dev.nr_swap_pages) + ((goal - got) << order))
     return got

@@ -47,6 +47,11 @@ OUT_OF_LINE = frozenset(
 )
 """Large functions with several callers, or not needed by every program: one copy of each, called, keeps the code in
 the instruction cache and the registers of its callers few."""
+INLINED = frozenset(
+    {"run_program", "execute", "run_phase", "folio_alloc_swap", "swap_fault", "handle_fault", "fault_and_reclaim"}
+)
+"""What NVVM would call, with Numba's convention, which returns values in memory. Inlined they need no stack, except in
+the larger kernel for memory that can run short, which then spills more."""
 
 if config.ENABLE_CUDASIM:
     from numba.cuda.simulator.cudadrv import devicearray
@@ -108,20 +113,30 @@ else:
             return super().get_call_template(tuple(_widen(a) for a in args), kws)
 
         def compile_device(self, args: Any, return_type: Any = None) -> Any:
-            if args in self.overloads or self.py_func.__name__ not in OUT_OF_LINE:
+            name = self.py_func.__name__
+            if args in self.overloads or name not in OUT_OF_LINE | INLINED:
                 return super().compile_device(args, return_type)
+            if name in INLINED:
+                result = super().compile_device(args, return_type)
+                if args[0] == numpy_support.from_dtype(HEADER):
+                    _mark(result, "alwaysinline")
+                return result
             # C's calling convention returns values in registers; Numba's own, in memory, needs a stack.
             capability = cuda_dispatcher.get_current_device().compute_capability
             result = compile_cuda(
                 self.py_func, return_type, args, nvvm_options={"opt": 3, "fastmath": None}, cc=capability, abi="c"
             )
-            for module in result.library.modules:
-                for function in module.functions:
-                    if function.name == result.fndesc.llvm_func_name:
-                        function.attributes.add("noinline")
+            _mark(result, "noinline")
             self.overloads[args] = result
             result.target_context.insert_user_function(result.entry_point, result.fndesc, [result.library])
             return result
+
+    def _mark(result: Any, attribute: str) -> None:
+        """Tell NVVM how to call a compiled device function."""
+        for module in result.library.modules:
+            for function in module.functions:
+                if function.name == result.fndesc.llvm_func_name:
+                    function.attributes.add(attribute)
 
     def _widen(argument: Any) -> Any:
         plain = types.unliteral(argument)

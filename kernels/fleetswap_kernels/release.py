@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .access import byte, fill_bytes, set_byte, set_word, word
+from .access import byte, count_words, fill_bytes, set_byte, set_word, word
 from .bits import (
     CLUSTER_SLOTS, FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, HAS_CACHE, MAP_COUNT, PTE_PAYLOAD, SWAP_BATCH,
 )  # fmt: skip
@@ -55,54 +55,98 @@ def range_free(dev, slot, n):
 
 
 @device
-def return_cache_flush(dev, o_cpu):
-    """Free every slot of a CPU's return cache, in insertion order."""
-    n = word(dev, o_cpu + CPU_RET_NR)
-    set_word(dev, o_cpu + CPU_RET_NR, 0)
-    for i in range(n):
-        range_free(dev, word(dev, o_cpu + CPU_RET + i), 1)
+def return_cache_flush(dev, o_cpu, n):
+    """Free the `n` slots of a CPU's return cache, in insertion order (swapcache_free_entries).
+
+    Slots that follow each other are freed together: one by one they would move their cluster to the same place.
+    """
+    o = o_cpu + CPU_RET
+    end = o + n
+    while o < end:
+        slot = word(dev, o)
+        room = min(end - o, CLUSTER_SLOTS - slot % CLUSTER_SLOTS)
+        run = np.int64(1)
+        while run < room and word(dev, o + run) == slot + run:
+            run += 1
+        range_free(dev, slot, run)
+        o += run
 
 
 @device
-def free_swap_slot(dev, slot):
-    """Free one slot, or park it in this CPU's return cache; the 65th one flushes the 64 (spec 03 §3.3)."""
+def free_swap_slots(dev, slot, n):
+    """Free `n` slots, or park them in this CPU's return cache; each 65th one flushes the 64 (spec 03 §3.3)."""
     if dev.cache_active == 0 or dev.cache_enabled == 0:
-        range_free(dev, slot, 1)
+        while n > 0:
+            part = min(n, CLUSTER_SLOTS - slot % CLUSTER_SLOTS)
+            range_free(dev, slot, part)
+            slot += part
+            n -= part
         return
     o_cpu = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
-    n = word(dev, o_cpu + CPU_RET_NR)
-    if n == SWAP_BATCH:
-        return_cache_flush(dev, o_cpu)
-        n = np.int64(0)
-    set_word(dev, o_cpu + CPU_RET + n, slot)
-    set_word(dev, o_cpu + CPU_RET_NR, n + 1)
+    held = word(dev, o_cpu + CPU_RET_NR)
+    while n > 0:
+        if held == SWAP_BATCH:
+            return_cache_flush(dev, o_cpu, held)
+            held = np.int64(0)
+        part = min(n, SWAP_BATCH - held)
+        count_words(dev, o_cpu + CPU_RET + held, part, slot)
+        held += part
+        slot += part
+        n -= part
+    set_word(dev, o_cpu + CPU_RET_NR, held)
+
+
+@device
+def drop_references(dev, slot, n, kept, dropped):
+    """Take references off the bytes of `n` slots; those with nothing left go to `free_swap_slots`.
+
+    The kernel works in chunks of 64 slots: first all bytes of a chunk, then its slots. Run by run is the same, since
+    freeing a slot reads no byte of another.
+
+    Parameters
+    ----------
+    kept : int64
+        Bits of a byte that count.
+    dropped : int64
+        What is subtracted from them: 1 for the count of a PTE.
+
+    Returns
+    -------
+    bool
+        Whether a slot is left with nothing but HAS_CACHE.
+    """
+    only_cached = False
+    i = np.int64(0)
+    while i < n:
+        run = np.int64(0)
+        left = np.int64(0)
+        while i + run < n and left == 0:
+            o = dev.o_map + slot + i + run
+            left = (byte(dev, o) & kept) - dropped
+            if left == 0:
+                set_byte(dev, o, HAS_CACHE)
+                run += 1
+            else:
+                set_byte(dev, o, left)
+                only_cached |= left == HAS_CACHE
+        if run > 0:
+            free_swap_slots(dev, slot + i, run)
+        i += run
+        if left != 0:
+            i += 1
+    return only_cached
 
 
 @device
 def drop_counts(dev, slot, n):
-    """Drop one PTE count from each of `n` slots (swap_free_nr); slots with nothing left go to `free_swap_slot`.
-
-    The kernel works in chunks of 64 slots: first all bytes of a chunk, then its slots. One pass gives the same,
-    since freeing a slot reads no other byte of the range.
-    """
-    for i in range(n):
-        left = byte(dev, dev.o_map + slot + i) - 1
-        if left == 0:
-            set_byte(dev, dev.o_map + slot + i, HAS_CACHE)
-            free_swap_slot(dev, slot + i)
-        else:
-            set_byte(dev, dev.o_map + slot + i, left)
+    """Drop one PTE count from each of `n` slots (swap_free_nr)."""
+    return drop_references(dev, slot, n, np.int64(0xFF), np.int64(1))
 
 
 @device
 def drop_pins(dev, slot, n):
     """Drop HAS_CACHE from each of `n` slots, ascending (swapcache_clear, put_swap_folio)."""
-    for i in range(n):
-        left = byte(dev, dev.o_map + slot + i) & MAP_COUNT
-        if left == 0:
-            free_swap_slot(dev, slot + i)
-        else:
-            set_byte(dev, dev.o_map + slot + i, left)
+    drop_references(dev, slot, n, np.int64(MAP_COUNT), np.int64(0))
 
 
 @device
@@ -194,15 +238,7 @@ def zap_entries(dev, slot, n):
         else:
             only_cache = True
     else:
-        for i in range(n):
-            left = byte(dev, dev.o_map + slot + i) - 1
-            if left == 0:
-                set_byte(dev, dev.o_map + slot + i, HAS_CACHE)
-                free_swap_slot(dev, slot + i)
-            else:
-                set_byte(dev, dev.o_map + slot + i, left)
-                if left == HAS_CACHE:
-                    only_cache = True
+        only_cache = drop_counts(dev, slot, n)
     if only_cache:
         at = slot
         while at < slot + n:

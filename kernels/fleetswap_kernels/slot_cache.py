@@ -62,8 +62,9 @@ def drain_caches(dev):
         set_word(dev, o_cpu + CPU_ALLOC_NR, 0)
         for i in range(n):
             range_free(dev, word(dev, o_cpu + CPU_ALLOC + cur + i), 1)
-        if word(dev, o_cpu + CPU_RET_NR) > 0:
-            return_cache_flush(dev, o_cpu)
+        parked = word(dev, o_cpu + CPU_RET_NR)
+        set_word(dev, o_cpu + CPU_RET_NR, 0)
+        return_cache_flush(dev, o_cpu, parked)
 
 
 @device

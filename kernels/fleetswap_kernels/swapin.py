@@ -19,7 +19,7 @@ from .jit import device, rare, runs_short
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import account, pte_at
-from .release import drop_pins, free_swap_slot, range_free
+from .release import drop_pins, drop_references, free_swap_slots
 from .stored_block import is_whole_block
 from .slot_cache import verdict
 from .workingset import note_refault
@@ -176,20 +176,13 @@ def release_read_slots(dev, slot, n, kept):
     kept : int64
         HAS_CACHE if the slots were not pinned while they were read: the bit is then somebody else's. Else 0.
     """
-    if n >= 4 and kept == 0 and dev.cache_active == 0:
-        o = (dev.o_map + slot) >> 2
-        if words_any(dev, o, n >> 2) & 0x3F3F3F3F == 0x01010101:
-            # All counts are 1. Freed one by one these slots would move their cluster exactly as together.
-            range_free(dev, slot, n)
+    if n >= 4 and kept == 0:
+        if words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x3F3F3F3F == 0x01010101:
+            # All counts are 1.
+            fill_bytes(dev, dev.o_map + slot, n, HAS_CACHE)
+            free_swap_slots(dev, slot, n)
             return
-    for i in range(n):
-        o = dev.o_map + slot + i
-        left = (byte(dev, o) & (MAP_COUNT | kept)) - 1
-        if left == 0:
-            set_byte(dev, o, HAS_CACHE)
-            free_swap_slot(dev, slot + i)
-        else:
-            set_byte(dev, o, left)
+    drop_references(dev, slot, n, MAP_COUNT | kept, np.int64(1))
 
 
 @device

@@ -337,40 +337,66 @@ static void range_free(device *d, u32 slot, u32 n)
 	d->inuse -= n;
 }
 
-static void return_cache_flush(device *d, u32 *cpu)
+/* Free the `n` slots of a return cache; slots that follow each other, together. */
+static void return_cache_flush(device *d, const u32 *slots, u32 n)
 {
-	u32 n = cpu[CPU_RET_NR];
+	while (n > 0) {
+		u32 slot = slots[0];
+		u32 room = CLUSTER_SLOTS - slot % CLUSTER_SLOTS;
+		u32 run = 1;
 
-	cpu[CPU_RET_NR] = 0;
-	for (u32 i = 0; i < n; i++)
-		range_free(d, cpu[CPU_RET + i], 1);
+		if (room > n)
+			room = n;
+		while (run < room && slots[run] == slot + run)
+			run++;
+		range_free(d, slot, run);
+		slots += run;
+		n -= run;
+	}
 }
 
-static void free_swap_slot(device *d, u32 slot)
+/* Free `n` slots, or park them in this CPU's return cache. */
+static void free_swap_slots(device *d, u32 slot, u32 n)
 {
 	if (!d->cache_active || !d->cache_enabled) {
-		range_free(d, slot, 1);
+		while (n > 0) {
+			u32 part = CLUSTER_SLOTS - slot % CLUSTER_SLOTS;
+
+			if (part > n)
+				part = n;
+			range_free(d, slot, part);
+			slot += part;
+			n -= part;
+		}
 		return;
 	}
 	u32 *cpu = this_cpu(d);
-	if (cpu[CPU_RET_NR] == SWAP_BATCH)
-		return_cache_flush(d, cpu);
-	cpu[CPU_RET + cpu[CPU_RET_NR]++] = slot;
+	u32 held = cpu[CPU_RET_NR];
+	for (; n > 0; n--) {
+		if (held == SWAP_BATCH) {
+			return_cache_flush(d, cpu + CPU_RET, held);
+			held = 0;
+		}
+		cpu[CPU_RET + held++] = slot++;
+	}
+	cpu[CPU_RET_NR] = held;
 }
 
 /* Drop one PTE count from each of `n` slots. */
 static inline void drop_counts(device *d, u32 slot, u32 n)
 {
-	for (u32 i = 0; i < n; i++) {
-		uint8_t *byte = swap_map(d) + slot + i;
-		u32 left = (*byte & MAP_COUNT) - 1;
+	uint8_t *map = swap_map(d) + slot;
+	u32 run;
 
-		if (left == 0) {
-			*byte = HAS_CACHE;
-			free_swap_slot(d, slot + i);
-		} else {
-			*byte = left;
+	for (u32 i = 0; i < n; i += run + 1) {
+		for (run = 0; i + run < n; run++) {
+			map[i + run] = (map[i + run] & MAP_COUNT) - 1;
+			if (map[i + run] != 0)
+				break;
+			map[i + run] = HAS_CACHE;
 		}
+		if (run > 0)
+			free_swap_slots(d, slot + i, run);
 	}
 }
 
@@ -433,6 +459,17 @@ static inline bool bytes_any(const uint8_t *at, u32 n)
 	return false;
 }
 
+static void count_taken(device *d, u32 n)
+{
+	d->inuse += n;
+	if (d->inuse == d->pages) {
+		d->lowest_bit = d->n_slots;
+		d->highest_bit = 0;
+		if (vm_swap_full(d))
+			d->reclaim_pending = 1;
+	}
+}
+
 static void take_slots(device *d, u32 c, u32 slot, u32 n, u32 order)
 {
 	memset(swap_map(d) + slot, HAS_CACHE, n);
@@ -441,13 +478,7 @@ static void take_slots(device *d, u32 c, u32 slot, u32 n, u32 order)
 		d->lowest_bit = slot + n;
 	if (slot + n - 1 == d->highest_bit)
 		d->highest_bit -= n;
-	d->inuse += n;
-	if (d->inuse == d->pages) {
-		d->lowest_bit = d->n_slots;
-		d->highest_bit = 0;
-		if (vm_swap_full(d))
-			d->reclaim_pending = 1;
-	}
+	count_taken(d, n);
 }
 
 /* Take 2^order slots of a cluster from `start` on; the first of them, or 0. */
@@ -510,6 +541,16 @@ static u32 find_entry(device *d, u32 order, u32 at)
 	return 0;
 }
 
+/* Keep the slot from which a CPU goes on in a cluster, unless it is full or has no room for `n` behind it. */
+static void stay_at(device *d, u32 *next, u32 c, u32 after, u32 n)
+{
+	u32 end = c * CLUSTER_SLOTS + CLUSTER_SLOTS;
+
+	if (end > d->n_slots)
+		end = d->n_slots;
+	*next = (clusters(d)[c] & CLUSTER_COUNT) == CLUSTER_SLOTS || after + n > end ? 0 : after;
+}
+
 static u32 alloc_entry(device *d, u32 order)
 {
 	u32 n = 1u << order;
@@ -520,16 +561,40 @@ static u32 alloc_entry(device *d, u32 order)
 		*next = 0;
 		return 0;
 	}
-	u32 c = found / CLUSTER_SLOTS;
+	stay_at(d, next, found / CLUSTER_SLOTS, found + n, n);
+	return found;
+}
+
+/* Take up to `goal` further single slots where this CPU's cluster for them stands; their number. */
+static u32 take_more(device *d, u32 *slots, u32 goal)
+{
+	u32 *next = this_cpu(d);
+	u32 at = *next, after = at, got = 0;
+
+	if (at == 0)
+		return 0;
+	u32 c = at / CLUSTER_SLOTS;
 	u32 end = c * CLUSTER_SLOTS + CLUSTER_SLOTS;
-	u32 after = found + n;
 
 	if (end > d->n_slots)
 		end = d->n_slots;
-	if ((clusters(d)[c] & CLUSTER_COUNT) == CLUSTER_SLOTS || after + n > end)
-		after = 0;
-	*next = after;
-	return found;
+	for (; at < end && got < goal; at++) {
+		if (swap_map(d)[at])
+			continue;
+		swap_map(d)[at] = HAS_CACHE;
+		slots[got++] = at;
+		after = at + 1;
+		if (at == d->lowest_bit)
+			d->lowest_bit = after;
+		if (at == d->highest_bit)
+			d->highest_bit--;
+	}
+	if (got > 0) {
+		cluster_take(d, c, got, 0);
+		count_taken(d, got);
+		stay_at(d, next, c, after, 1);
+	}
+	return got;
 }
 
 static u32 get_swap_pages(device *d, u32 goal, u32 order, u32 *slots)
@@ -551,6 +616,8 @@ static u32 get_swap_pages(device *d, u32 goal, u32 order, u32 *slots)
 			if (slot == 0)
 				break;
 			slots[got++] = slot;
+			if (order == 0)
+				got += take_more(d, slots + got, goal - got);
 		}
 	}
 	d->nr_swap_pages += (goal - got) << order;
@@ -570,7 +637,8 @@ static void drain_caches(device *d)
 		for (u32 j = 0; j < n; j++)
 			range_free(d, cpu[CPU_ALLOC + cur + j], 1);
 		if (cpu[CPU_RET_NR] > 0)
-			return_cache_flush(d, cpu);
+			return_cache_flush(d, cpu + CPU_RET, cpu[CPU_RET_NR]);
+		cpu[CPU_RET_NR] = 0;
 	}
 }
 
