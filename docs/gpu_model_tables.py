@@ -50,6 +50,14 @@ def predictions() -> None:
             )
             rates = ("-" if rate is None else giga(rate) for rate in ceilings)
             row((name, workload, giga(one.events_per_s), one.limit, *rates))
+        row((name, "allocator-test, both", giga(both_policies(gpu)), *("",) * 6))
+
+
+def both_policies(gpu: Gpu) -> float:
+    """Page events a second of the allocator test as it is run: under both policies, one after the other."""
+    counted = {workload: events()["workloads"][workload]["page_events"] for workload in WORKLOADS[:2]}
+    seconds = sum(n / predict(gpu, work_of(workload, gpu), MANY).events_per_s for workload, n in counted.items())
+    return sum(counted.values()) / seconds
 
 
 def arithmetic(gpu: Gpu) -> None:

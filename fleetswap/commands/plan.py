@@ -326,6 +326,7 @@ def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
         "devices_of_a_shard": fit,
         "shards": -(-told["devices"] // fit),
         "seconds": seconds,
+        "events_per_s": sum(parts.values()) / seconds,
         "workloads": {name: {"page_events": parts[name], **one.told()} for name, one in predictions.items()},
     }
     if "hours" in told:
@@ -376,7 +377,8 @@ def _gpu_table(told: dict[str, Any]) -> Table:
         table.add_row("devices of a shard", "none: a device is larger than its memory")
         return table
     table.add_row("devices of a shard", f"{told['devices_of_a_shard']:,}; the run takes {told['shards']:,} shard(s)")
-    table.add_row("time", f"about {_duration(told['seconds'])} in kernels")
+    rate = f"{_giga(told['events_per_s'])} * 10^9 page events/s"
+    table.add_row("time", f"about {_duration(told['seconds'])} in kernels, {rate} in all")
     if "device_hours_per_s" in told:
         table.add_row("device-hours a second", f"{told['device_hours_per_s']:,.0f}")
     for name, one in told["workloads"].items():

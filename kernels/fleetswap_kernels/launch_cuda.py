@@ -42,7 +42,7 @@ OUT_OF_LINE = frozenset(
         *("folio_available", "pool_frames_change"),
         *("count_smaller_swapin", "count_refused_swapout", "note_refault", "note_eviction", "unmap_regions"),
         *("swap_out", "halt_or_resume_fault", "store_block", "mixed_block_bytes", "free_objects"),
-        *("zspage_malloc", "zspage_free"),
+        *("zspage_malloc", "zspage_free", "free_swap_slots"),
     }
 )
 """Large functions with several callers, or not needed by every program: one copy of each, called, keeps the code in

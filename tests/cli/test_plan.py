@@ -140,6 +140,7 @@ def test_an_allocator_test_is_predicted_under_both_policies(capsys: pytest.Captu
     assert all(one["resident_devices"] == 9 for one in parts.values())
     seconds = sum(one["page_events"] / one["events_per_s"] for one in parts.values())
     assert told["gpu"]["seconds"] == pytest.approx(seconds)
+    assert told["gpu"]["events_per_s"] == pytest.approx(sum(told["time"]["page_events"].values()) / seconds)
     assert "device_hours_per_s" not in told["gpu"]
 
 
