@@ -38,7 +38,7 @@ OUT_OF_LINE = frozenset(
     {
         *("range_free", "frames_give", "compact", "split_folio"),
         *("store_compressed", "store_run", "count_codec_reads", "block_identity", "draw_rewritten", "swapin_small"),
-        *("make_room", "reclaim", "evict_own", "evict_shared", "next_op", "take_gauges"),
+        *("evict_own", "evict_shared", "evict_unmapped", "next_op", "take_gauges"),
         *("folio_available", "pool_frames_change"),
         *("count_smaller_swapin", "count_refused_swapout", "note_refault", "note_eviction", "unmap_regions"),
         *("swap_out", "halt_or_resume_fault", "store_block", "mixed_block_bytes", "free_objects"),
@@ -50,8 +50,8 @@ the instruction cache and the registers of its callers few."""
 INLINED = frozenset(
     {"run_program", "execute", "run_phase", "folio_alloc_swap", "swap_fault", "handle_fault", "fault_and_reclaim"}
 )
-"""What NVVM would call, with Numba's convention, which returns values in memory. Inlined they need no stack, except in
-the larger kernel for memory that can run short, which then spills more."""
+"""What NVVM would call. The kernel for memory that cannot run short spills nothing if it does not; in the other one,
+which is larger, it decides."""
 
 if config.ENABLE_CUDASIM:
     from numba.cuda.simulator.cudadrv import devicearray
@@ -116,17 +116,15 @@ else:
             name = self.py_func.__name__
             if args in self.overloads or name not in OUT_OF_LINE | INLINED:
                 return super().compile_device(args, return_type)
-            if name in INLINED:
-                result = super().compile_device(args, return_type)
-                if args[0] == numpy_support.from_dtype(HEADER):
-                    _mark(result, "alwaysinline")
-                return result
             # C's calling convention returns values in registers; Numba's own, in memory, needs a stack.
             capability = cuda_dispatcher.get_current_device().compute_capability
             result = compile_cuda(
                 self.py_func, return_type, args, nvvm_options={"opt": 3, "fastmath": None}, cc=capability, abi="c"
             )
-            _mark(result, "noinline")
+            if name in OUT_OF_LINE:
+                _mark(result, "noinline")
+            elif args[0] == numpy_support.from_dtype(HEADER):
+                _mark(result, "alwaysinline")
             self.overloads[args] = result
             result.target_context.insert_user_function(result.entry_point, result.fndesc, [result.library])
             return result

@@ -42,6 +42,9 @@ SCALARS = (
     "margin_rule", "defrag",
     "reserve_start", "reserve_free", "kswapd_on", "hand", "min_gen", "max_gen", "evictions", "foreground", "effort",
     "compact_wait", "window_refaults", "window_pages", "thrashing_limit", "hole_slot", "hole_frees", "hole_order",
+    # where reclaim stands
+    "reclaimer", "room_tries", "reclaim_goal", "reclaim_evicted", "reclaim_left", "hand_inside", "hand_pages",
+    "hand_vma", "hand_at", "hand_stayed", "victim", "victim_head", "victim_order",
     # the operation in progress
     "error", "error_detail", "cpu", "proc", "op_errno", "op_minflt", "op_majflt", "op_bad",
     "room", "half_step", "half_first", "half_page",

@@ -16,13 +16,17 @@ from .allocation import large_folio_effort
 from .counters import ALLOCSTALL, KILLS_NO_MEMORY, PGSTEAL_DIRECT, PGSTEAL_KSWAPD, REFUSED_FAULTS
 from .jit import device, rare, runs_short
 from .lmkd import kill_oldest, watch
-from .reclaim import reclaim
+from .reclaim import begin_reclaim, evict_victim, find_victim
 
 UNASKED = 0
 WANTED = 1
 MADE = 2
 REFUSED = 3
 """State of ``room``: nobody asked, a fault waits for it, the fault may happen, it may not."""
+NOBODY = 0
+KSWAPD = 1
+DIRECT = 2
+"""Who reclaims."""
 MAX_TRIES = 64
 """Rounds of direct reclaim of one fault; a round evicts pages or kills an app, or it is the last one."""
 
@@ -59,29 +63,55 @@ def has_room(dev, o_vma):
     return room
 
 
+@device
+def begin_direct(dev):
+    """Begin a round of direct reclaim until the minimum of free pages is there, or end with what was made."""
+    dev.reclaimer = np.uint32(NOBODY)
+    tries = np.int64(dev.room_tries)
+    if np.int64(dev.frames_free) < np.int64(dev.min_free) and tries < MAX_TRIES:
+        dev.room_tries = np.uint32(tries + 1)
+        dev.reclaimer = np.uint32(DIRECT)
+        count(dev, ALLOCSTALL, 1)
+        begin_reclaim(dev, np.int64(dev.direct_pages))
+
+
 @rare
+def next_reclaimer(dev):
+    """Count what was reclaimed, kill an app if that was nothing, and decide who goes on."""
+    evicted = np.int64(dev.reclaim_evicted)
+    if dev.reclaimer == KSWAPD:
+        count(dev, PGSTEAL_KSWAPD, evicted)
+        if np.int64(dev.frames_free) >= np.int64(dev.high_free):
+            dev.kswapd_on = np.uint32(0)
+        else:
+            watch(dev)
+    else:
+        count(dev, PGSTEAL_DIRECT, evicted)
+        if evicted == 0 and not kill_oldest(dev, KILLS_NO_MEMORY):
+            dev.room_tries = np.uint32(MAX_TRIES)
+    begin_direct(dev)
+
+
+@device
 def make_room(dev, model):
     """kswapd's share of work, then direct reclaim until the minimum of free pages is there.
 
     If not even killing apps made room for a page, the fault that waits for it is refused.
     """
-    dev.room = np.uint32(MADE)
+    dev.room_tries = np.uint32(0)
     if np.int64(dev.frames_free) < np.int64(dev.low_free):
         dev.kswapd_on = np.uint32(1)
     if dev.kswapd_on:
-        count(dev, PGSTEAL_KSWAPD, reclaim(dev, model, np.int64(dev.kswapd_pages)))
-        if np.int64(dev.frames_free) >= np.int64(dev.high_free):
-            dev.kswapd_on = np.uint32(0)
+        dev.reclaimer = np.uint32(KSWAPD)
+        begin_reclaim(dev, np.int64(dev.kswapd_pages))
+    else:
+        begin_direct(dev)
+    while dev.reclaimer != NOBODY:
+        if find_victim(dev):
+            evict_victim(dev, model)
         else:
-            watch(dev)
-    for _ in range(MAX_TRIES):
-        if np.int64(dev.frames_free) >= np.int64(dev.min_free):
-            return
-        count(dev, ALLOCSTALL, 1)
-        evicted = reclaim(dev, model, np.int64(dev.direct_pages))
-        count(dev, PGSTEAL_DIRECT, evicted)
-        if evicted == 0 and not kill_oldest(dev, KILLS_NO_MEMORY):
-            break
+            next_reclaimer(dev)
+    dev.room = np.uint32(MADE)
     # The kernel goes below the minimum before it gives up on a page.
     if np.int64(dev.frames_free) < np.int64(dev.min_free) >> 1:
         dev.room = np.uint32(REFUSED)

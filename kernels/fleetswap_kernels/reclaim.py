@@ -1,4 +1,9 @@
-"""Reclaim of the oldest pages of a device, whoever maps them (spec 03 §3.5; mm/vmscan.c evict_folios)."""
+"""Reclaim of the oldest pages of a device, whoever maps them (spec 03 §3.5; mm/vmscan.c evict_folios).
+
+The hand goes around all blocks of PTEs. When it has been around, the oldest generation is empty, and what only the swap
+cache holds has its turn. Where the hand stands and what it has found is in the header, not in variables: nothing has to
+be kept while a folio is evicted, so that a GPU's thread needs no stack for it.
+"""
 
 import numpy as np
 
@@ -19,6 +24,13 @@ from .workingset import resident_pages
 
 ROUNDS = 4
 """Rounds of the hand without a page after which none can go: by then every generation has been the oldest one."""
+NOTHING = 0
+OWN = 1
+SHARED = 2
+PARTIAL = 3
+UNMAPPED = 4
+"""What the hand has found: nothing, a folio that one process maps completely, a page that several map since a fork, a
+folio that has to be split first, one that only the swap cache holds."""
 
 
 @rare
@@ -80,10 +92,12 @@ def evict_shared(dev, model, vpn, frame):
     evict_unmapped(dev, model, frame)
 
 
-@rare
-def evict_own(dev, model, p, o_vma, page, head, order):
-    """Swap out a folio that one process maps completely."""
-    reclaim_folio(dev, model, p, o_vma, page, head, order)
+@device
+def begin_reclaim(dev, goal):
+    """Ask for the eviction of so many pages of the oldest generations; the last block is finished."""
+    dev.reclaim_goal = np.uint32(goal)
+    dev.reclaim_evicted = np.uint32(0)
+    dev.reclaim_left = np.uint32(ROUNDS * np.int64(dev.n_gens))
 
 
 @device
@@ -96,130 +110,213 @@ def used_since(dev, pte, n, age):
 
 
 @device
-def evict_block(dev, model, p, o_vma, page, end, age):
-    """Evict the folios of a block of pages of a region; 1 if some stayed."""
-    o_first = pte_at(dev, o_vma, np.int64(0))
-    start = word(dev, o_vma + VMA_START)
-    stayed = 0
-    # A folio that has to be split is met twice.
-    for _ in range(2 * GEN_PTES):
-        if page >= end:
-            break
-        pte = word(dev, o_first + page)
-        if pte >> KIND_SHIFT != PRESENT:
-            page += 1
-            continue
-        frame = pte & PTE_PAYLOAD
-        order = frame_order(dev, frame)
-        n = np.int64(1) << order
-        head = frame >> order << order
-        first = page - (frame - head)
-        mapped = folio_mapped(dev, head, order)
-        if n > GEN_PTES and first >= 0 and used_since(dev, word(dev, o_vma + VMA_PTE) + first, n, age):
-            stayed = 1
-            page = first + n
-            continue
-        if order > 0 and first >= 0 and mapped == n:
-            if present_run(dev, o_first + first, n, (pte & ~PTE_PAYLOAD) | head) == n:
-                evict_own(dev, model, p, o_vma, first, head, order)
-                # Split for want of slots, some of its pages may be there still.
-                for i in range(n):
-                    stayed |= word(dev, o_first + first + i) >> KIND_SHIFT == PRESENT
-                page = first + n
-                continue
-        if order > 0:
-            # Partly unmapped, or shared since a fork: split, then page by page (spec 03 §3.5 row 2).
-            split_folio(dev, start + first, head, order, 0)
-            continue
-        if mapped == 1:
-            evict_own(dev, model, p, o_vma, page, frame, order)
-        else:
-            evict_shared(dev, model, start + page, frame)
-        stayed |= word(dev, o_first + page) >> KIND_SHIFT == PRESENT
-        page += 1
-    return stayed
-
-
-@rare
-def evict_generation_block(dev, model, block, age):
-    """Evict what a block of 16 PTEs maps; the number of pages that are free then."""
-    first = block * GEN_PTES
-    p = first // (np.int64(dev.n_ptes) // np.int64(dev.n_procs))
-    if word(dev, proc_at(dev, p) + PROC_USED) == 0:
-        forget(dev, block)
-        return np.int64(0)
-    before = resident_pages(dev)
-    stayed = 0
-    for v in range(np.int64(dev.n_vmas)):
-        o_vma = vma_at(dev, p, v)
-        if word(dev, o_vma + VMA_FLAGS) & VMA_USED == 0:
-            continue
-        page = max(first - word(dev, o_vma + VMA_PTE), np.int64(0))
-        end = min(first + GEN_PTES - word(dev, o_vma + VMA_PTE), word(dev, o_vma + VMA_PAGES))
-        if page < end:
-            stayed |= evict_block(dev, model, p, o_vma, page, end, age)
-    if stayed:
-        keep(dev, block)
-    else:
-        forget(dev, block)
-    return before - resident_pages(dev)
-
-
-@rare
-def evict_cached(dev, model):
-    """Evict the folios of the swap cache that no PTE maps: those that zram refused, or that were read ahead.
-
-    The kernel has them on its lists like all others, but no block of PTEs leads to them here. One that zram refuses
-    again is offered at the next round (mm/page_io.c __end_swap_bio_write, mm/vmscan.c evict_folios).
+def enter_block(dev, age):
+    """Let the hand enter the block it stands before, if that is of the oldest generation.
 
     Returns
     -------
-    int64
-        Pages evicted.
+    bool
+        Whether it may; False as well before the swap cache, if that is empty.
     """
-    before = np.int64(dev.swap_cache_pages)
-    for slot in range(np.int64(dev.n_cache)):
-        if np.int64(dev.swap_cache_pages) == 0:
+    block = np.int64(dev.hand)
+    first = block * GEN_PTES
+    if block == np.int64(dev.n_gens):
+        first = np.int64(0)
+        dev.hand_pages = dev.swap_cache_pages
+        if dev.swap_cache_pages == 0:
+            return False
+    else:
+        if age_of(dev, block) < age:
+            return False
+        if word(dev, proc_at(dev, proc_of(dev, block)) + PROC_USED) == 0:
+            forget(dev, block)
+            return False
+        dev.hand_pages = np.uint32(resident_pages(dev))
+    dev.hand_at = np.uint32(first)
+    dev.hand_vma = np.uint32(0)
+    dev.hand_stayed = np.uint32(0)
+    dev.hand_inside = np.uint32(1)
+    return True
+
+
+@device
+def leave_block(dev):
+    """Let the hand leave its block for the next one, and count what was evicted there."""
+    block = np.int64(dev.hand)
+    if dev.hand_inside:
+        dev.hand_inside = np.uint32(0)
+        got = np.int64(dev.hand_pages)
+        if block == np.int64(dev.n_gens):
+            got -= np.int64(dev.swap_cache_pages)
+        else:
+            got -= resident_pages(dev)
+            if dev.hand_stayed:
+                keep(dev, block)
+            else:
+                forget(dev, block)
+        if got > 0:
+            dev.reclaim_evicted = np.uint32(np.int64(dev.reclaim_evicted) + got)
+            dev.reclaim_left = np.uint32(ROUNDS * np.int64(dev.n_gens))
+    if block == np.int64(dev.n_gens):
+        dev.hand = np.uint32(0)
+        return
+    dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - 1)
+    dev.hand = np.uint32(block + 1)
+    if block + 1 == np.int64(dev.n_gens):
+        oldest_done(dev)
+
+
+@device
+def proc_of(dev, block):
+    """The process whose PTEs a block holds."""
+    return block * GEN_PTES // (np.int64(dev.n_ptes) // np.int64(dev.n_procs))
+
+
+@device
+def note_victim(dev, victim, head, order):
+    """What `evict_victim` will do with which folio."""
+    dev.victim = np.uint32(victim)
+    dev.victim_head = np.uint32(head)
+    dev.victim_order = np.uint32(order)
+
+
+@device
+def pass_victim(dev, o_vma):
+    """Let the hand go on behind the folio it found last, and note whether pages of it are there still."""
+    victim = np.int64(dev.victim)
+    dev.victim = np.uint32(NOTHING)
+    if victim != OWN and victim != SHARED:
+        return
+    n = np.int64(1) << np.int64(dev.victim_order)
+    at = np.int64(dev.hand_at)
+    o_pte = pte_at(dev, o_vma, at - word(dev, o_vma + VMA_PTE))
+    # Split for want of slots, some of its pages may be there still.
+    for i in range(n):
+        if word(dev, o_pte + i) >> KIND_SHIFT == PRESENT:
+            dev.hand_stayed = np.uint32(1)
+    dev.hand_at = np.uint32(at + n)
+
+
+@device
+def victim_in_block(dev, age):
+    """Find the next folio of the hand's block of PTEs, from the hand on; whether there is one."""
+    first = np.int64(dev.hand) * GEN_PTES
+    p = proc_of(dev, np.int64(dev.hand))
+    for v in range(np.int64(dev.hand_vma), np.int64(dev.n_vmas)):
+        o_vma = vma_at(dev, p, v)
+        if v != np.int64(dev.hand_vma):
+            dev.hand_vma = np.uint32(v)
+            dev.hand_at = np.uint32(first)
+        if word(dev, o_vma + VMA_FLAGS) & VMA_USED == 0:
+            continue
+        if dev.victim != NOTHING:
+            pass_victim(dev, o_vma)
+        vma_pte = word(dev, o_vma + VMA_PTE)
+        page = max(np.int64(dev.hand_at) - vma_pte, np.int64(0))
+        end = min(first + GEN_PTES - vma_pte, word(dev, o_vma + VMA_PAGES))
+        o_first = pte_at(dev, o_vma, np.int64(0))
+        while page < end:
+            pte = word(dev, o_first + page)
+            if pte >> KIND_SHIFT != PRESENT:
+                page += 1
+                continue
+            frame = pte & PTE_PAYLOAD
+            order = frame_order(dev, frame)
+            n = np.int64(1) << order
+            head = frame >> order << order
+            at = page - (frame - head)
+            if n > GEN_PTES and at >= 0 and used_since(dev, vma_pte + at, n, age):
+                dev.hand_stayed = np.uint32(1)
+                page = at + n
+                continue
+            mapped = folio_mapped(dev, head, order)
+            victim = OWN
+            if order == 0:
+                if mapped != 1:
+                    victim = SHARED
+            elif at < 0 or mapped != n or present_run(dev, o_first + at, n, (pte & ~PTE_PAYLOAD) | head) != n:
+                victim = PARTIAL
+                at = page
+            note_victim(dev, victim, head, order)
+            dev.hand_at = np.uint32(vma_pte + at)
+            return True
+    return False
+
+
+@device
+def victim_in_cache(dev):
+    """Find the next folio of the swap cache that no PTE maps, from the hand on; whether there is one.
+
+    One that zram refused, or that was read ahead. The kernel has them on its lists like all others, but no block of
+    PTEs leads to them here. One that zram refuses again is offered at the next round (mm/page_io.c
+    __end_swap_bio_write, mm/vmscan.c evict_folios).
+    """
+    dev.victim = np.uint32(NOTHING)
+    for slot in range(np.int64(dev.hand_at), np.int64(dev.n_cache)):
+        if dev.swap_cache_pages == 0:
             break
         head = word(dev, dev.o_cache + slot) - 1
         if head >= 0 and cache_slot(dev, head) == slot and folio_mapped(dev, head, frame_order(dev, head)) == 0:
-            evict_unmapped(dev, model, head)
-    return before - np.int64(dev.swap_cache_pages)
+            note_victim(dev, UNMAPPED, head, 0)
+            dev.hand_at = np.uint32(slot + 1)
+            return True
+    return False
+
+
+@device
+def find_victim(dev):
+    """Lead the hand to the next folio to evict.
+
+    Returns
+    -------
+    bool
+        Whether there is one; not if what was asked for is evicted, or nothing more can be.
+    """
+    while True:
+        age = oldest_age(dev)
+        in_cache = np.int64(dev.hand) == np.int64(dev.n_gens)
+        if not dev.hand_inside:
+            if not in_cache:
+                if np.int64(dev.reclaim_evicted) >= np.int64(dev.reclaim_goal) or dev.reclaim_left == 0:
+                    return False
+                if dev.nr_swap_pages == 0:
+                    return False
+            if not enter_block(dev, age):
+                leave_block(dev)
+                continue
+        found = False
+        if in_cache:
+            found = victim_in_cache(dev)
+        else:
+            found = victim_in_block(dev, age)
+        if found:
+            return True
+        leave_block(dev)
 
 
 @rare
-def reclaim(dev, model, goal):
-    """Evict pages of the oldest generations; how many.
+def evict_own(dev, model, p, o_vma, page, head, order):
+    """Swap out a folio that one process maps completely."""
+    reclaim_folio(dev, model, p, o_vma, page, head, order)
 
-    The hand goes around all blocks of PTEs. When it has been around, the oldest generation is empty, and what only the
-    swap cache holds has its turn.
 
-    Parameters
-    ----------
-    goal : int64
-        Pages after which it stops; the last block is finished.
-    """
-    blocks = np.int64(dev.n_gens)
-    evicted = np.int64(0)
-    age = oldest_age(dev)
-    left = ROUNDS * blocks
-    while evicted < goal and left > 0 and np.int64(dev.nr_swap_pages) > 0:
-        block = np.int64(dev.hand)
-        if age_of(dev, block) >= age:
-            got = evict_generation_block(dev, model, block, age)
-            if got > 0:
-                evicted += got
-                left = ROUNDS * blocks
-        left -= 1
-        block += 1
-        if block == blocks:
-            block = np.int64(0)
-            oldest_done(dev)
-            age = oldest_age(dev)
-            if dev.swap_cache_pages != 0:
-                got = evict_cached(dev, model)
-                if got > 0:
-                    evicted += got
-                    left = ROUNDS * blocks
-        dev.hand = np.uint32(block)
-    return evicted
+@device
+def evict_victim(dev, model):
+    """Evict the folio that the hand has found; it may stay, for want of a slot."""
+    victim = np.int64(dev.victim)
+    head = np.int64(dev.victim_head)
+    order = np.int64(dev.victim_order)
+    if victim == UNMAPPED:
+        evict_unmapped(dev, model, head)
+        return
+    p = proc_of(dev, np.int64(dev.hand))
+    o_vma = vma_at(dev, p, np.int64(dev.hand_vma))
+    page = np.int64(dev.hand_at) - word(dev, o_vma + VMA_PTE)
+    if victim == OWN:
+        evict_own(dev, model, p, o_vma, page, head, order)
+    elif victim == SHARED:
+        evict_shared(dev, model, word(dev, o_vma + VMA_START) + page, head)
+    else:
+        # Partly unmapped, or shared since a fork: split, then page by page (spec 03 §3.5 row 2).
+        frame = word(dev, pte_at(dev, o_vma, page)) & PTE_PAYLOAD
+        split_folio(dev, word(dev, o_vma + VMA_START) + page - (frame - head), head, order, 0)

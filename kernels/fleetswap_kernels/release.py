@@ -55,12 +55,11 @@ def range_free(dev, slot, n):
 
 
 @device
-def return_cache_flush(dev, o_cpu, n):
-    """Free the `n` slots of a CPU's return cache, in insertion order (swapcache_free_entries).
+def free_listed(dev, o, n):
+    """Free the `n` slots that a slot cache lists from a word on, in its order (swapcache_free_entries).
 
     Slots that follow each other are freed together: one by one they would move their cluster to the same place.
     """
-    o = o_cpu + CPU_RET
     end = o + n
     while o < end:
         slot = word(dev, o)
@@ -86,7 +85,7 @@ def free_swap_slots(dev, slot, n):
     held = word(dev, o_cpu + CPU_RET_NR)
     while n > 0:
         if held == SWAP_BATCH:
-            return_cache_flush(dev, o_cpu, held)
+            free_listed(dev, o_cpu + CPU_RET, held)
             held = np.int64(0)
         part = min(n, SWAP_BATCH - held)
         count_words(dev, o_cpu + CPU_RET + held, part, slot)

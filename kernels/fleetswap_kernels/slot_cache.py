@@ -9,10 +9,10 @@ from .bits import SWAP_BATCH
 from .counters import SWAP_CHARGE_REFUSED
 from .jit import device, rare, runs_short
 from .layout import (
-    CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
+    CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
     VERDICT_FOLIO, W_VERDICT_LEFT,
 )  # fmt: skip
-from .release import put_swap_folio, range_free, return_cache_flush
+from .release import free_listed, put_swap_folio
 from .rng import philox_draw
 
 
@@ -60,11 +60,10 @@ def drain_caches(dev):
         n = word(dev, o_cpu + CPU_ALLOC_NR)
         set_word(dev, o_cpu + CPU_ALLOC_CUR, 0)
         set_word(dev, o_cpu + CPU_ALLOC_NR, 0)
-        for i in range(n):
-            range_free(dev, word(dev, o_cpu + CPU_ALLOC + cur + i), 1)
+        free_listed(dev, o_cpu + CPU_ALLOC + cur, n)
         parked = word(dev, o_cpu + CPU_RET_NR)
         set_word(dev, o_cpu + CPU_RET_NR, 0)
-        return_cache_flush(dev, o_cpu, parked)
+        free_listed(dev, o_cpu + CPU_RET, parked)
 
 
 @device

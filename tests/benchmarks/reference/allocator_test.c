@@ -337,8 +337,8 @@ static void range_free(device *d, u32 slot, u32 n)
 	d->inuse -= n;
 }
 
-/* Free the `n` slots of a return cache; slots that follow each other, together. */
-static void return_cache_flush(device *d, const u32 *slots, u32 n)
+/* Free the `n` slots that a slot cache lists; slots that follow each other, together. */
+static void free_listed(device *d, const u32 *slots, u32 n)
 {
 	while (n > 0) {
 		u32 slot = slots[0];
@@ -374,7 +374,7 @@ static void free_swap_slots(device *d, u32 slot, u32 n)
 	u32 held = cpu[CPU_RET_NR];
 	for (; n > 0; n--) {
 		if (held == SWAP_BATCH) {
-			return_cache_flush(d, cpu + CPU_RET, held);
+			free_listed(d, cpu + CPU_RET, held);
 			held = 0;
 		}
 		cpu[CPU_RET + held++] = slot++;
@@ -634,10 +634,8 @@ static void drain_caches(device *d)
 
 		cpu[CPU_ALLOC_CUR] = 0;
 		cpu[CPU_ALLOC_NR] = 0;
-		for (u32 j = 0; j < n; j++)
-			range_free(d, cpu[CPU_ALLOC + cur + j], 1);
-		if (cpu[CPU_RET_NR] > 0)
-			return_cache_flush(d, cpu + CPU_RET, cpu[CPU_RET_NR]);
+		free_listed(d, cpu + CPU_ALLOC + cur, n);
+		free_listed(d, cpu + CPU_RET, cpu[CPU_RET_NR]);
 		cpu[CPU_RET_NR] = 0;
 	}
 }
