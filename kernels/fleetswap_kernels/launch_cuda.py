@@ -38,7 +38,7 @@ OUT_OF_LINE = frozenset(
     {
         *("range_free", "frames_give", "compact", "split_folio"),
         *("store_compressed", "store_run", "count_codec_reads", "block_identity", "draw_rewritten", "swapin_small"),
-        *("evict_own", "evict_shared", "evict_unmapped", "next_op", "take_gauges"),
+        *("next_block", "evict_own", "evict_shared", "evict_unmapped", "next_op", "take_gauges"),
         *("folio_available", "pool_frames_change"),
         *("count_smaller_swapin", "count_refused_swapout", "note_refault", "note_eviction", "unmap_regions"),
         *("swap_out", "halt_or_resume_fault", "store_block", "mixed_block_bytes", "free_objects"),

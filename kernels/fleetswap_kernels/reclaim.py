@@ -110,29 +110,41 @@ def used_since(dev, pte, n, age):
 
 
 @device
-def enter_block(dev, age):
-    """Let the hand enter the block it stands before, if that is of the oldest generation.
+def next_block(dev):
+    """Lead the hand to the next block of the oldest generation, or to the swap cache, and let it in.
 
     Returns
     -------
     bool
-        Whether it may; False as well before the swap cache, if that is empty.
+        Whether there is one; not if what was asked for is evicted, or nothing more can be.
     """
-    block = np.int64(dev.hand)
-    first = block * GEN_PTES
-    if block == np.int64(dev.n_gens):
-        first = np.int64(0)
-        dev.hand_pages = dev.swap_cache_pages
-        if dev.swap_cache_pages == 0:
-            return False
-    else:
-        if age_of(dev, block) < age:
-            return False
-        if word(dev, proc_at(dev, proc_of(dev, block)) + PROC_USED) == 0:
-            forget(dev, block)
-            return False
-        dev.hand_pages = np.uint32(resident_pages(dev))
-    dev.hand_at = np.uint32(first)
+    blocks = np.int64(dev.n_gens)
+    while True:
+        block = np.int64(dev.hand)
+        if block < blocks:
+            # A new generation may begin here, which all that is used from now on joins.
+            age = oldest_age(dev)
+            if np.int64(dev.reclaim_evicted) >= np.int64(dev.reclaim_goal) or dev.nr_swap_pages == 0:
+                return False
+            end = min(block + np.int64(dev.reclaim_left), blocks)
+            passed = block
+            while passed < end and age_of(dev, passed) < age:
+                passed += 1
+            dev.hand = np.uint32(passed)
+            dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - (passed - block))
+            if passed == blocks:
+                oldest_done(dev)
+            elif passed == end:
+                return False
+            else:
+                dev.hand_pages = np.uint32(resident_pages(dev))
+                break
+        elif dev.swap_cache_pages != 0:
+            dev.hand_pages = dev.swap_cache_pages
+            break
+        else:
+            dev.hand = np.uint32(0)
+    dev.hand_at = np.uint32(0)
     dev.hand_vma = np.uint32(0)
     dev.hand_stayed = np.uint32(0)
     dev.hand_inside = np.uint32(1)
@@ -143,26 +155,26 @@ def enter_block(dev, age):
 def leave_block(dev):
     """Let the hand leave its block for the next one, and count what was evicted there."""
     block = np.int64(dev.hand)
-    if dev.hand_inside:
-        dev.hand_inside = np.uint32(0)
-        got = np.int64(dev.hand_pages)
-        if block == np.int64(dev.n_gens):
-            got -= np.int64(dev.swap_cache_pages)
+    blocks = np.int64(dev.n_gens)
+    dev.hand_inside = np.uint32(0)
+    got = np.int64(dev.hand_pages)
+    if block == blocks:
+        got -= np.int64(dev.swap_cache_pages)
+    else:
+        got -= resident_pages(dev)
+        if dev.hand_stayed:
+            keep(dev, block)
         else:
-            got -= resident_pages(dev)
-            if dev.hand_stayed:
-                keep(dev, block)
-            else:
-                forget(dev, block)
-        if got > 0:
-            dev.reclaim_evicted = np.uint32(np.int64(dev.reclaim_evicted) + got)
-            dev.reclaim_left = np.uint32(ROUNDS * np.int64(dev.n_gens))
-    if block == np.int64(dev.n_gens):
+            forget(dev, block)
+    if got > 0:
+        dev.reclaim_evicted = np.uint32(np.int64(dev.reclaim_evicted) + got)
+        dev.reclaim_left = np.uint32(ROUNDS * blocks)
+    if block == blocks:
         dev.hand = np.uint32(0)
         return
     dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - 1)
     dev.hand = np.uint32(block + 1)
-    if block + 1 == np.int64(dev.n_gens):
+    if block + 1 == blocks:
         oldest_done(dev)
 
 
@@ -198,21 +210,24 @@ def pass_victim(dev, o_vma):
 
 
 @device
-def victim_in_block(dev, age):
+def victim_in_block(dev):
     """Find the next folio of the hand's block of PTEs, from the hand on; whether there is one."""
+    age = oldest_age(dev)
     first = np.int64(dev.hand) * GEN_PTES
     p = proc_of(dev, np.int64(dev.hand))
+    if word(dev, proc_at(dev, p) + PROC_USED) == 0:
+        return False
     for v in range(np.int64(dev.hand_vma), np.int64(dev.n_vmas)):
         o_vma = vma_at(dev, p, v)
         if v != np.int64(dev.hand_vma):
             dev.hand_vma = np.uint32(v)
-            dev.hand_at = np.uint32(first)
+            dev.hand_at = np.uint32(0)
         if word(dev, o_vma + VMA_FLAGS) & VMA_USED == 0:
             continue
         if dev.victim != NOTHING:
             pass_victim(dev, o_vma)
         vma_pte = word(dev, o_vma + VMA_PTE)
-        page = max(np.int64(dev.hand_at) - vma_pte, np.int64(0))
+        page = max(max(np.int64(dev.hand_at), first) - vma_pte, np.int64(0))
         end = min(first + GEN_PTES - vma_pte, word(dev, o_vma + VMA_PAGES))
         o_first = pte_at(dev, o_vma, np.int64(0))
         while page < end:
@@ -272,26 +287,15 @@ def find_victim(dev):
     bool
         Whether there is one; not if what was asked for is evicted, or nothing more can be.
     """
-    while True:
-        age = oldest_age(dev)
-        in_cache = np.int64(dev.hand) == np.int64(dev.n_gens)
-        if not dev.hand_inside:
-            if not in_cache:
-                if np.int64(dev.reclaim_evicted) >= np.int64(dev.reclaim_goal) or dev.reclaim_left == 0:
-                    return False
-                if dev.nr_swap_pages == 0:
-                    return False
-            if not enter_block(dev, age):
-                leave_block(dev)
-                continue
-        found = False
-        if in_cache:
+    while dev.hand_inside or next_block(dev):
+        if np.int64(dev.hand) == np.int64(dev.n_gens):
             found = victim_in_cache(dev)
         else:
-            found = victim_in_block(dev, age)
+            found = victim_in_block(dev)
         if found:
             return True
         leave_block(dev)
+    return False
 
 
 @rare
