@@ -22,7 +22,10 @@ START_S = 90
 @contextmanager
 def program(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A program in a process group of its own, which is ended with all of it."""
+    # A test run in the background of a shell ignores Ctrl-C, which programs inherit: they start as from a terminal.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True) as process:
+        signal.signal(signal.SIGINT, before)
         try:
             yield process
         finally:
