@@ -20,6 +20,7 @@ MIN_ZRAM_BYTES = MIB
 MAX_PROCESSES = 60
 """Zygote, system, cached apps and the one in front: swap counts above 62 are outside of the model."""
 MAX_SWITCHES = 100_000
+"""Of the average user; the busiest has up to four times as many."""
 MAX_STEPS = 10_000
 DAY_MINUTES = 1440
 RESERVE_PERCENT = 5
@@ -65,14 +66,16 @@ def _run(scenario: FleetScenario) -> Iterator[Limit]:
     if days * scenario.steps_per_day > MAX_STEPS:
         allowed = f"at most {MAX_STEPS // days} with days = {days}: a series has {MAX_STEPS} steps or fewer"
         yield Limit(("steps_per_day",), not_possible(scenario.steps_per_day, allowed), others=(("days",),))
-    if habit.session_minutes * habit.switches_per_day > DAY_MINUTES:
-        most = DAY_MINUTES // habit.switches_per_day
+    busiest = max(habit.switches_per_day * max(habit.activity_q16) >> 16, 1)
+    if habit.session_minutes * busiest > DAY_MINUTES:
         given = f"behaviour.switches_per_day = {habit.switches_per_day}"
-        allowed = f"at most {most} with {given}: a day has {DAY_MINUTES} minutes"
+        if habit.switches_spread_percent:
+            given += f" and behaviour.switches_spread_percent = {habit.switches_spread_percent}"
+        allowed = f"at most {DAY_MINUTES // busiest} with {given}: the busiest user's day has {DAY_MINUTES} minutes"
         yield Limit(
             ("behaviour", "session_minutes"),
             not_possible(habit.session_minutes, allowed),
-            others=(("behaviour", "switches_per_day"),),
+            others=(("behaviour", "switches_per_day"), ("behaviour", "switches_spread_percent")),
         )
 
 

@@ -6,7 +6,9 @@ Every value is an integer, a choice or a name. The checks between keys are in `f
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from statistics import NormalDist
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
@@ -243,11 +245,19 @@ class Behaviour(_Table):
     """What people do."""
 
     switches_per_day: int = _whole(120, 1, 5_000, "Switches to another app")
+    switches_spread_percent: int = _percent(50, "How much users differ in that: sigma of a log-normal")
     session_minutes: int = _whole(3, 1, 600, "Median time in an app, minutes")
     popularity_permille: int = _whole(1000, 0, 5_000, "Zipf exponent of the apps of a device, 1/1000")
     background_touch_percent: int = _percent(2, "Pages of an app that it touches in the background, each time")
     background_apps_per_switch: int = _whole(2, 0, 40, "Cached apps that run in the background between two switches")
     relaunch_of_recent_percent: int = _percent(60, "Probability that the next app is one of the most recent")
+
+    @property
+    def activity_q16(self) -> list[int]:
+        """Switches of sixteen equally frequent users over their mean, in 2^-16: a log-normal's middles."""
+        sixteenths = range(1, 32, 2)
+        weights = [math.exp(NormalDist().inv_cdf(i / 32) * self.switches_spread_percent / 100) for i in sixteenths]
+        return [round(weight * 16 * 65_536 / math.fsum(weights)) for weight in weights]
 
 
 class SystemMemory(_Table):

@@ -250,7 +250,7 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
         h.HABIT_COMPACT_RSS: chosen.compaction.min_rss_kib // unit_kib,
         h.HABIT_COMPACT_DELTA: chosen.compaction.min_delta_kib // unit_kib,
         h.HABIT_COMPACT_FREE_SLOTS: slots * chosen.compaction.min_free_swap_percent // 100,
-        h.HABIT_COMPACT_SWITCHES: -int(-chosen.compaction.throttle_minutes // minutes_per_switch),
+        h.HABIT_COMPACT_SWITCHES: -int(-Q16 * chosen.compaction.throttle_minutes // minutes_per_switch),
         h.HABIT_LMKD: int(chosen.lmkd.enabled),
         h.HABIT_SWAP_LOW_SLOTS: slots * chosen.lmkd.swap_free_low_percent // 100,
         h.HABIT_THRASH_LIMIT: chosen.lmkd.thrashing_limit_percent,
@@ -264,6 +264,7 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
     for i, permille in enumerate(SESSION_PERMILLE):
         share = Fraction(people.session_minutes * permille, 1000 * FULL_SIZE_MINUTES)
         words[h.HABIT_SESSIONS + i] = min(int(share * Q16), Q16)
+    words[h.HABIT_ACTIVITY : h.HABIT_POPULARITY] = people.activity_q16
     words[at_popularity:at_classes] = _popularity(device.installed_apps, people.popularity_permille)
     total = sum(app.share for app in apps)
     shares = np.cumsum([app.share for app in apps]).tolist()

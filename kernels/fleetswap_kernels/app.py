@@ -17,7 +17,8 @@ from .rng import philox_block
 STREAM_SHAPE = 7
 STREAM_SWITCH = 8
 STREAM_APP = 9
-"""Purposes of draws: where runs of pages lie in an app, what happens at a switch, what an app is."""
+STREAM_USER = 10
+"""Purposes of draws: where runs of pages lie in an app, what happens at a switch, what an app is, who the user is."""
 VERSIONS = 1 << 16
 """Versions of contents that are told apart."""
 MOST_QUARTERS = 5

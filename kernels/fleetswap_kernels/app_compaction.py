@@ -7,7 +7,7 @@ from .app import app_at, emit, habit, process_of, set_state, state
 from .counters import COMPACTED_APPS
 from .habits import (
     APP_COMPACTED_AT, APP_COMPACTED_RSS, HABIT_COMPACTION, HABIT_COMPACT_DELTA, HABIT_COMPACT_FREE_SLOTS,
-    HABIT_COMPACT_RSS, HABIT_COMPACT_SWITCHES, PHONE_LAST, PHONE_REGION, PHONE_SWITCH, REGIONS,
+    HABIT_COMPACT_RSS, HABIT_COMPACT_SWITCHES, PHONE_ACTIVITY, PHONE_LAST, PHONE_REGION, PHONE_SWITCH, REGIONS,
 )  # fmt: skip
 from .jit import device
 from .layout import PROC_ANONPAGES, VMA_PAGES
@@ -32,7 +32,7 @@ def compact_last(dev):
         passed = state(dev, PHONE_SWITCH) - state(dev, o + APP_COMPACTED_AT)
         if rss < habit(dev, HABIT_COMPACT_RSS) or abs(rss - before) < habit(dev, HABIT_COMPACT_DELTA):
             return 0
-        if before != 0 and passed < habit(dev, HABIT_COMPACT_SWITCHES):
+        if before != 0 and passed << 32 < habit(dev, HABIT_COMPACT_SWITCHES) * state(dev, PHONE_ACTIVITY):
             return 0
         if np.int64(dev.nr_swap_pages) < habit(dev, HABIT_COMPACT_FREE_SLOTS):
             return 0

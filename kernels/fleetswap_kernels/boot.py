@@ -1,18 +1,25 @@
-"""What a phone has before its first app: zygote, system processes, and apps that are installed but not started."""
+"""What a phone has before its first app: a user, zygote, system processes, and apps that are not started yet."""
 
 import numpy as np
 
 from .app import (
-    ADDRESS, STREAM_APP, app_at, class_at, content_entry, draw, emit, habit, map_own_region, region_pages, set_state,
-    state,
+    ADDRESS, STREAM_APP, STREAM_USER, app_at, class_at, content_entry, draw, emit, habit, map_own_region, region_pages,
+    set_state, state,
 )  # fmt: skip
 from .habits import (
-    APP_CLASS, APP_PAGES, CLASS_FULL_PAGES, CLASS_SHARE, CLASS_SPREAD, HABIT_CLASSES, HABIT_INSTALLED, HABIT_SYSTEM,
-    HABIT_SYSTEM_CLASS, HABIT_ZYGOTE_CONTENT, HABIT_ZYGOTE_PAGES, PHONE_COUNT, REGIONS,
+    APP_CLASS, APP_PAGES, CLASS_FULL_PAGES, CLASS_SHARE, CLASS_SPREAD, HABIT_ACTIVITY, HABIT_CLASSES, HABIT_INSTALLED,
+    HABIT_SYSTEM, HABIT_SYSTEM_CLASS, HABIT_ZYGOTE_CONTENT, HABIT_ZYGOTE_PAGES, PHONE_ACTIVITY, PHONE_COUNT, REGIONS,
 )  # fmt: skip
 from .jit import device
 from .lmkd import begin_window
 from .ops import FORK, MAP, MODELLED, PROC, TOUCH, WRITE
+
+
+@device
+def make_user(dev):
+    """Draw how often the user of the phone switches."""
+    kind, _, _, _ = draw(dev, STREAM_USER, 0, 0, 0)
+    set_state(dev, PHONE_ACTIVITY, habit(dev, HABIT_ACTIVITY + (kind >> 28)))
 
 
 @device
@@ -33,11 +40,12 @@ def make_apps(dev):
 
 @device
 def boot(dev):
-    """Zygote, system processes, and what the installed apps are."""
+    """The user, zygote, system processes, and what the installed apps are."""
     step = state(dev, PHONE_COUNT)
     set_state(dev, PHONE_COUNT, step + 1)
     zygote = habit(dev, HABIT_ZYGOTE_PAGES)
     if step == 0:
+        make_user(dev)
         make_apps(dev)
         begin_window(dev, np.int64(1))
         return emit(dev, PROC, 0, 0, 0, 0, 0, 0, 0)

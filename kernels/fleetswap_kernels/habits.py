@@ -28,7 +28,7 @@ HABIT_COMPACT_DELTA = 12
 """Least resident pages of an app that is compacted, and how far they must be from those after the last time."""
 HABIT_COMPACT_FREE_SLOTS = 13
 HABIT_COMPACT_SWITCHES = 14
-"""App switches before the same app is compacted again."""
+"""Switches of the average user before the same app is compacted again, in 2^-16."""
 HABIT_LMKD = 15
 HABIT_SWAP_LOW_SLOTS = 16
 HABIT_THRASH_LIMIT = 17
@@ -39,7 +39,9 @@ HABIT_RUN_CHUNK = 20
 """Pages an app writes at once as it grows."""
 HABIT_SESSIONS = 21
 """Sixteen equally likely lengths of a session, as 16-bit shares of the time an app takes to grow to its full size."""
-HABIT_POPULARITY = HABIT_SESSIONS + 16
+HABIT_ACTIVITY = HABIT_SESSIONS + 16
+"""Switches of sixteen equally frequent users, over those of the average one, in 2^-16."""
+HABIT_POPULARITY = HABIT_ACTIVITY + 16
 """Word offset of the cumulative popularity of the installed apps, 32 bits each."""
 HABIT_FIRST_CLASS = HABIT_POPULARITY + 1
 """Word offset of the records of app classes."""
@@ -88,7 +90,9 @@ PHONE_APP = 6
 PHONE_LAST = 7
 """The one before it, plus 1."""
 PHONE_GOAL = 8
-PHONE_OP = 9
+PHONE_ACTIVITY = 9
+"""Switches of this phone's user, over those of the average one, in 2^-16."""
+PHONE_OP = 10
 """The operation to execute, 8 words."""
 PHONE_RECENT = PHONE_OP + 8
 """The last used apps, plus 1, most recent first."""

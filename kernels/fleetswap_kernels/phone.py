@@ -16,7 +16,8 @@ from .boot import boot
 from .cold_start import copy_zygote, launch, start, trim
 from .errors import LOOP_BOUND
 from .habits import (
-    APP_LAUNCHES, PHONE_APP, PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PHASE, PHONE_REGION, PHONE_SWITCH,
+    APP_LAUNCHES, PHONE_ACTIVITY, PHONE_APP, PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PHASE, PHONE_REGION,
+    PHONE_SWITCH,
 )  # fmt: skip
 from .jit import device, rare
 from .session import collect, grow, relaunch
@@ -76,10 +77,10 @@ def run_phase(dev, phase):
 
 @rare
 def next_op(dev, end):
-    """Put down the phone's next operation before switch number `end` begins; 0 if there is none."""
+    """Put down the phone's next operation before the average user's switch number `end`; 0 if there is none."""
     for _ in range(MAX_OPS_PASSED):
         phase = state(dev, PHONE_PHASE)
-        if phase == BEGIN and state(dev, PHONE_SWITCH) >= end:
+        if phase == BEGIN and state(dev, PHONE_SWITCH) >= end * state(dev, PHONE_ACTIVITY) >> 16:
             return 0
         if run_phase(dev, phase):
             return 1

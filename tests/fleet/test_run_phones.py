@@ -19,7 +19,8 @@ from fleetswap.cli import main
 from fleetswap.fleet import run_shard
 from fleetswap.metrics import METRICS, columns
 
-TINY = ("--set", "page_scale=512", "--set", "behaviour.switches_per_day=12", "--set", "steps_per_day=4")
+TINY = ("--set", "page_scale=512", "--set", "steps_per_day=4")
+TINY += ("--set", "behaviour.switches_per_day=12", "--set", "behaviour.switches_spread_percent=0")
 FILES = {"manifest.json", "devices.parquet", "series.parquet", "summary.json", "report.html"}
 
 

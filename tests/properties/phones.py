@@ -42,6 +42,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "policy.reclaim.kswapd_pages_per_fault": (32, 1, 300),
     "policy.reclaim.direct_pages": (32, 1, 300),
     "behaviour.background_touch_percent": (2, 40),
+    "behaviour.switches_spread_percent": (50, 0, 100),
     "system.zygote_cow_percent": (20, 0, 100),
     "system.hot_percent_per_switch": (5, 60),
     "system.processes": (1, 2, 5),

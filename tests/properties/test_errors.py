@@ -28,7 +28,7 @@ def change_pool(arena, base, have, pages):
 @pytest.mark.parametrize("steps", [0, 3])
 def test_an_error_ends_the_switch_and_harms_no_other_device(steps):
     # The page allocator of the second of three phones loses its lists: the next page it should give is an error.
-    scenario = tiny(devices=3)
+    scenario = tiny("behaviour.switches_spread_percent=0", devices=3)
     (arena, laid_out), (sound, _) = ready(scenario), ready(scenario)
     program, marks = laid_out.program, laid_out.marks
     arena.run(program, 0, marks[steps])

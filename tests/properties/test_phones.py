@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, layout
+from fleetswap_kernels import bits, counters, habits, layout
 from tests.properties.phone_bench import (
     COLUMN,
     folio_frames,
@@ -26,7 +26,11 @@ SHARES = 8
 
 
 def lost(dev, scenario, switches):
-    """What does not add up, from the bare arrays of a device between two steps; one line each."""
+    """What does not add up, from the bare arrays of a device between two steps; one line each.
+
+    `switches` are those of the average user.
+    """
+    activity = int(dev.by[dev.scalar("o_phone") * 4 :].view(np.uint32)[habits.PHONE_ACTIVITY])
     count = {name: int(dev.counter[index]) for name, index in COLUMN.items()}
     held = dev.scalar("frames_free") + dev.scalar("reserve_free") + count["pool_pages"] + folio_frames(dev)
     kinds = (dev.pte >> bits.KIND_SHIFT).reshape(dev.procs, -1)
@@ -47,7 +51,7 @@ def lost(dev, scenario, switches):
         "gauge of free slots": (count["free_slots"], np.count_nonzero(dev.map == 0)),
         "evictions": (dev.scalar("evictions"), count["pswpout"] + count["swpout_zero"]),
         "refaults by distance": (distances, refaults),
-        "app switches": (count["app_switches"], switches),
+        "app switches": (count["app_switches"], switches * activity >> 16),
     }
     if count["warn_mixed_zeromap"] == 0:
         # Else faults have read pages that they could not map (spec 07 §7.4).

@@ -265,8 +265,15 @@ FILES = [
     (
         PHONES + "[behaviour]\nsession_minutes = 13\n",
         (
+            f"behaviour.session_minutes: 13 {NOT} are at most 5 with behaviour.switches_per_day = 120 and "
+            "behaviour.switches_spread_percent = 50: the busiest user's day has 1440 minutes"
+        ),
+    ),
+    (
+        PHONES + "[behaviour]\nsession_minutes = 13\nswitches_spread_percent = 0\n",
+        (
             f"behaviour.session_minutes: 13 {NOT} are at most 12 with behaviour.switches_per_day = 120: "
-            "a day has 1440 minutes"
+            "the busiest user's day has 1440 minutes"
         ),
     ),
     (
