@@ -23,6 +23,7 @@ from .explanations import explain
 from .fleet import FleetShard, plan_shards, run_shard
 from .fleet_results import FleetTotals, summarise
 from .fleet_scenario import FleetScenario
+from .labels import labels
 from .metrics import METRICS, Ints
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
 from .results import SCHEMA_VERSION, versions
@@ -38,8 +39,6 @@ Values = dict[str, Ints]
 """Metrics of devices; of a share numerator and denominator, shape (devices, 2)."""
 FLEET = ("devices", "seed", "days", "steps_per_day", "page_scale")
 """What makes fleets the same, besides their device classes' names and shares."""
-LABELLED = 3
-"""Two policies that differ in more keys are not called by what differs."""
 
 
 @dataclass
@@ -374,7 +373,7 @@ def compare(
     simulated = iter(collected)
     sides = [next(simulated).side(backend.name) if isinstance(s, FleetScenario) else read_side(s) for s in sources]
     first, second = sides[0], sides[1]
-    label_a, label_b = _labels(first.scenario, second.scenario, called[0], called[1])
+    label_a, label_b = labels(first.scenario, second.scenario, called[0], called[1])
     classes = list(first.scenario["device_class"])
     metrics = {m: pair(m, first.values[m], second.values[m], first.classes, classes) for m in METRICS}
     return Comparison(first.summary, second.summary, label_a, label_b, metrics, sides[2].summary if reference else None)
@@ -382,30 +381,3 @@ def compare(
 
 def _called(source: Source) -> str:
     return source.name if isinstance(source, FleetScenario) else str(source)
-
-
-def _labels(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> tuple[str, str]:
-    """What two policies are called: by the settings in which they differ, if those are few."""
-    left, right = _flat(a), _flat(b)
-    keys = [k for k in dict.fromkeys((*left, *right)) if left.get(k) != right.get(k)]
-    keys = [key for key in keys if key not in ("scenario", "title", "description")]
-    if 0 < len(keys) <= LABELLED:
-        last = [key.rpartition(".")[2] for key in keys]
-        shown = keys if len({*last}) < len(last) else last
-        texts = [[f"{s} {_shown(side.get(k))}" for s, k in zip(shown, keys, strict=True)] for side in (left, right)]
-        return ", ".join(texts[0]), ", ".join(texts[1])
-    return (name_a, name_b) if name_a != name_b else (f"A: {name_a}", f"B: {name_b}")
-
-
-def _flat(table: Mapping[str, Any], at: str = "") -> dict[str, Any]:
-    """Values by dotted key."""
-    found: dict[str, Any] = {}
-    for key, inner in table.items():
-        found |= _flat(inner, f"{at}{key}.") if isinstance(inner, Mapping) else {f"{at}{key}": inner}
-    return found
-
-
-def _shown(told: object) -> str:
-    if isinstance(told, bool):
-        return "on" if told else "off"
-    return "not set" if told is None else str(told)
