@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ..comparison import Comparison, Source
 
-WIDTH = 124
+WIDTH = 132
 """Columns that the tables need."""
 
 
@@ -187,7 +187,7 @@ def comparison_tables(result: Comparison) -> list[Table]:
             {"a": "A", "b": "B"}.get(row["better"], "?"),
             result.metrics[metric].worst_class or "-",
             f"{row['worse_devices_permille'] / 10:.0f} %",
-            "-" if row["pairing_gain"] is None else f"{row['pairing_gain']:,.1f}",
+            _shown_gain(row["pairing_gain"]),
         )
         for side, under in (("a", "A"), ("b", "B"), ("difference", "B - A")):
             cells = (shown_value(metric, row[f"{side}_{q}"]) for q in ("p5", "p50", "p95", "p99"))
@@ -224,6 +224,13 @@ def shown_value(metric: str, value: int | None) -> str:
 def shown_interval(row: Mapping[str, Any]) -> str:
     """The interval of a relative change."""
     return "-" if row["low"] is None else f"{100 * row['low']:+.1f} to {shown_change(row['high'])}"
+
+
+def _shown_gain(gain: float | None) -> str:
+    """How many times fewer devices; above a thousand it matters no more."""
+    if gain is None:
+        return "-"
+    return f"{gain:,.1f}" if gain < 1000 else "> 1,000"
 
 
 def shown_change(relative: float | None) -> str:

@@ -11,6 +11,9 @@ from .plots import bar_figure
 from .runs import ALL, Summary
 from .table import Cell, Table, decimal_cell
 
+LONGEST = 50
+"""Gain at which bars end."""
+
 
 def pairing_section(rows: Sequence[Summary]) -> Section:
     """How many times fewer devices the paired comparison needs."""
@@ -22,7 +25,10 @@ def pairing_section(rows: Sequence[Summary]) -> Section:
     span = most if least == most else f"{least.removesuffix(' times')} to {most}"
     lead = f"Because both policies ran on the same devices, {span} fewer of them are needed."
     meaning = "How many times more devices it would take for the same certainty if each policy ran on devices of its"
-    meaning += " own. 1 (dashed) is no gain." + cut_note(len(gains))
+    meaning += " own. 1 (dashed) is no gain."
+    if ordered[0][1] > LONGEST:
+        meaning += f" Bars end at {LONGEST}."
+    meaning += cut_note(len(gains))
     title = "Pairing gain"
     svg = bar_figure(
         "pairing",
@@ -33,6 +39,7 @@ def pairing_section(rows: Sequence[Summary]) -> Section:
         x_label="times fewer devices",
         show=_times,
         mark=1,
+        longest=LONGEST,
     )
     cells = [[Cell(metric_name(metric)), decimal_cell(gain, _times)] for metric, gain in ordered]
     panel = Panel("pairing", title, lead, meaning, svg, Table(["", "pairing gain"], cells))

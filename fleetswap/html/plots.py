@@ -190,6 +190,7 @@ def bar_figure(
     x_label: str,
     show: Callable[[float], str],
     mark: float | None = None,
+    longest: float = math.inf,
 ) -> str:
     """Horizontal bars with their values behind them.
 
@@ -201,6 +202,8 @@ def bar_figure(
         How a value is written.
     mark : float, optional
         Value at which a vertical line is drawn.
+    longest : float
+        Value at which bars end, so that one does not hide what the others are; what is behind them is not cut.
 
     Returns
     -------
@@ -214,9 +217,11 @@ def bar_figure(
         for j in range(len(series)):
             values = [row[1][j] for row in rows]
             places = [i + (j - (len(series) - 1) / 2) * thick for i in range(len(rows))]
-            bars = axes.barh(places, values, height=thick * 0.92, color=COLOURS[j % MAX_SERIES])
+            bars = axes.barh(
+                places, [min(value, longest) for value in values], height=thick * 0.92, color=COLOURS[j % MAX_SERIES]
+            )
             axes.bar_label(bars, labels=[show(value) for value in values], padding=3, fontsize=8.5, color=INK)
-        top = max((value for _, values in rows for value in values), default=0.0)
+        top = max((min(value, longest) for _, values in rows for value in values), default=0.0)
         # Room for the numbers behind the bars.
         axes.set_xlim(0, (top or 1.0) * 1.32)
         if mark is not None:

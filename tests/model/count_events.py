@@ -153,7 +153,8 @@ def operations(trace: WayTrace) -> list[tuple[tuple[int, ...], Way]]:
     """
     # The own operations of a phone stand after the row that stands for them.
     begun = [(start, words) for start, words in trace.begun if words[0] != SWITCH]
-    ends = [*(start for start, _ in begun[1:]), len(trace.way.blocks)]
+    # A user who does nothing meanwhile has none.
+    ends = [*(start for start, _ in begun), len(trace.way.blocks)][1:]
     return [
         ((kind, pages, first_operand), trace.way.part(start, end))
         for (start, (kind, _, first_operand, _, pages, *_)), end in zip(begun, ends, strict=True)
