@@ -20,7 +20,7 @@ MIN_ZRAM_BYTES = MIB
 MAX_PROCESSES = 60
 """Zygote, system, cached apps and the one in front: swap counts above 62 are outside of the model."""
 MAX_SWITCHES = 100_000
-"""Of the average user; the busiest has up to four times as many."""
+"""Of the average user; the busiest has up to about four times as many."""
 MAX_STEPS = 10_000
 DAY_MINUTES = 1440
 RESERVE_PERCENT = 5

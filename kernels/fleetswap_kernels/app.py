@@ -12,7 +12,7 @@ from .jit import device
 from .layout import PROC_APP, PROC_USED, VMA_PAGES
 from .ops import MAP, MODELLED, READ, TOUCH, WRITE
 from .region import PMD_PAGES, proc_at, vma_at
-from .rng import philox_block
+from .rng import hashed, philox_block
 
 STREAM_SHAPE = 7
 STREAM_SWITCH = 8
@@ -113,14 +113,6 @@ def run_length(dev, o_class, r16):
 
 
 @device
-def mixed16(a, b):
-    """Sixteen bits of two numbers mixed: a second draw from the same coordinates."""
-    x = (a ^ b * 0x9E3779B1) & 0xFFFFFFFF
-    x = (x ^ x >> 15) * 0x2C1B3C6D & 0xFFFFFFFF
-    return x >> 16
-
-
-@device
 def aligned(pages):
     """Pages rounded up to whole blocks of 64 KiB."""
     return (pages + 15) & ~15
@@ -161,16 +153,19 @@ def next_run(dev, o_class, who, r, end, chance, salt):
     """
     page = state(dev, PHONE_PAGE)
     core = habit(dev, o_class + CLASS_HOT_CORE) if salt & 1 else np.int64(0)
+    # A Philox block for every run took a fifth of a phone's time.
+    shape_a, shape_b, use_a, use_b = draw(dev, STREAM_SHAPE, who, r, 0)
+    use_now = use_a ^ (salt * 0x9E3779B1 & 0xFFFFFFFF)
     for _ in range(end):
         if page >= end:
             break
-        length, steady, changing, kind = draw(dev, STREAM_SHAPE, who, r, page)
-        n = min(run_length(dev, o_class, length >> 16), end - page)
+        shape = hashed(page, shape_a, shape_b)
+        n = min(run_length(dev, o_class, shape >> 16), end - page)
         first = page
         page += n
-        if steady >> 16 < core or mixed16(changing, salt) < chance:
+        if shape & 0xFFFF < core or hashed(first, use_now, use_b) >> 16 < chance:
             set_state(dev, PHONE_PAGE, page)
-            return first, n, kind >> 16
+            return first, n, hashed(first, use_b, shape_a) >> 16
     set_state(dev, PHONE_PAGE, page)
     return np.int64(-1), np.int64(0), np.int64(0)
 

@@ -1,4 +1,4 @@
-"""Random numbers of the device logic: counter-based Philox and the C library's ``rand()``.
+"""Random numbers of the device logic: counter-based Philox, a hash that it keys, and the C library's ``rand()``.
 
 Philox4x32-10 (Salmon et al., SC'11) is a pure function of a 64-bit key and a 128-bit counter, so a draw
 depends only on its own coordinates: no generator state exists, and neither the sharding nor the order of the
@@ -46,6 +46,10 @@ _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
 _WEYL_0 = np.uint64(0x9E3779B9)
 _WEYL_1 = np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
+_MIX_0 = np.uint64(0x7FEB352D)
+_MIX_1 = np.uint64(0x846CA68B)
+_FIFTEEN = np.uint64(15)
+_SIXTEEN = np.uint64(16)
 _HALF = np.uint64(32)
 
 
@@ -116,6 +120,32 @@ def philox_block(seed, stream, device_id, process, step, block):
         seed & 0xFFFFFFFF,
         (seed >> 32) & 0xFFFFFFFF,
     )
+
+
+@device
+def hashed(n, key_a, key_b):
+    """One random word of a series whose keys were drawn by Philox: for draws that are too many for Philox.
+
+    A multiply-xorshift hash (lowbias32 of Wellons' hash-prospector, with a second key in its middle): two dependent
+    multiplications, where a Philox block has ten pairs. What tells series apart must go into the first key: the second
+    one passes one multiplication only, and series whose second keys are related are correlated.
+
+    Parameters
+    ----------
+    n : int64
+        Number in the series, 0 .. 2**32 - 1.
+    key_a, key_b : int64
+        Keys, each 0 .. 2**32 - 1.
+
+    Returns
+    -------
+    int64
+        0 .. 2**32 - 1.
+    """
+    x = (np.uint64(n) ^ np.uint64(key_a)) & _LOW
+    x = ((x ^ (x >> _SIXTEEN)) * _MIX_0 & _LOW) ^ (np.uint64(key_b) & _LOW)
+    x = (x ^ (x >> _FIFTEEN)) * _MIX_1 & _LOW
+    return np.int64(x ^ (x >> _SIXTEEN))
 
 
 @device

@@ -32,10 +32,10 @@ def test_registers_and_spills_are_within_the_ceilings(tmp_path_factory: pytest.T
     assert_within_ceilings("9.0", report)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @needs_compiler
-@pytest.mark.parametrize("capability", ["8.0", "10.0", pytest.param("12.0", marks=pytest.mark.long)])
-@pytest.mark.parametrize("phones", [False, pytest.param(True, marks=pytest.mark.long)])
+@pytest.mark.parametrize("capability", ["8.0", "10.0", "12.0"])
+@pytest.mark.parametrize("phones", [False, True])
 def test_other_gpus_are_within_the_ceilings(capability: str, phones: bool) -> None:
     report = compiled(capability, [kernel for kernel in KERNELS if (kernel == "run_phones") == phones])
     assert report

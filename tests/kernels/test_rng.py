@@ -1,4 +1,4 @@
-"""Philox and glibc rand() against published and measured values."""
+"""Philox and glibc rand() against published and measured values, and that hashed draws are independent."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -17,6 +18,7 @@ from fleetswap_kernels.jit import host
 philox4x32 = host(rng.philox4x32)
 philox_block = host(rng.philox_block)
 philox_draw = host(rng.philox_draw)
+hashed = host(rng.hashed)
 glibc_seed = host(rng.glibc_seed)
 glibc_next = host(rng.glibc_next)
 
@@ -127,6 +129,7 @@ from fleetswap_kernels import rng
 words = np.zeros(rng.GLIBC_WORDS, np.uint32)
 rng.glibc_seed(words, 0, 0xDEADBEEF)
 block = rng.philox_block(*[np.int64(v) for v in (-3, 200, 2**32 - 1, 77, 5, 6)])
+print(int(rng.hashed(np.int64(2**32 - 1), np.int64(2**32 - 2), np.int64(2**32 - 3))))
 print([int(v) for v in block], [int(rng.glibc_next(words, 0)) for _ in range(5)])
 """
 
@@ -141,4 +144,60 @@ def test_interpreted_code_gives_the_same_without_warnings():
         check=False,
     )
     block = host(rng.philox_block)(-3, 200, 2**32 - 1, 77, 5, 6)
-    assert done.stdout == f"{[int(v) for v in block]} {list(_GLIBC[-1][1])}\n", done.stderr
+    word = hashed(2**32 - 1, 2**32 - 2, 2**32 - 3)
+    assert done.stdout == f"{word}\n{[int(v) for v in block]} {list(_GLIBC[-1][1])}\n", done.stderr
+
+
+def _lowbias32(x):
+    x = (x ^ x >> 16) * 0x7FEB352D % (1 << 32)
+    x = (x ^ x >> 15) * 0x846CA68B % (1 << 32)
+    return x ^ x >> 16
+
+
+@given(st.integers(0, _ONES), st.integers(0, _ONES))
+def test_a_hash_without_second_key_is_lowbias32(n, key):
+    assert hashed(n, key, 0) == _lowbias32(n ^ key)
+
+
+@given(*[st.integers(0, _ONES)] * 3, st.integers(0, 31))
+def test_every_bit_of_a_number_and_its_keys_matters_to_a_hash(n, key_a, key_b, bit):
+    word = hashed(n, key_a, key_b)
+    assert hashed(n ^ 1 << bit, key_a, key_b) != word
+    assert hashed(n, key_a ^ 1 << bit, key_b) != word
+    assert hashed(n, key_a, key_b ^ 1 << bit) != word
+
+
+@numba.njit
+def _used(keys, pages, salts, limit):
+    """How often each salt uses a page of many series, and how often both salts do (`app.next_run`)."""
+    one, other, both = 0, 0, 0
+    for i in range(len(keys)):
+        for page in range(pages):
+            used = [
+                hashed(page, keys[i, 0] ^ (salts[k] * 0x9E3779B1 & 0xFFFFFFFF), keys[i, 1]) >> 16 < limit
+                for k in range(2)
+            ]
+            one += used[0]
+            other += used[1]
+            both += used[0] and used[1]
+    return one, other, both
+
+
+@pytest.mark.parametrize("percent", [2, 30])
+@pytest.mark.parametrize("salts", [(1, 3), (1, 5), (3, 5), (101, 103), (201, 209), (500, 514), (2, 4096)])
+def test_draws_for_two_salts_are_independent(salts, percent):
+    keys = np.random.default_rng(5).integers(0, 1 << 32, (2000, 2))
+    pages, limit = 1000, (percent << 16) // 100
+    n, p = len(keys) * pages, limit / 65536
+    for found, chance in zip(_used(keys, pages, salts, limit), (p, p, p * p), strict=True):
+        assert abs(found - n * chance) < 4.5 * np.sqrt(n * chance * (1 - chance))
+
+
+@pytest.mark.parametrize("lag", [1, 2, 3, 4, 16, 256])
+def test_neighbours_in_a_series_and_halves_of_a_word_are_independent(lag):
+    keys = np.random.default_rng(6).integers(0, 1 << 32, (500, 2)).tolist()
+    words = np.array([[hashed(page, a, b) for page in range(1000)] for a, b in keys])
+    high, low = words >> 16 < 20_000, words & 0xFFFF < 20_000
+    chance = (20_000 / 65536) ** 2
+    for both in (high[:, lag:] & high[:, :-lag], high & low):
+        assert abs(both.sum() - both.size * chance) < 4.5 * np.sqrt(both.size * chance * (1 - chance))
