@@ -66,11 +66,10 @@ def _run(scenario: FleetScenario) -> Iterator[Limit]:
     if days * scenario.steps_per_day > MAX_STEPS:
         allowed = f"at most {MAX_STEPS // days} with days = {days}: a series has {MAX_STEPS} steps or fewer"
         yield Limit(("steps_per_day",), not_possible(scenario.steps_per_day, allowed), others=(("days",),))
-    busiest = max(habit.switches_per_day * max(habit.activity_q16) >> 16, 1)
+    busiest = habit.switches_per_day * max(habit.activity_q16) >> 16
     if habit.session_minutes * busiest > DAY_MINUTES:
-        given = f"behaviour.switches_per_day = {habit.switches_per_day}"
-        if habit.switches_spread_percent:
-            given += f" and behaviour.switches_spread_percent = {habit.switches_spread_percent}"
+        given = f"behaviour.switches_per_day = {habit.switches_per_day}, "
+        given += f"behaviour.switches_spread_percent = {habit.switches_spread_percent}"
         allowed = f"at most {DAY_MINUTES // busiest} with {given}: the busiest user's day has {DAY_MINUTES} minutes"
         yield Limit(
             ("behaviour", "session_minutes"),

@@ -155,6 +155,7 @@ def next_run(dev, o_class, who, r, end, chance, salt):
     core = habit(dev, o_class + CLASS_HOT_CORE) if salt & 1 else np.int64(0)
     # A Philox block for every run took a fifth of a phone's time.
     shape_a, shape_b, use_a, use_b = draw(dev, STREAM_SHAPE, who, r, 0)
+    # Salts are small numbers: spread over all bits, no two of them exchange the draws of neighbouring pages.
     use_now = use_a ^ (salt * 0x9E3779B1 & 0xFFFFFFFF)
     for _ in range(end):
         if page >= end:

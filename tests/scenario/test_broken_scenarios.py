@@ -265,15 +265,15 @@ FILES = [
     (
         PHONES + "[behaviour]\nsession_minutes = 13\n",
         (
-            f"behaviour.session_minutes: 13 {NOT} are at most 5 with behaviour.switches_per_day = 120 and "
+            f"behaviour.session_minutes: 13 {NOT} are at most 5 with behaviour.switches_per_day = 120, "
             "behaviour.switches_spread_percent = 50: the busiest user's day has 1440 minutes"
         ),
     ),
     (
         PHONES + "[behaviour]\nsession_minutes = 13\nswitches_spread_percent = 0\n",
         (
-            f"behaviour.session_minutes: 13 {NOT} are at most 12 with behaviour.switches_per_day = 120: "
-            "the busiest user's day has 1440 minutes"
+            f"behaviour.session_minutes: 13 {NOT} are at most 12 with behaviour.switches_per_day = 120, "
+            "behaviour.switches_spread_percent = 0: the busiest user's day has 1440 minutes"
         ),
     ),
     (
