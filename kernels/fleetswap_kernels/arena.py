@@ -198,13 +198,13 @@ class Arena:
         """What makes metrics of the devices' counters, where they are."""
         return self._state.fold(folding)
 
-    def step(
-        self, fold: Fold, program: Program, first: int, end: int, progress: Progress = lambda devices: None
-    ) -> Tally:
-        """Run operations on all devices, as `run` does, and fold what they did."""
-        tally = fold.step(program, first, end, progress)
+    def steps(
+        self, fold: Fold, program: Program, marks: Sequence[int], progress: Progress = lambda devices: None
+    ) -> list[Tally]:
+        """Run the steps between marks of a program on all devices, and fold what they did in each (`launch.Fold`)."""
+        tallies = fold.steps(program, marks, progress)
         self.check()
-        return tally
+        return tallies
 
     def check(self) -> None:
         """Raise the first error any device reported.

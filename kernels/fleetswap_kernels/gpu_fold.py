@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -82,8 +83,11 @@ class CudaFold:
         here = (to.reshape(shape) for (_, to), shape in zip(results, shapes, strict=True))
         return _LaneFold(tuple(map(array_of, own)), (bins, facts, totals), results, Tally(*here))
 
-    def step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        """Run operations and tally what the devices did."""
+    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+        """Run steps and tally what the devices did in each."""
+        return [self._step(program, first, end, progress) for first, end in pairwise(marks)]
+
+    def _step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
         operations = self._state.operations(program)
         mode, self._mode = self._mode, STEP
         return self._fold(lambda lane: self._state.run_lane(lane, operations, first, end), mode, progress=progress)

@@ -6,7 +6,7 @@ is above it does not know whether that memory is the host's or a GPU's: it names
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -106,8 +106,14 @@ class State(Protocol):
 class Fold(Protocol):
     """Folds what the devices of a `State` do, step by step; only tallies return until the end of a run."""
 
-    def step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        """Run operations (`State.run`) and tally what the devices did since the last step, or since they were made."""
+    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+        """Run the operations between one mark and the next, step by step (`State.run`).
+
+        Returns
+        -------
+        list of Tally
+            What the devices did in each step: since the one before, or since they were made.
+        """
 
     def whole_run(self, steps: int) -> Tally:
         """Tally what the devices did in all, states that are metrics as their means over so many steps."""

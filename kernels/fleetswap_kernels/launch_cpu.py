@@ -2,14 +2,13 @@
 
 import numpy as np
 
-from .access import set_word, word
+from .access import counter_value, set_word, word
 from .bits import PTE_PAYLOAD
 from .compressed import block_bytes, page_bytes
 from .counters import N_COUNTERS
 from .figures import METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric
 from .interpreter import run_program
 from .jit import device_at, entry, model_at
-from .layout import HEADER_BYTES, Q_COUNTER
 from .log_bin import BINS, LAST_BIN, bin_number
 from .price import PAID_WORDS, PRICE_WORDS, price_row
 from .setup import setup_device
@@ -26,23 +25,38 @@ def init_devices(arena, base, models, ids, first, end, header_content):
 
 
 @entry
-def run_devices(arena, base, models, first, end, program, op_first, op_end):
-    """Run a part of a program on the devices `first` to `end` - 1 of an arena."""
+def run_devices(arena, base, models, first, end, program, marks, counted):
+    """Run the parts of a program that lie between marks on the devices `first` to `end` - 1 of an arena.
+
+    A device does all parts before the next one begins, while its memory is in the processor's caches.
+
+    Parameters
+    ----------
+    marks : int64 array of shape (parts + 1,)
+        Positions in the program.
+    counted : int64 array of shape (parts or fewer, devices, counters.N_COUNTERS)
+        Filled with the counters of a device after each part.
+    """
     for d in range(first, end):
-        run_program(device_at(arena, base, d), model_at(models), program, op_first, op_end)
+        dev = device_at(arena, base, d)
+        for part in range(len(marks) - 1):
+            run_program(dev, model_at(models), program, marks[part], marks[part + 1])
+            if part < len(counted):
+                for i in range(N_COUNTERS):
+                    counted[part, d, i] = counter_value(dev, i)
 
 
 @entry
 def fold_devices(
-    quads, base, groups, columns, prices, metrics, since, change, sums, parts, bins, facts, totals, mode, steps
+    counted, groups, columns, prices, metrics, since, change, sums, parts, bins, facts, totals, mode, steps
 ):
-    """Measure devices and add them to a tally; all arrays are flat (`tally.Folding`, `tally.Tally`)."""
+    """Measure devices by what they counted and add them to a tally; all arrays are flat (`tally.Folding`)."""
     n_metrics = len(metrics) // METRIC_WORDS
     for d in range(len(groups)):
         group = groups[d]
-        at = base[d] * (HEADER_BYTES // 8) + Q_COUNTER
         p = group * PRICE_WORDS
-        fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
+        at = d * N_COUNTERS
+        fold_device(counted, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
         if mode == RESUME:
             continue
         for i in range(N_COUNTERS):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
@@ -86,10 +86,20 @@ class CpuState:
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
         """Run the operations `first` to `end` - 1 of a program on all devices."""
+        self.run_parts(program, (first, end), np.zeros((0, len(self._ids), counters.N_COUNTERS), np.int64), progress)
+
+    def run_parts(
+        self, program: npt.NDArray[np.uint32], marks: Sequence[int], counted: Ints, progress: Progress
+    ) -> None:
+        """Run the parts of a program between marks, and keep what is counted after each (`launch_cpu.run_devices`)."""
         from .launch_cpu import run_devices
 
-        base = self._base
-        self._share(lambda a, b: run_devices(self._records, base, self._models, a, b, program, first, end), progress)
+        positions = np.array(marks, np.int64)
+
+        def run(a: int, b: int) -> None:
+            run_devices(self._records, self._base, self._models, a, b, program, positions, counted)
+
+        self._share(run, lambda devices: progress(devices * (len(marks) - 1)))
 
     def _share(self, work: Callable[[int, int], None], progress: Progress = lambda devices: None) -> None:
         n = len(self._ids)
@@ -121,12 +131,6 @@ class CpuState:
     def fold(self, folding: Folding) -> CpuFold:
         """What makes metrics of the counters."""
         return CpuFold(self, folding)
-
-    def fold_counters(self, *arguments: Any) -> None:
-        """Measure all devices, by one thread: it takes a thousandth of the time of a step."""
-        from .launch_cpu import fold_devices
-
-        fold_devices(self._memory.view(np.int64), self._base, *arguments)
 
     def read(self, first: int, end: int) -> npt.NDArray[np.uint8]:
         """The memory itself."""
@@ -161,15 +165,15 @@ class CpuFold:
         self._parts = np.zeros((n, PARTS), np.int64)
         self._mode = FIRST
 
-    def step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        """Run operations and tally what the devices did."""
-        self._state.run(program, first, end, progress)
-        mode, self._mode = self._mode, STEP
-        return self._fold(mode)
+    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+        """Run steps and tally what the devices did in each."""
+        counted = np.empty((len(marks) - 1, *self._since.shape), np.int64)
+        self._state.run_parts(program, marks, counted, progress)
+        return [self._fold(self._next_mode(), each) for each in counted]
 
     def whole_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
-        return self._fold(WHOLE, steps)
+        return self._fold(WHOLE, self._counted(), steps)
 
     def change(self) -> Ints:
         """What was last tallied of each device."""
@@ -186,12 +190,23 @@ class CpuFold:
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums."""
         self._sums[:] = state_sums
-        self._fold(RESUME)
+        self._fold(RESUME, self._counted())
         self._mode = STEP
 
-    def _fold(self, mode: int, steps: int = 0) -> Tally:
+    def _next_mode(self) -> int:
+        mode, self._mode = self._mode, STEP
+        return mode
+
+    def _counted(self) -> Ints:
+        """Counters as they are now."""
+        return self._state.counters().view(np.int64)
+
+    def _fold(self, mode: int, counted: Ints, steps: int = 0) -> Tally:
+        """Measure all devices, by one thread: it takes a thousandth of the time of a step."""
+        from .launch_cpu import fold_devices
+
         told, tally = self._folding, self._folding.empty()
-        arrays = (told.columns, told.prices, told.metrics, self._since, self._change, self._sums, self._parts)
-        flat = (array.reshape(-1) for array in (told.groups, *arrays, tally.bins, tally.facts, tally.totals))
-        self._state.fold_counters(*flat, mode, steps)
+        tables = (counted, told.groups, told.columns, told.prices, told.metrics)
+        kept = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
+        fold_devices(*(array.reshape(-1) for array in tables + kept), mode, steps)
         return tally

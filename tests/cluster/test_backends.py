@@ -72,6 +72,7 @@ def test_no_room_for_one_device_is_told(tmp_path):
 
 def test_pieces_of_a_shard_go_on_from_states_of_their_own(plain, tmp_path, monkeypatch):
     """Killed in its last piece, resumed on as little memory and then on enough."""
+    monkeypatch.setattr("fleetswap.fleet.STEPS_AT_ONCE", 1)
     run, crew = tmp_path / "run", Alone(Chosen(Small(room=3), ""))
     told = []
 
@@ -86,8 +87,8 @@ def test_pieces_of_a_shard_go_on_from_states_of_their_own(plain, tmp_path, monke
     # Ten devices do not fit, and then five do not: no piece has more than two.
     assert states == {f"{piece}.json" for piece in ("0-2", "2-3", "3-5", "5-7", "7-8", "8-10")}
     begun = []
-    plainly = Arena.step
-    monkeypatch.setattr(Arena, "step", lambda arena, *words: begun.append(len(arena)) or plainly(arena, *words))
+    plainly = Arena.steps
+    monkeypatch.setattr(Arena, "steps", lambda arena, *words: begun.append(len(arena)) or plainly(arena, *words))
     with unfinished(Storage(run), "run") as job:
         job.work(crew, checkpoint_s=0.0)
         # The first shard has two steps of its last piece to do; the others have six steps of all pieces.

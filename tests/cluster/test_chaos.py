@@ -13,6 +13,7 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
+from fleetswap.fleet import STEPS_AT_ONCE
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.job import begin
 from fleetswap_cluster.plan import plan_fleet
@@ -20,6 +21,8 @@ from fleetswap_cluster.storage import Storage
 from tests.cluster.tiny_fleet import assert_same, complete, plain_run, tiny
 
 WORKERS = 3
+STEPS = f"steps_per_day={3 * STEPS_AT_ONCE}"
+"""So many that the states of a shard are kept twice before it ends."""
 
 
 class Killer:
@@ -46,12 +49,12 @@ class Killer:
     ("kills", "devices"), [(20, 400), pytest.param(200, 4000, marks=[pytest.mark.long, pytest.mark.slow])]
 )
 def test_random_kills_change_nothing(kills, devices, tmp_path):
-    expected = plain_run(tmp_path / "plain", devices)
+    expected = plain_run(tmp_path / "plain", devices, STEPS)
     with open_cluster("local", WORKERS) as client:
         crew = muster(client, tiny())
         killer = Killer(client.cluster, kills, seed=kills)
-        with begin(Storage(tmp_path / "run"), plan_fleet([tiny(devices)], shards=2 * kills)) as job:
-            # States are kept after every step, so that kills hit their writing too.
+        with begin(Storage(tmp_path / "run"), plan_fleet([tiny(devices, STEPS)], shards=2 * kills)) as job:
+            # States are kept whenever they can be, so that kills hit their writing too.
             complete(job, crew, progress=killer, checkpoint_s=0.0)
     assert killer.left == 0
     assert_same(tmp_path / "run", expected)

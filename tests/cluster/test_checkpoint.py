@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.fleet import Keeper, run_shard
+from fleetswap.fleet import STEPS_AT_ONCE, Keeper, run_shard
 from fleetswap.workload.phones import plan
 from fleetswap_cluster.checkpoint import Checkpoint
 from fleetswap_cluster.ledger import place
@@ -14,7 +14,8 @@ from fleetswap_cluster.storage import Storage
 from fleetswap_kernels.arena import ONE_THREAD
 from tests.cluster.tiny_fleet import tiny
 
-PLAN = plan_fleet([tiny(12)], shards=2)
+STEPS = 3 * STEPS_AT_ONCE - 1
+PLAN = plan_fleet([tiny(12, f"steps_per_day={STEPS}")], shards=2)
 NUMBER = 1
 
 
@@ -52,7 +53,7 @@ def state_names(tmp_path):
     return sorted(path.name for path in tmp_path.rglob("*") if path.is_file())
 
 
-@pytest.mark.parametrize("steps", [1, 3, 5])
+@pytest.mark.parametrize("steps", [STEPS_AT_ONCE, 2 * STEPS_AT_ONCE, STEPS])
 def test_a_killed_shard_goes_on(steps, whole, tmp_path, monkeypatch):
     storage = Storage(tmp_path)
     with pytest.raises(KeyboardInterrupt):
@@ -62,7 +63,7 @@ def test_a_killed_shard_goes_on(steps, whole, tmp_path, monkeypatch):
     ]  # fmt: skip
     monkeypatch.setattr("fleetswap_kernels.arena.Arena.init", lambda _: pytest.fail("began again"))
     keeper = checkpoint(storage)
-    assert simulate(keeper) == (whole, 6 * 6)
+    assert simulate(keeper) == (whole, 6 * STEPS)
     keeper.drop()
     assert state_names(tmp_path) == []
 
@@ -73,13 +74,14 @@ def test_a_state_is_kept_at_an_interval(whole, tmp_path):
     assert state_names(tmp_path) == []
 
 
-@pytest.mark.parametrize("name", ["6-12.3.memory.zst", "6-12.3.steps.parquet", "6-12.3.states.parquet", "6-12.json"])
+@pytest.mark.parametrize("name", ["memory.zst", "steps.parquet", "states.parquet", "json"])
 @pytest.mark.parametrize("damage", [lambda p: p.unlink(), lambda p: p.write_bytes(p.read_bytes()[:-2])])
 def test_a_damaged_state_is_no_state(name, damage, whole, tmp_path):
     storage = Storage(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        simulate(KilledAfter(storage, 3))
-    damage(tmp_path / place("checkpoints", NUMBER) / name)
+        simulate(KilledAfter(storage, STEPS_AT_ONCE))
+    [path] = (tmp_path / place("checkpoints", NUMBER)).glob(f"6-12.*{name}")
+    damage(path)
     assert simulate(checkpoint(storage))[0] == whole
 
 
@@ -88,9 +90,10 @@ def test_a_death_while_a_state_is_written_keeps_the_one_before(whole, tmp_path, 
     put, last = Storage.put, []
 
     def dies(self, name, content):
-        if ".4." in name and last:
+        second = f".{2 * STEPS_AT_ONCE}." in name
+        if second and last:
             raise KeyboardInterrupt
-        last.append(name) if ".4." in name else None
+        last.append(name) if second else None
         put(self, name, content)
 
     monkeypatch.setattr(Storage, "put", dies)
@@ -100,7 +103,7 @@ def test_a_death_while_a_state_is_written_keeps_the_one_before(whole, tmp_path, 
     begun = []
     monkeypatch.setattr(Checkpoint, "restore", lambda self, *words: begun.append(restore(self, *words)) or begun[-1])
     assert simulate(checkpoint(storage))[0] == whole
-    assert begun == [3]
+    assert begun == [STEPS_AT_ONCE]
 
 
 restore = Checkpoint.restore
@@ -109,5 +112,5 @@ restore = Checkpoint.restore
 def test_a_state_of_another_plan_is_no_state(whole, tmp_path):
     storage = Storage(tmp_path)
     with pytest.raises(KeyboardInterrupt):
-        simulate(KilledAfter(storage, 3))
+        simulate(KilledAfter(storage, STEPS_AT_ONCE))
     assert simulate(checkpoint(storage, digest="another"))[0] == whole

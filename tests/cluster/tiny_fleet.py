@@ -23,9 +23,9 @@ def tiny(devices: int = DEVICES, *settings: str) -> FleetScenario:
     return load_fleet_scenario(TINY, settings, devices)
 
 
-def plain_run(folder: Path, devices: int) -> Path:
+def plain_run(folder: Path, devices: int, *settings: str) -> Path:
     """A run by the Python interface, which knows no ledger, no shard file and no cluster."""
-    api.run(api.Scenario(tiny(devices)), folder, threads=1, shards=1)
+    api.run(api.Scenario(tiny(devices, *settings)), folder, threads=1, shards=1)
     return folder
 
 

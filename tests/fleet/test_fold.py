@@ -16,13 +16,10 @@ from fleetswap.workload.phones import arena_of, plan
 from fleetswap_kernels import counters
 from fleetswap_kernels.figures import FIRST, PARTS, RESUME, STEP, WHOLE
 from fleetswap_kernels.launch_cpu import fold_devices
-from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
 from fleetswap_kernels.price import PER_MAP_PAGE, PER_REWRITE_BLOCK, PER_SWAPOUT_FOLIO, PRICE_WORDS
 from fleetswap_kernels.tally import DEVICES, Folding
 from tests.properties.phones import tiny
 
-UNITS = -(-8 * (Q_COUNTER + counters.N_COUNTERS) // HEADER_BYTES)
-"""Length of a device that has nothing but counters."""
 PAID = {"fault_pages": 1, "swapout_folios": 1, "blk_rewrite": 1, "blk_decomp_bytes": 8_192 + 4_096}
 """Waiting costs 1000 ns, swap-out 5000, rewriting 300; 8192 bytes came out of the codec besides what was rewritten."""
 ONCE = {
@@ -41,14 +38,9 @@ class Devices:
         prices[:, [PER_MAP_PAGE, PER_SWAPOUT_FOLIO, PER_REWRITE_BLOCK]] = 1_000, 5_000, 300
         self.folding = Folding(np.array(groups, dtype=np.int64), prices, column_table(scale), metric_table())
         n = len(groups)
-        self.quads = np.zeros((n, UNITS * HEADER_BYTES // 8), dtype=np.int64)
+        self.counted = np.zeros((n, counters.N_COUNTERS), dtype=np.int64)
         self.since, self.change = (np.full((n, counters.N_COUNTERS), -77, dtype=np.int64) for _ in range(2))
         self.sums, self.parts = (np.full((n, PARTS), -77, dtype=np.int64) for _ in range(2))
-
-    @property
-    def counted(self):
-        """Counters of the devices."""
-        return self.quads[:, Q_COUNTER : Q_COUNTER + counters.N_COUNTERS]
 
     def set(self, device, **counted):
         """Change counters of a device."""
@@ -58,8 +50,7 @@ class Devices:
     def fold(self, mode=FIRST, steps=0):
         """Fold them; the tally."""
         told, tally = self.folding, self.folding.empty()
-        base = np.arange(len(told.groups) + 1, dtype=np.int64) * UNITS
-        arrays = (self.quads, base, told.groups, told.columns, told.prices, told.metrics)
+        arrays = (self.counted, told.groups, told.columns, told.prices, told.metrics)
         arrays += (self.since, self.change, self.sums, self.parts, tally.bins, tally.facts, tally.totals)
         fold_devices(*(array.reshape(-1) for array in arrays), mode, steps)
         return tally
@@ -99,7 +90,7 @@ def test_a_step_is_what_changed_and_a_state_what_is():
 
 def test_a_negative_gauge_stays_negative():
     devices = Devices([0], scale=64)
-    devices.quads.view(np.uint64)[0, Q_COUNTER + columns()["extfrag_index_64kB"]] = 2**64 - 1_000
+    devices.counted.view(np.uint64)[0, columns()["extfrag_index_64kB"]] = 2**64 - 1_000
     devices.fold()
     assert devices.change[0, columns()["extfrag_index_64kB"]] == -1_000
 
@@ -262,7 +253,7 @@ def test_what_is_resumed_goes_on_as_if_never_stopped():
         one.set(0, pswpin=5, pages_stored=8)
         one.fold()
     other = Devices([0, 0], scale=64)
-    other.quads[:] = part.quads
+    other.counted[:] = part.counted
     other.sums[:] = part.sums
     kept = other.parts.copy()
     nothing = other.fold(RESUME)

@@ -131,7 +131,8 @@ def _run(
     threads: int, arena: Any, base: Any, models: Any, failed: Any, program: Any, first: int, end: int, per_warp: int
 ) -> None:
     n = min(threads // WARP * per_warp, len(base) - 1)
-    launch_cpu.run_devices(arena, base, models, 0, n, program, first, end)
+    counted = np.zeros((0, n, N_COUNTERS), np.int64)
+    launch_cpu.run_devices(arena, base, models, 0, n, program, np.array([first, end]), counted)
     _note_failed(arena, base, failed, n)
 
 
@@ -149,7 +150,9 @@ def _gather(threads: int, quads: Any, base: Any, found: Any) -> None:
 
 def _fold(threads: int, quads: Any, base: Any, groups: Any, *arguments: Any) -> None:
     assert threads >= len(base) - 1 == len(groups)
-    launch_cpu.fold_devices(quads, base, groups, *arguments)
+    counted = np.zeros((len(groups), N_COUNTERS), quads.dtype)
+    _gather(threads, quads, base, counted)
+    launch_cpu.fold_devices(counted.reshape(-1), groups, *arguments)
 
 
 TWINS: dict[str, Callable[..., None]] = {

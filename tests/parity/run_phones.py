@@ -11,7 +11,6 @@ import hashlib
 import json
 import sys
 import warnings
-from itertools import pairwise
 
 import numpy as np
 
@@ -33,7 +32,7 @@ def run(mode: str, threads: int, settings: list[str]) -> tuple[str, dict[str, in
     arena, laid_out = ready(scenario, backend, verify=False)
     fold = arena.fold(folding(scenario, np.zeros(DEVICES, dtype=np.int64)))
     marks = laid_out.marks
-    tallies = [arena.step(fold, laid_out.program, first, end) for first, end in pairwise(marks)]
+    tallies = arena.steps(fold, laid_out.program, marks)
     tallies.append(fold.whole_run(len(marks) - 1))
     folded = [array for tally in tallies for array in (tally.bins, tally.facts, tally.totals)]
     folded += [fold.change(), fold.parts(), fold.state_sums()]
