@@ -78,7 +78,7 @@ def host(function: Any) -> Callable[..., Any]:
     """A version of a device function that Python can call; device functions themselves can only be linked."""
     if numba.config.DISABLE_JIT:
         return function  # type: ignore[no-any-return]
-    compiled: Callable[..., Any] = numba.njit(**_OPTIONS)(function.py_func)
+    compiled: Callable[..., Any] = numba.njit(pipeline_class=WholeProgramCompiler, **_OPTIONS)(function.py_func)
     return compiled
 
 

@@ -15,14 +15,16 @@ from numba.core.compiler_machinery import register_pass
 
 
 class _LinkOnlyLibrary(JITCodeLibrary):  # type: ignore[misc]
-    """LLVM IR of one function and its callees, never optimised nor turned into machine code by itself."""
+    """LLVM IR of one function without those it calls, neither optimised nor turned into machine code by itself."""
 
-    def _optimize_final_module(self) -> None:
-        pass
-
-    def _finalize_final_module(self) -> None:
+    def finalize(self) -> None:
+        """Leave what it calls to the entry points: linked here too, a function would be copied once a level."""
         self._finalize_dynamic_globals()
         self._finalized = True
+
+    def _get_module_for_linking(self) -> Any:
+        # As it is: linked once only, its function may keep a linkage that the linker never drops.
+        return self._final_module
 
 
 class _RareLibrary(_LinkOnlyLibrary):
@@ -42,6 +44,20 @@ class _WholeProgramLibrary(JITCodeLibrary):  # type: ignore[misc]
     def add_llvm_module(self, ll_module: Any) -> None:
         super().add_llvm_module(ll_module)
         self._own = {f.name for f in self._final_module.functions if not f.is_declaration}
+
+    def finalize(self) -> None:
+        """Link all that is called, each once; of Numba's own libraries the linker drops what nobody has named yet."""
+        called: list[Any] = list(self._linking_libraries)
+        for library in called:
+            if isinstance(library, _LinkOnlyLibrary):
+                called.extend(callee for callee in library._linking_libraries if callee not in called)
+        self._linking_libraries: list[Any] = sorted(called, key=lambda one: not isinstance(one, _LinkOnlyLibrary))
+        super().finalize()
+
+    def _verify_declare_only_symbols(self) -> None:
+        missing = [f.name for f in self._final_module.functions if f.is_declaration and f.name.startswith("_ZN")]
+        if missing:
+            raise AssertionError(f"{self.name}: not linked: {', '.join(missing)}")
 
     def _optimize_final_module(self) -> None:
         # A function nobody else can call may be inlined into its only caller whatever its size.

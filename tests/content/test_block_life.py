@@ -12,6 +12,7 @@ from fleetswap.script import parse_script
 from fleetswap_kernels import size_classes as kernel_classes
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.counters import codec_index
+from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.zsmalloc import class_for
 from tests.content.block_trace import (
     FOLIO,
@@ -351,7 +352,7 @@ def test_nothing_is_left_but_the_header_and_the_return_cache(blocks: str) -> Non
     assert pool_pages(objects, order) <= gone.counts["pool_pages"] <= sum(pool_pages([one], order) for one in objects)
 
 
-@numba.njit
+@numba.njit(pipeline_class=WholeProgramCompiler)
 def class_in_device(records, size):
     return class_for(records[0], size)
 

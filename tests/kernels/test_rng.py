@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from fleetswap_kernels import rng
 from fleetswap_kernels.jit import host
+from fleetswap_kernels.link_only import WholeProgramCompiler
 
 philox4x32 = host(rng.philox4x32)
 philox_block = host(rng.philox_block)
@@ -167,7 +168,7 @@ def test_every_bit_of_a_number_and_its_keys_matters_to_a_hash(n, key_a, key_b, b
     assert hashed(n, key_a, key_b ^ 1 << bit) != word
 
 
-@numba.njit
+@numba.njit(pipeline_class=WholeProgramCompiler)
 def _used(keys, pages, salts, limit):
     """How often each salt uses a page of many series, and how often both salts do (`app.next_run`)."""
     one, other, both = 0, 0, 0
