@@ -328,7 +328,11 @@ def _mix_words(content: dict[str, int], names: tuple[str, ...]) -> dict[int, int
 def _run_words(locality_percent: int) -> dict[int, int]:
     """Chances of runs longer than 1, 2, ... 32 pages, if every page is followed by the next with one chance."""
     follows = Fraction(locality_percent, 100)
-    return {h.CLASS_RUN + k: int(follows ** (k + 1) * Q16) for k in range(32)}
+    longer = [int(follows ** (k + 1) * Q16) for k in range(32)]
+    # Of the draws with one upper half the largest makes the shortest run.
+    shortest = np.array([1 + sum((upper << 8 | 0xFF) < chance for chance in longer[:31]) for upper in range(256)])
+    packed = shortest.astype("<u1").view("<u4").tolist()
+    return dict(enumerate(longer, h.CLASS_RUN)) | dict(enumerate(packed, h.CLASS_SHORTEST))
 
 
 def _app_words(scenario: FleetScenario, app: AppClass, background: int, names: tuple[str, ...]) -> dict[int, int]:

@@ -5,8 +5,8 @@ import numpy as np
 from .access import set_word, word
 from .habits import (
     APP_CLASS, APP_LAUNCHES, APP_PROC, APP_USED, APP_WORDS, CLASS_FLAGS, CLASS_FULL_PAGES, CLASS_HOT_CORE,
-    CLASS_REGIONS, CLASS_RUN, CLASS_WORDS, CLASS_WRITE, HABIT_FIRST_CLASS, HABIT_RUN_CHUNK, HABIT_ZYGOTE_PAGES,
-    PHONE_APP, PHONE_APPS, PHONE_OP, PHONE_PAGE, PHONE_PROC, PHONE_REGION, REGIONS,
+    CLASS_REGIONS, CLASS_RUN, CLASS_SHORTEST, CLASS_WORDS, CLASS_WRITE, HABIT_FIRST_CLASS, HABIT_RUN_CHUNK,
+    HABIT_ZYGOTE_PAGES, PHONE_APP, PHONE_APPS, PHONE_OP, PHONE_PAGE, PHONE_PROC, PHONE_REGION, REGIONS,
 )  # fmt: skip
 from .jit import device
 from .layout import PROC_APP, PROC_USED, VMA_PAGES
@@ -106,7 +106,8 @@ def content_entry(dev, o_class, r, version):
 @device
 def run_length(dev, o_class, r16):
     """Length of a run of pages that are used together, from a 16-bit draw: the sector locality of swap-ins."""
-    n = np.int64(1)
+    upper = r16 >> 8
+    n = habit(dev, o_class + CLASS_SHORTEST + (upper >> 2)) >> 8 * (upper & 3) & 0xFF
     while n < 32 and r16 < habit(dev, o_class + CLASS_RUN + n - 1):
         n += 1
     return n

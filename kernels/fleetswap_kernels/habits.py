@@ -73,7 +73,9 @@ CLASS_REGIONS = 12
 """For each of three regions its cumulative share of the pages (16 bits), then for each its content class."""
 CLASS_RUN = CLASS_REGIONS + 6
 """Sixteen-bit chances that a run is longer than 1, 2, ... 32 pages."""
-CLASS_WORDS = CLASS_RUN + 32
+CLASS_SHORTEST = CLASS_RUN + 32
+"""Shortest run for each upper half of a 16-bit draw, four to a word: where the search among those chances begins."""
+CLASS_WORDS = CLASS_SHORTEST + 64
 
 REGIONS = 3
 """Regions of an app; region 0 of every process is zygote's."""

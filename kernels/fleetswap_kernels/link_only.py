@@ -7,6 +7,7 @@ IR. This leans on Numba's internals, so an unknown Numba falls back to its ordin
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 from numba.core import compiler, typed_passes
@@ -132,7 +133,17 @@ class RareCompiler(compiler.CompilerBase):  # type: ignore[misc]
 
 
 class WholeProgramCompiler(compiler.CompilerBase):  # type: ignore[misc]
-    """Compiles an entry point."""
+    """Compiles an entry point, and with it all that it calls."""
+
+    def compile_extra(self, func: Any) -> Any:
+        """Compile without a look for garbage: what a compiler makes stays until it is done."""
+        collects = gc.isenabled()
+        gc.disable()
+        try:
+            return super().compile_extra(func)
+        finally:
+            if collects:
+                gc.enable()
 
     def define_pipelines(self) -> list[Any]:
         """Pass managers to try."""
