@@ -79,7 +79,7 @@ class Keeper:
     def keep(self, arena: Arena, fold: Fold, result: FleetShard, steps: int) -> None:
         """Take note that so many steps are done: devices and their fold as they are, cells and totals of `result`.
 
-        It is told after every `STEPS_AT_ONCE` of them.
+        It is told whenever the backend has done some of them at once (`STEPS_AT_ONCE`).
         """
 
 

@@ -1,8 +1,8 @@
 """Compiles device functions as code to link only, which keeps the cold start short.
 
 Numba optimises and assembles every function together with all it calls. In a deep tree of small functions the same
-code goes through LLVM once a level; here only the entry points do, and device functions are handed on as plain LLVM
-IR. This leans on Numba's internals, so an unknown Numba falls back to its ordinary, slower way.
+code goes through LLVM once a level; here only the entry points do (`WholeProgramCompiler`), and device functions are
+handed on as plain LLVM IR, which nothing else can link. This leans on Numba's internals.
 """
 
 from __future__ import annotations
