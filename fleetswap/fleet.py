@@ -144,17 +144,15 @@ def run_shard(
     if done:
         progress(done * len(arena))
     steps = len(laid_out.marks) - 1
-    while done < steps:
-        end = min(steps, done + (1 if check else STEPS_AT_ONCE))
+    for first, end in stretches(done, steps, 1 if check else STEPS_AT_ONCE):
         started = time.perf_counter_ns()
-        tallies = arena.steps(fold, laid_out.program, laid_out.marks[done : end + 1], progress)
+        tallies = arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1], progress)
         result.step_ns += time.perf_counter_ns() - started
         if check:
-            _check(arena, shard.first + order, done)
-        for step, tally in enumerate(tallies, done):
+            _check(arena, shard.first + order, first)
+        for step, tally in enumerate(tallies, first):
             result.add(step, tally, laid_out.classes, counts)
         keeper.keep(arena, fold, result, end)
-        done = end
     result.add(WHOLE_RUN, fold.whole_run(steps), laid_out.classes, counts)
     back = np.argsort(order, kind="stable")
     result.counters = fold.change()[back]
@@ -164,6 +162,12 @@ def run_shard(
         result.metrics[name] = figures[0].copy() if metric.base is None else np.stack(figures, axis=1)
     arena.release()
     return result
+
+
+def stretches(done: int, steps: int, at_once: int = STEPS_AT_ONCE) -> Iterator[tuple[int, int]]:
+    """Steps that a device does before others do any: the first and the end of each stretch, from `done` on."""
+    for first in range(done, steps, at_once):
+        yield first, min(steps, first + at_once)
 
 
 def folding(scenario: FleetScenario, groups: npt.NDArray[np.int64]) -> Folding:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from . import engine, fleet
 from .scenario import AllocatorTest
 from .scenario_file import load_fleet_scenario
 from .workload.allocator_test import plan as plan_test
-from .workload.phones import arena_of
+from .workload.phones import arena_of, class_of_devices
 from .workload.phones import plan as plan_phones
 
 DEFINITIONS = {
@@ -29,7 +30,7 @@ DEFINITIONS = {
     "events": "page events: pages touched, mapped by a fault, swapped out, or dropped by a zap",
     "lay_out_s": "allocating memory and laying the devices out",
     "init_s": "bringing them to the state after swapon",
-    "run_s": "running the steps, in wall time, results brought back after each",
+    "run_s": "running the steps, in wall time, what each device did in each brought back as in a run",
     "events_per_s": "events over run_s",
     "spent": "of the backend since the last load: seconds its kernels ran, seconds that were spent waiting for results "
     "after the last kernel, bytes each way",
@@ -82,9 +83,8 @@ class Load:
         Memory of the largest device.
     make : function of (int, Backend)
         An arena with so many devices and the numbers of the devices in it; the same numbers are the same devices.
-    program : uint32 array of shape (n, 8)
-    marks : tuple of int
-        Program positions, between which the steps lie.
+    run : function of (Arena, int64 array)
+        Runs all steps of an arena with these devices, and brings back what a run wants of them.
     warm_up : function of Backend
         Compiles kernels.
     """
@@ -92,8 +92,7 @@ class Load:
     name: str
     device_bytes: int
     make: Callable[[int, Backend], tuple[Arena, npt.NDArray[np.int64]]]
-    program: npt.NDArray[np.uint32]
-    marks: tuple[int, ...]
+    run: Callable[[Arena, npt.NDArray[np.int64]], None]
     warm_up: Callable[[Backend], int]
 
 
@@ -110,8 +109,12 @@ def _test_load(name: str, test: AllocatorTest) -> Load:
     def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
         return Arena([(workload.blueprint, devices)], backend=backend), np.arange(devices)
 
-    each = device_bytes(workload.blueprint.sizes)
-    return Load(name, each, make, workload.program, workload.marks, engine.warm_up)
+    def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:  # noqa: ARG001 (signature)
+        for first, end in pairwise(workload.marks):
+            arena.run(workload.program, first, end)
+            arena.counters()
+
+    return Load(name, device_bytes(workload.blueprint.sizes), make, run, engine.warm_up)
 
 
 def _phones_load(effort: Effort) -> Load:
@@ -121,10 +124,13 @@ def _phones_load(effort: Effort) -> Load:
     def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
         return arena_of(scenario, laid_out, 0, devices, backend)
 
+    def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:
+        fold = arena.fold(fleet.folding(scenario, class_of_devices(scenario, 0, len(numbers))[numbers]))
+        for first, end in fleet.stretches(0, len(laid_out.marks) - 1):
+            arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1])
+
     each = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)
-    return Load(
-        "phones", each, make, laid_out.program, laid_out.marks, lambda backend: fleet.warm_up(laid_out, backend)
-    )
+    return Load("phones", each, make, run, lambda backend: fleet.warm_up(laid_out, backend))
 
 
 def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -171,10 +177,9 @@ def run(load: Load, devices: int, backend: Backend) -> tuple[dict[str, Any], npt
     laid_out = time.perf_counter()
     arena.init()
     ready = time.perf_counter()
-    for first, end in zip(load.marks, load.marks[1:], strict=False):
-        arena.run(load.program, first, end)
-        counted = arena.counters()
+    load.run(arena, numbers)
     ended = time.perf_counter()
+    counted = arena.counters()
     arena.release()
     events = int(counted[:, counters.PAGE_EVENTS].sum())
     told = {
