@@ -164,8 +164,8 @@ def run_shard(
     return result
 
 
-def stretches(done: int, steps: int, at_once: int = STEPS_AT_ONCE) -> Iterator[tuple[int, int]]:
-    """Steps that a device does before others do any: the first and the end of each stretch, from `done` on."""
+def stretches(done: int, steps: int, at_once: int) -> Iterator[tuple[int, int]]:
+    """Steps that a device does before others do any: first and end of each stretch, from `done` on."""
     for first in range(done, steps, at_once):
         yield first, min(steps, first + at_once)
 

@@ -126,7 +126,7 @@ def _phones_load(effort: Effort) -> Load:
 
     def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:
         fold = arena.fold(fleet.folding(scenario, class_of_devices(scenario, 0, len(numbers))[numbers]))
-        for first, end in fleet.stretches(0, len(laid_out.marks) - 1):
+        for first, end in fleet.stretches(0, len(laid_out.marks) - 1, fleet.STEPS_AT_ONCE):
             arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1])
 
     each = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)

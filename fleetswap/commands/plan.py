@@ -6,9 +6,7 @@ import json
 import os
 import resource
 import sys
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +15,6 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from fleetswap_kernels.arena import Arena
     from fleetswap_kernels.layout import Sizes
 
     from ..fleet_scenario import FleetScenario
@@ -42,10 +39,6 @@ GROUPS = {
 WIDTH = 156
 """Columns that the tables need."""
 REST = "header, counters"
-PROBE_SECONDS = 4.0
-"""The probe stops after about so long, but never within its first step."""
-PROBE_DEVICES = 12
-"""Devices of a class in the probe, for each thread; fewer keep no thread busy. They fit the memory of a shard."""
 COPIES = 8
 """Copies of a shard's counters that are held while they are written."""
 CELL_BYTES, BIN_BYTES = 1024, 16
@@ -81,6 +74,7 @@ def plan(
 
     from ..errors import InputError
     from ..gpu import load_gpu
+    from ..probe import probe_fleet, probe_test
     from ..scenario import BUILT_IN, Breakeven, load_scenario
     from ..scenario_file import load_fleet_scenario
 
@@ -92,10 +86,10 @@ def plan(
         test = load_scenario(scenario, devices, 0, settings)
         if isinstance(test, Breakeven):
             raise InputError(f"{scenario}: cannot be planned; allowed are allocator-test, the fleets and .toml files")
-        told, probe = _test_plan(test, shards or 0), lambda: _probe_test(test, workers)
+        told, probe = _test_plan(test, shards or 0), lambda: probe_test(test, workers)
     else:
         fleet = load_fleet_scenario(scenario, settings, devices)
-        told, probe = _fleet_plan(fleet, shards or 0), lambda: _probe_fleet(fleet, workers)
+        told, probe = _fleet_plan(fleet, shards or 0), lambda: probe_fleet(fleet, workers)
     err = Console(stderr=True)
     err.print("preparing kernels (compiled once, then kept), then timing a few devices ...")
     told["threads"] = workers
@@ -206,104 +200,6 @@ def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
         "results": len(POLICIES) * 8 * counters.N_COUNTERS * scenario.devices,
     }
     return told
-
-
-def _probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
-    """Time of a fleet, from some devices of each class; the first steps have less to swap than later ones."""
-    import numpy as np
-
-    from fleetswap_kernels.arena import Arena, device_bytes
-    from fleetswap_kernels.launch_threads import SHARD_BYTES, CpuBackend
-
-    from ..fleet import warm_up
-    from ..workload.phones import class_of_devices
-    from ..workload.phones import plan as lay_out
-
-    laid_out = lay_out(scenario)
-    warm_up(laid_out)
-    devices = np.bincount(class_of_devices(scenario, 0, scenario.devices), minlength=len(laid_out.classes)).tolist()
-    steps = len(laid_out.marks) - 1
-    room = SHARD_BYTES // sum(device_bytes(b.sizes) for b in laid_out.blueprints)
-    many = max(1, min(PROBE_DEVICES * threads, room))
-    probes = [
-        (n, Arena([(b, many)], backend=CpuBackend(threads)))
-        for n, b in zip(devices, laid_out.blueprints, strict=True)
-        if n
-    ]
-    started = time.perf_counter()
-    seconds = 0.0
-    for count, arena in probes:
-        at = time.perf_counter()
-        arena.init()
-        seconds += count * (time.perf_counter() - at) / many
-    done, last, events = 0, 0.0, [0.0]
-    while done < steps and (done == 0 or time.perf_counter() - started < PROBE_SECONDS):
-        last = 0.0
-        for count, arena in probes:
-            at = time.perf_counter()
-            arena.run(laid_out.program, laid_out.marks[done], laid_out.marks[done + 1])
-            last += count * (time.perf_counter() - at) / many
-        seconds += last
-        done += 1
-        events.append(sum(count * _page_events(arena) / many for count, arena in probes))
-    # Steps that were not tried take as long as the last one that was, and have as many events.
-    seconds += (steps - done) * last
-    fold = _probe_folding(scenario, steps)
-    return {
-        "seconds": seconds + fold,
-        "simulating_s": seconds,
-        "folding_s": fold,
-        "page_events": round(events[-1] + (steps - done) * (events[-1] - events[-2])),
-        "probe": {"devices": many * len(probes), "steps": done, "of_steps": steps},
-    }
-
-
-def _page_events(arena: Arena) -> int:
-    """Page events of all devices of an arena so far."""
-    from fleetswap_kernels import counters
-
-    return int(arena.counters()[:, counters.PAGE_EVENTS].sum())
-
-
-def _probe_folding(scenario: FleetScenario, steps: int) -> float:
-    """Time in which tallies become histograms and rows are made, from one step of some devices, scaled."""
-    from fleetswap_kernels.arena import ONE_THREAD
-
-    from ..engine import Shard
-    from ..fleet import run_shard
-    from ..workload.phones import plan as lay_out
-
-    laid_out = lay_out(scenario)
-    found = []
-    for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
-        at = time.perf_counter()
-        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), ONE_THREAD)
-        found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
-    (few, short), (many, long) = found
-    each = max(long - short, 0.0) / max(many - few, 1)
-    # Folded were a step and the whole run.
-    return (short + each * (scenario.devices - few)) * (steps + 1) / 2
-
-
-def _probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
-    """Time of an allocator test, from some devices of it."""
-    from fleetswap_kernels import counters
-    from fleetswap_kernels.launch_threads import CpuBackend
-
-    from ..engine import Shard, no_progress, run_shard
-
-    many = min(scenario.devices, PROBE_DEVICES * threads)
-    run_shard(scenario, Shard(0, 0, 1), CpuBackend(threads), no_progress)  # Loads what is loaded once.
-    at = time.perf_counter()
-    ran = run_shard(scenario, Shard(0, 0, many), CpuBackend(threads), no_progress)
-    each = (time.perf_counter() - at) / many
-    steps = scenario.test.iterations
-    events = {policy: int(found[:, counters.PAGE_EVENTS].sum()) for policy, found in ran.counters.items()}
-    return {
-        "seconds": each * scenario.devices,
-        "page_events": {policy: n * scenario.devices // many for policy, n in events.items()},
-        "probe": {"devices": many, "steps": steps, "of_steps": steps},
-    }
 
 
 def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:

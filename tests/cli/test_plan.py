@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from fleetswap import cli
-from fleetswap.commands.plan import GROUPS, PROBE_DEVICES, groups_of
-from fleetswap.fleet import plan_shards, run_shard
+from fleetswap.commands.plan import GROUPS, groups_of
+from fleetswap.fleet import STEPS_AT_ONCE, plan_shards, run_shard
+from fleetswap.probe import DEVICES
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.workload.phones import plan
 from fleetswap_kernels.arena import device_bytes
@@ -79,7 +80,7 @@ def test_time_is_an_estimate_from_a_probe(capsys: pytest.CaptureFixture[str]) ->
     assert told["time"]["estimate"] is True
     assert told["time"]["seconds"] > 0
     probe = told["time"]["probe"]
-    assert probe["devices"] == PROBE_DEVICES * 2 * len([one for one in told["classes"] if one["devices"]])
+    assert probe["devices"] == DEVICES * 2 * len([one for one in told["classes"] if one["devices"]])
     assert 1 <= probe["steps"] <= probe["of_steps"] == 3
     memory = told["memory"]
     assert memory["peak_estimate"] == sum(n for name, n in memory.items() if name != "peak_estimate")
@@ -88,9 +89,10 @@ def test_time_is_an_estimate_from_a_probe(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_probe_stops(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleetswap.commands.plan.PROBE_SECONDS", 0.0)
-    told = planned(capsys, "phones", "--devices", "20", *SMALL)
-    assert told["time"]["probe"]["steps"] == 1
+    monkeypatch.setattr("fleetswap.probe.ENOUGH_S", 0.0)
+    told = planned(capsys, "phones", "--devices", "20", *SMALL, "--set", f"steps_per_day={2 * STEPS_AT_ONCE}")
+    assert told["time"]["probe"]["steps"] == STEPS_AT_ONCE
+    assert told["time"]["probe"]["of_steps"] == 2 * STEPS_AT_ONCE
     assert told["time"]["seconds"] > 0
 
 
