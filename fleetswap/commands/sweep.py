@@ -63,7 +63,7 @@ def sweep(
     """Simulate a grid of policies on the same devices, with the same random numbers.
 
     Every combination of the values is a point; each is compared, device by device, with the first one. Commas in
-    brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,16K,on
+    brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,on
     --over device_class.phone-8g.block=4K,64K
     """
     from rich.console import Console
