@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import uuid
 from collections.abc import Iterator
@@ -44,6 +45,8 @@ class Storage:
         from fsspec.core import url_to_fs
 
         text = os.fspath(url)
+        # It logs a traceback of what it raises: the refusal says the same in one line.
+        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         try:
             # Another machine writes at the same time: no listing may be remembered.
             self._fs, root = url_to_fs(text, use_listings_cache=False)
@@ -174,7 +177,9 @@ class Storage:
             yield
         except OSError as error:
             kind = FullStorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-            raise kind(f"{self.url}: cannot be {action}: {error.strerror or error}") from None
+            # Object stores' errors may hold no more than an address.
+            reason = error.strerror or f"{type(error).__name__}: {error}"
+            raise kind(f"{self.url}: cannot be {action}: {reason}") from None
         except Exception as error:  # of any class: botocore's, aiohttp's, google.auth's have no base in common
             if self.is_local:
                 raise

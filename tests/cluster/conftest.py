@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
+import threading
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -38,7 +42,7 @@ def crew() -> Iterator[Crew]:
 
 
 @pytest.fixture(scope="session")
-def bucket() -> Iterator[str]:
+def s3_bucket() -> Iterator[str]:
     """A bucket of a real S3 server (moto's); the environment leads every process to it."""
     import s3fs
     from moto.server import ThreadedMotoServer
@@ -58,3 +62,33 @@ def bucket() -> Iterator[str]:
         s3fs.S3FileSystem().mkdir("fleets")
         yield "s3://fleets"
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def gs_bucket() -> Iterator[str]:
+    """A bucket of a Google Cloud Storage server (gcp-storage-emulator), which learns the one condition it lacks."""
+    from gcp_storage_emulator.exceptions import NotFound
+    from gcp_storage_emulator.handlers import objects
+    from gcp_storage_emulator.server import create_server
+
+    upload, one_at_a_time = objects._multipart_upload, threading.Lock()
+
+    def conditional_upload(asked: Any, answer: Any, storage: Any) -> None:
+        with one_at_a_time:
+            if asked.query.get("ifGenerationMatch") == ["0"]:
+                with contextlib.suppress(NotFound):
+                    storage.get_file_obj(asked.params["bucket_name"], asked.data["meta"]["name"])
+                    answer.status = HTTPStatus.PRECONDITION_FAILED
+                    return
+            upload(asked, answer, storage)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(objects, "_multipart_upload", conditional_upload)
+        server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="fleets")
+        server.start()
+        _, port = server._api._httpd.socket.getsockname()
+        patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        # Otherwise gcsfs asks by gRPC what kind of bucket it is, which the server does not speak.
+        patch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        yield "gs://fleets"
+        server.stop()

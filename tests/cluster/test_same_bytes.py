@@ -57,9 +57,10 @@ def test_threads_of_one_process_and_an_object_store(plain, tmp_path):
     assert_same(tmp_path, plain)
 
 
-def test_workers_that_write_to_s3(bucket, plain, tmp_path):
+@pytest.mark.parametrize("bucket", ["s3_bucket", "gs_bucket"])
+def test_workers_that_write_to_a_bucket(bucket, request, plain, tmp_path):
     """From the command line, with processes that open the store themselves; stopped and resumed."""
-    run = f"{bucket}/run"
+    run = f"{request.getfixturevalue(bucket)}/run"
     plan = plan_fleet([tiny()], shards=6, about={"kind": "run"})
     told = []
 

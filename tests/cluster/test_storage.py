@@ -13,10 +13,10 @@ from fleetswap_cluster.storage import FullStorageError, Storage, StorageError
 from tests.cluster.programs import run_words
 
 
-@pytest.fixture(params=["disk", "memory", "s3"])
+@pytest.fixture(params=["disk", "memory", "s3_bucket", "gs_bucket"])
 def storage(request, tmp_path):
-    if request.param == "s3":
-        yield Storage(f"{request.getfixturevalue('bucket')}/tests/run")
+    if request.param.endswith("_bucket"):
+        yield Storage(f"{request.getfixturevalue(request.param)}/tests/run")
         return
     yield Storage(tmp_path / "run" if request.param == "disk" else "memory://tests/run")
     if request.param == "memory":
@@ -96,6 +96,13 @@ def test_an_object_store_that_refuses_is_told_in_one_line(tmp_path, monkeypatch,
     assert capsys.readouterr().err.splitlines()[-1] == (
         "fleetswap: s3://nobody/run: cannot be read: Unable to locate credentials"
     )
+
+
+def test_a_bucket_that_is_not_there_is_told_in_one_line(gs_bucket, capfd):
+    assert main(run_words(gs_bucket.replace("fleets", "nobody"))) == 2
+    told = capfd.readouterr().err
+    assert told.splitlines()[-1].startswith("fleetswap: gs://nobody: cannot be written: FileNotFoundError: ")
+    assert "Traceback" not in told
 
 
 def test_a_bug_on_a_disk_is_no_refusal(tmp_path):
