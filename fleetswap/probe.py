@@ -51,7 +51,7 @@ def probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
             fold = arena.fold(folding(scenario, np.full(many, number)))
             seconds += count * (time.perf_counter() - at) / many
             probes.append((count, arena, fold))
-    done, each, more, events = 0, 0.0, 0.0, 0.0
+    done, events, step_s, step_events = 0, 0.0, 0.0, 0.0
     for first, end in stretches(0, steps, STEPS_AT_ONCE):
         if done and time.perf_counter() - started > ENOUGH_S:
             break
@@ -62,16 +62,16 @@ def probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
             spent += count * (time.perf_counter() - at) / many
         seconds += spent
         happened = sum(count * _page_events(arena) / many for count, arena, _ in probes)
-        each, more = spent / (end - first), (happened - events) / (end - first)
+        step_s, step_events = spent / (end - first), (happened - events) / (end - first)
         done, events = end, happened
     # Steps that were not tried take as long as the last ones that were, and have as many events.
-    seconds += (steps - done) * each
+    seconds += (steps - done) * step_s
     folded_s = _folding_s(scenario, laid_out, steps)
     return {
         "seconds": seconds + folded_s,
         "simulating_s": seconds,
         "folding_s": folded_s,
-        "page_events": round(events + (steps - done) * more),
+        "page_events": round(events + (steps - done) * step_events),
         "probe": {"devices": many * len(probes), "steps": done, "of_steps": steps},
     }
 

@@ -13,6 +13,9 @@ from typing import Any
 
 from fleetswap.errors import InputError
 
+# gcsfs logs a traceback of what it raises, and Python prints what no handler takes: a refusal is one line.
+logging.getLogger("gcsfs").addHandler(logging.NullHandler())
+
 
 class StorageError(InputError):
     """The storage refuses: full, gone, or not allowed. The message names it and says what to do."""
@@ -45,8 +48,6 @@ class Storage:
         from fsspec.core import url_to_fs
 
         text = os.fspath(url)
-        # It logs a traceback of what it raises: the refusal says the same in one line.
-        logging.getLogger("gcsfs").setLevel(logging.CRITICAL)
         try:
             # Another machine writes at the same time: no listing may be remembered.
             self._fs, root = url_to_fs(text, use_listings_cache=False)

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from fleetswap.cli import main
 from fleetswap_cluster.storage import FullStorageError, Storage, StorageError
-from tests.cluster.programs import run_words
+from tests.cluster.programs import FLEETSWAP, run_words
 
 
 @pytest.fixture(params=["disk", "memory", "s3_bucket", "gs_bucket"])
@@ -98,11 +102,34 @@ def test_an_object_store_that_refuses_is_told_in_one_line(tmp_path, monkeypatch,
     )
 
 
-def test_a_bucket_that_is_not_there_is_told_in_one_line(gs_bucket, capfd):
+def test_a_bucket_that_is_not_there_is_told_in_one_line(gs_bucket, capsys):
     assert main(run_words(gs_bucket.replace("fleets", "nobody"))) == 2
-    told = capfd.readouterr().err
-    assert told.splitlines()[-1].startswith("fleetswap: gs://nobody: cannot be written: FileNotFoundError: ")
-    assert "Traceback" not in told
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert told.startswith("fleetswap: gs://nobody: cannot be written: FileNotFoundError: ")
+
+
+def test_what_a_package_logs_stays_out_of_sight(monkeypatch):
+    """A program of its own: under pytest what is logged never reaches the terminal."""
+
+    class Refusal(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(HTTPStatus.BAD_REQUEST)
+
+        def do_POST(self) -> None:
+            self.do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{server.server_port}")
+        monkeypatch.setenv("GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT", "false")
+        ran = subprocess.run([*FLEETSWAP, *run_words("gs://nobody/run")], capture_output=True, text=True, check=False)
+        server.shutdown()
+    assert ran.returncode == 2
+    assert "Traceback" not in ran.stderr
+    assert ran.stderr.splitlines()[-1].startswith("fleetswap: gs://nobody/run: cannot be ")
 
 
 def test_a_bug_on_a_disk_is_no_refusal(tmp_path):
