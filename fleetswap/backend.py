@@ -6,7 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from fleetswap_kernels.launch import BACKENDS, Backend, BackendMissingError, choose
+from fleetswap_kernels.choose import BACKENDS, choose
+from fleetswap_kernels.launch import Backend, BackendMissingError
 
 from .errors import InputError
 

@@ -27,7 +27,7 @@ from fleetswap_kernels.batch.launch_cpu import CpuLaunch
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap_kernels.choose import choose
 
 from .reference import Reference, ReferenceMissingError
 from .scenario import AllocatorTest
@@ -130,7 +130,7 @@ class _Fleet:
         workload = plan(test)
         self.program = workload.program
         self.first, self.end = workload.marks[1], workload.marks[-1]
-        self.arena = Arena([(workload.blueprint, devices)], backend=CpuBackend(threads))
+        self.arena = Arena([(workload.blueprint, devices)], choose("cpu", threads)[0])
         self.arena.init()
         self.arena.run(self.program, 0, self.first)
         self._start = self.arena.memory.copy()

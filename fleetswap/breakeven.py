@@ -16,8 +16,9 @@ from fleetswap_kernels.arena import Arena, Blueprint
 from fleetswap_kernels.launch import Backend
 
 from .content_library import load_library
-from .cost import load_profile, price
+from .cost import load_profile
 from .engine import Fit, Progress, Shard
+from .price import price
 from .scenario import Breakeven
 from .workload.breakeven import CODECS, VARIANTS, Variant, contents_of, plan
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
 from .cells import ALL

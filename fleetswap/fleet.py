@@ -10,18 +10,20 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend, Fold
 from fleetswap_kernels.price import PRICE_WORDS
 from fleetswap_kernels.tally import FOLD_BYTES, Folding, Tally
 
 from .cells import WHOLE_RUN, Cell, Cells, Totals, cells_of, totals_of
 from .content_library import load_library
-from .cost import load_profile, price_list
+from .cost import load_profile
 from .engine import Fit, Progress, Shard, cut, no_progress
 from .fleet_scenario import FleetScenario
 from .invariants import Checker
 from .metrics import METRICS, column_table, metric_table, parts_of
+from .price import price_list
 from .workload.phones import PhonePlan, arena_of, class_of_devices
 
 STEPS_AT_ONCE = 8

@@ -17,9 +17,10 @@ from fleetswap_kernels import counters
 
 from . import __version__
 from .content_library import class_names
-from .cost import load_profile, price
+from .cost import load_profile
 from .engine import ShardResult
 from .errors import InputError
+from .price import price
 from .scenario import POLICIES, Scenario
 from .series import METRICS, Series
 

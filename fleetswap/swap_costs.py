@@ -10,8 +10,9 @@ import numpy.typing as npt
 from fleetswap_kernels import counters
 
 from .content_library import class_names
-from .cost import CostProfile, Price, load_profile, price
+from .cost import CostProfile, load_profile
 from .device_config import SIZES_KB
+from .price import Price, price
 from .workload.experiments import bandwidth_script, changes_by_dump, size_script, swap_time_script
 
 Events = npt.NDArray[np.int64]

@@ -14,7 +14,7 @@ from fleetswap.fleet import mean_device_bytes
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.scenario_file import digest
 from fleetswap.workload.phones import plan as lay_out
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 
 SCHEMA = 1
 SHARDS_PER_WORKER = 4

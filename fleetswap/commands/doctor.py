@@ -16,8 +16,9 @@ EXAMPLE = "phones"
 @click.command()
 def doctor() -> None:
     """Show what would be used here, and why."""
+    from fleetswap_kernels.choose import choose
     from fleetswap_kernels.jit import cache_dir
-    from fleetswap_kernels.launch import BackendMissingError, choose
+    from fleetswap_kernels.launch import BackendMissingError
 
     from ..backend import open_backend
     from ..results import versions

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 
 from ..patterns import MAX_VERSIONS
 from ..program import compile_script
@@ -92,7 +93,7 @@ def _header(codec: str, folio_kib: int, slots: int) -> list[str]:
 def changes_by_dump(text: str) -> dict[str, npt.NDArray[np.int64]]:
     """Run a script on one device; what its counters changed before each dump, by label without its number."""
     compiled = compile_script(parse_script(text, "experiment"))
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     before = arena.counters()[0].astype(np.int64)
     found: dict[str, npt.NDArray[np.int64]] = {}

@@ -12,7 +12,8 @@ import numpy.typing as npt
 from fleetswap_kernels import allocation, bits, ops
 from fleetswap_kernels import habits as h
 from fleetswap_kernels.app import MOST_QUARTERS
-from fleetswap_kernels.arena import ONE_THREAD, Arena, Blueprint
+from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.layout import Sizes
 from fleetswap_kernels.size_classes import size_classes

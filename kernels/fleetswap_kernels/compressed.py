@@ -11,7 +11,7 @@ from .content_model import (
 from .counters import CLASS_OF_TABLE
 from .identity import IDENTITY, MEMBER, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
 from .identity import SCALE_SHIFT as LEVEL_SHIFT
-from .jit import device, rare
+from .jit import device
 
 PAGE_BYTES = 4096
 HUGE_BYTES = PAGE_BYTES
@@ -151,7 +151,7 @@ def gain_q15(dev, model, content, order, mean, rank):
     return (half(model, o) * (32 - share) + half(model, o + 1) * share) >> 5
 
 
-@rare
+@device(cpu="call", cuda="call")
 def mixed_block_bytes(dev, model, o_content, order, content):
     """Size of a block that is no prototype, from those of its pages; `content` is its first that is not zero-filled."""
     n = np.int64(1) << order

@@ -24,7 +24,7 @@ import numpy as np
 from .access import half, set_word, word
 from .bits import CONTENT_ZERO
 from .content_model import PROTOTYPES, ZERO_PAGE
-from .jit import device, rare
+from .jit import device
 from .layout import PROC_SCALE, PROC_SERIAL
 from .region import proc_at
 from .rng import philox_block
@@ -127,7 +127,7 @@ def new_identity(dev, o_proc):
     set_word(dev, o_proc + PROC_SCALE, draw_scale(dev, serial))
 
 
-@rare
+@device(cpu="call", cuda="call")
 def draw_rewritten(dev, serial, vpn, version, old):
     """Identity of a page that is rewritten while its block stays: mostly its size stays, too."""
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
@@ -138,7 +138,7 @@ def draw_rewritten(dev, serial, vpn, version, old):
     return content
 
 
-@rare
+@device(cpu="call", cuda="call")
 def block_identity(dev, model, p, block, content_class, version):
     """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time."""
     o_proc = proc_at(dev, p)

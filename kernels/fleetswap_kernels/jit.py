@@ -11,24 +11,22 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numba
-import numpy as np
 from numba.core import types
-from numba.extending import overload
 from platformdirs import user_cache_path
 
-from .content_model import exact_model
-from .layout import SHORT, exact_view
 from .link_only import LinkOnlyCompiler, RareCompiler, WholeProgramCompiler
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
 
 DEVICE_FUNCTIONS: list[Any] = []
 """Every device function, for launch layers that compile them anew for their target."""
+CUDA_CALLS: dict[Callable[..., Any], str] = {}
+"""How a GPU calls a device function, by its Python function, where NVVM is not left to decide."""
 
 
 @cache
@@ -48,29 +46,36 @@ def cache_dir() -> Path:
     return base / f"kernels-{digest.hexdigest()[:16]}"
 
 
-def device(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark scalar device logic (CPU, CUDA and interpreted)."""
-    return _device(function, LinkOnlyCompiler)
+def device(
+    function: Callable[..., Any] | None = None, *, cpu: str = "inline", cuda: str = "choose"
+) -> Callable[..., Any]:
+    """Mark scalar device logic (CPU, CUDA and interpreted).
 
-
-def rare(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Mark device logic that the most common operations do not reach.
-
-    On the CPU it stays a call. Inlined, it would take registers from the code around it: the allocator test ran 8 %
-    slower.
+    Parameters
+    ----------
+    function : callable
+        The decorator is used with or without options.
+    cpu : str
+        "inline": LLVM may inline it. "call": the most common operations do not reach it, and it stays a call. Inlined,
+        it would take registers from the code around it: the allocator test ran 8 % slower.
+    cuda : str
+        "choose": NVVM decides. "call": one copy, for a large function with several callers, or one that not every
+        program needs: it keeps the code in the instruction cache and the registers of its callers few. "inline": what
+        NVVM would call. The kernel for memory that cannot run short spills nothing if it does not; in the other
+        one, which is larger, NVVM decides.
     """
-    return _device(function, RareCompiler)
-
-
-def _device(function: Callable[..., Any], pipeline: type) -> Callable[..., Any]:
+    if function is None:
+        return partial(device, cpu=cpu, cuda=cuda)
     # No reference counting: device functions see records only, never a NumPy array they could own.
     link_only: dict[str, Any] = {
         "no_cpython_wrapper": True,
         "no_cfunc_wrapper": True,
-        "pipeline_class": pipeline,
+        "pipeline_class": {"inline": LinkOnlyCompiler, "call": RareCompiler}[cpu],
     }
     compiled: Callable[..., Any] = _one_version(numba.njit(_nrt=False, **link_only, **_OPTIONS)(function))
     DEVICE_FUNCTIONS.append(compiled)
+    if cuda != "choose":
+        CUDA_CALLS[function] = cuda
     return compiled
 
 
@@ -102,63 +107,6 @@ def widen(argument: Any) -> Any:
     """The Numba type a device function takes an argument of this type as."""
     plain = types.unliteral(argument)
     return types.int64 if isinstance(plain, types.Boolean | types.Integer) else plain
-
-
-def device_at(arena: Any, base: Any, d: int) -> Any:
-    """The device `d` of an arena: what differs between compiled and interpreted runs.
-
-    Interpreted, the aliases of a device have its exact length, so that a wild index is an error.
-    """
-    first = int(base[d])
-    return exact_view(arena[first : int(base[d + 1])].view(np.uint8))
-
-
-@overload(device_at)
-def _device_at_compiled(arena: Any, base: Any, d: int) -> Any:
-    def record(arena: Any, base: Any, d: int) -> Any:
-        return arena[base[d]]
-
-    return record
-
-
-def runs_short(dev: Any) -> bool:
-    """Whether the memory of a device can run short (`layout.Sizes.pressure`).
-
-    Compiled code knows it from the type of the header: what only such devices do is not in the code of others, where
-    it would take registers.
-    """
-    return int(dev.n_gens) != 0
-
-
-def runs_short_by_type(dev: Any) -> Any:
-    """The compiled `runs_short`: a constant."""
-    if SHORT in dev.fields:
-
-        def short(dev: Any) -> bool:
-            return True
-
-        return short
-
-    def ample(dev: Any) -> bool:
-        return False
-
-    return ample
-
-
-overload(runs_short)(runs_short_by_type)
-
-
-def model_at(models: Any) -> Any:
-    """The one content model in an array of them; interpreted, with an alias of its exact length."""
-    return exact_model(models.view(np.uint8))
-
-
-@overload(model_at)
-def _model_at_compiled(models: Any) -> Any:
-    def record(models: Any) -> Any:
-        return models[0]
-
-    return record
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:

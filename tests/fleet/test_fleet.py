@@ -22,7 +22,7 @@ from fleetswap.log_histogram import LogHistogram
 from fleetswap.metrics import METRICS, STATES, columns
 from fleetswap.workload.phones import class_of_devices, plan
 from fleetswap_kernels import counters
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from tests.properties.phones import tiny
 
 DEVICES = 23

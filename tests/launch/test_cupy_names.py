@@ -18,8 +18,9 @@ import pytest
 from fleetswap.engine import cut
 from fleetswap.fleet import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import gpu_fold, gpu_state, launch, launch_gpu
+from fleetswap_kernels import gpu_fold, gpu_state, lanes, launch_gpu
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import choose
 from fleetswap_kernels.launch_cuda import signatures
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
@@ -46,7 +47,7 @@ def calls(fake_gpu: FakeGpu) -> list[Call]:
     """Everything that is asked while fleets run, devices are read and written, and a manifest is made."""
     scenario = tiny("steps_per_day=2", devices=40)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     list(run_shards(scenario, laid_out, cut(40, 2), backend, check=True))
     arena = Arena([(laid_out.blueprints[0], 40)], backend=backend)
     arena.init()
@@ -97,7 +98,7 @@ def test_a_signature_is_read_from_a_docstring() -> None:
 def test_the_functions_used_are_the_named_ones(calls: list[Call]) -> None:
     assert {name for name, _, _ in calls} == NAMES
     # Nothing else of CuPy is spelled in the source, executed or not.
-    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in (launch_gpu, gpu_state, gpu_fold)))
+    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in (launch_gpu, gpu_state, gpu_fold, lanes)))
     spelled = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     prefixes = ("cupy.", "self._gpu.cupy.", "self.cupy.", "runtime.")
     found = set()

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
-from fleetswap_kernels.arena import ONE_THREAD, Arena
+from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
 SCENARIO = Path(__file__).parents[1] / "data/tiny-phones.toml"
