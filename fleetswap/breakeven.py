@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.launch import Backend
 
 from .content_library import load_library
@@ -20,7 +21,7 @@ from .cost import load_profile
 from .engine import Fit, Progress, Shard
 from .price import price
 from .scenario import Breakeven
-from .workload.breakeven import CODECS, VARIANTS, Variant, contents_of, plan
+from .workload.breakeven import VARIANTS, Variant, contents_of, plan
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -20,22 +20,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.content_model import resemblance_q16
+from fleetswap_kernels.pages import PAGE_BYTES
 
 from . import __version__
 from .content_measure import rank_correlation
 from .errors import InputError
-from .page_measure import (
-    ALGORITHMS,
-    ORDERS,
-    REPLACEABLE,
-    SAME_FILLED,
-    ZERO,
-    CodecTimes,
-    PageSizes,
-    load_codecs,
-)
-from .page_source import PAGE_BYTES, PageSource, Run
+from .page_measure import ORDERS, REPLACEABLE, SAME_FILLED, ZERO, CodecTimes, PageSizes, load_codecs
+from .page_source import PageSource, Run
 
 PROTOTYPES = 256
 PROTOTYPE_ORDER = 4
@@ -66,7 +59,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
     """
     edges, gain = gain_table(sizes)
     prototypes, same = _prototypes(sizes)
-    zstd = _columns(sizes)[ALGORITHMS.index("zstd")]
+    zstd = _columns(sizes)[CODECS.index("zstd")]
     blocks = sizes.blocks(PROTOTYPE_ORDER)[zstd]
     regions, place = sizes.places(PROTOTYPE_ORDER)
     level = ranks(blocks)
@@ -75,7 +68,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
     region, run = resemblance_q16(intraclass_correlation(level, regions), adjacent)
     return {
         "classes": np.array([name], dtype="U32"),
-        "algos": np.array(ALGORITHMS),
+        "algos": np.array(CODECS),
         "sizes": prototypes[np.newaxis],
         "same": same[np.newaxis],
         "edges": edges[np.newaxis],
@@ -87,14 +80,14 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
 
 
 def _columns(sizes: PageSizes) -> list[int]:
-    """Which measured codec stands for each of `ALGORITHMS`: itself, or lz4 for one that could not be measured."""
-    return [sizes.codecs.index(name if name in sizes.codecs else "lz4") for name in ALGORITHMS]
+    """Which measured codec stands for each of `CODECS`: itself, or lz4 for one that could not be measured."""
+    return [sizes.codecs.index(name if name in sizes.codecs else "lz4") for name in CODECS]
 
 
 def _prototypes(sizes: PageSizes) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Sizes of all parts of 256 blocks of 64 KiB, shape (256, 3, 31), and kinds of their pages, shape (256, 16)."""
     columns = _columns(sizes)
-    zstd = sizes.blocks(PROTOTYPE_ORDER)[columns[ALGORITHMS.index("zstd")]]
+    zstd = sizes.blocks(PROTOTYPE_ORDER)[columns[CODECS.index("zstd")]]
     chosen = np.argsort(zstd, kind="stable")[(2 * np.arange(PROTOTYPES) + 1) * len(zstd) // (2 * PROTOTYPES)]
     parts = [sizes.members(PROTOTYPE_ORDER, order)[columns][:, chosen] for order in range(PROTOTYPE_ORDER + 1)]
     together = np.concatenate(parts, axis=2).transpose(1, 0, 2)
@@ -107,8 +100,8 @@ def gain_table(sizes: PageSizes) -> tuple[NDArray[np.uint16], NDArray[np.uint16]
 
     The gains of a bin are scaled so that its blocks keep their total size.
     """
-    edges = np.zeros((len(ALGORITHMS), BINS - 1), dtype=np.uint16)
-    gain = np.full((len(ALGORITHMS), len(ORDERS), BINS, KNOTS), ONE_Q15, dtype=np.uint16)
+    edges = np.zeros((len(CODECS), BINS - 1), dtype=np.uint16)
+    gain = np.full((len(CODECS), len(ORDERS), BINS, KNOTS), ONE_Q15, dtype=np.uint16)
     for i, column in enumerate(_columns(sizes)):
         sums = sizes.members(PROTOTYPE_ORDER)[column].sum(axis=1)
         edges[i] = _quantiles(sums, BINS)[1:-1] >> PROTOTYPE_ORDER
@@ -188,7 +181,7 @@ def describe_origin(
         "pages": sizes.pages(),
         "sampling": f"whole 2 MiB regions by hash of their number, at most {max_mib} MiB",
         "blocks": {str(order): len(sizes.places(order)[0]) for order in ORDERS},
-        "codecs": {name: versions[name] for name in ALGORITHMS},
+        "codecs": {name: versions[name] for name in CODECS},
         "machine": {"system": platform.platform(), "cpu": _cpu(), "python": platform.python_version()},
     }
 
@@ -221,7 +214,7 @@ def profile_text(name: str, origin: Mapping[str, Any], times: Mapping[str, Codec
         f"{origin['pages']} pages; everything else is from {BASE_PROFILE}"
     )
     lines = [f"name = {_quoted(name)}", f"inherits = {_quoted(BASE_PROFILE)}", f"source = {_quoted(source)}"]
-    for codec in ALGORITHMS:
+    for codec in CODECS:
         if codec in times:
             lines += [
                 "",

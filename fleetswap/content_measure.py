@@ -11,10 +11,12 @@ import numpy.typing as npt
 from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Arena, Blueprint
 from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.content_model import CODECS, ContentClasses, build_model
+from fleetswap_kernels.codecs import CODECS
+from fleetswap_kernels.content_model import ContentClasses, build_model
 from fleetswap_kernels.host_calls import measure_blocks
 from fleetswap_kernels.layout import Sizes
-from fleetswap_kernels.size_classes import PAGE_BYTES, SizeClasses, size_classes
+from fleetswap_kernels.pages import PAGE_BYTES
+from fleetswap_kernels.size_classes import SizeClasses, size_classes
 
 Sizes64 = npt.NDArray[np.int64]
 START_PAGE = 1 << 32 >> 12 << 9

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from fleetswap_kernels.content_model import CODECS
+from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.price import N_ORDERS
 
 from .errors import InputError

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fleetswap_kernels.arena import Arena, device_bytes
 from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend, Fold
+from fleetswap_kernels.pages import order_of
 from fleetswap_kernels.price import PRICE_WORDS
 from fleetswap_kernels.tally import FOLD_BYTES, Folding, Tally
 
@@ -183,7 +184,7 @@ def folding(scenario: FleetScenario, groups: npt.NDArray[np.int64]) -> Folding:
     library = None if scenario.content_library == "measured" else Path(scenario.content_library)
     contents = load_library(library).names
     prices = [
-        price_list(load_profile(device.cost), device.codec, (device.block // 4096).bit_length() - 1, contents)
+        price_list(load_profile(device.cost), device.codec, order_of(device.block), contents)
         for device in scenario.device_class.values()
     ]
     return Folding(groups, np.stack(prices), column_table(scenario.page_scale), metric_table())

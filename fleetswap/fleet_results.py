@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
+from fleetswap_kernels.pages import SIZES_KIB
 
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
 from .engine import Shard
@@ -22,7 +23,7 @@ from .fleet import FleetShard, add_up
 from .fleet_scenario import FleetScenario
 from .html.page import render_run
 from .log_histogram import SUB_BITS
-from .metrics import METRICS, SIZES_KIB, columns
+from .metrics import METRICS, columns
 from .results import SCHEMA_VERSION, finish_directory, versions
 from .scenario_file import digest, resolved
 

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from .device_config import PAGE_BYTES
+from fleetswap_kernels.pages import PAGE_BYTES
+
 from .fleet_units import (
     BLOCK,
     CLASS_NAME,

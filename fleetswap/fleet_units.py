@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from .device_config import MAX_LIMIT_BYTES, PAGE_BYTES, SIZES_KB
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB
+
+from .device_config import MAX_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -21,7 +23,7 @@ Key = tuple[str, ...]
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
-FOLIO_BYTES = tuple(kb * KIB for kb in SIZES_KB)
+FOLIO_BYTES = tuple(kb * KIB for kb in SIZES_KIB)
 """Folio sizes of anonymous memory, 16K to 2M."""
 SWAPIN_BYTES = FOLIO_BYTES[:-1]
 """Folio sizes that swap-in can bring as a whole: never the 2 MiB of a page table (spec 05 §5.3)."""

@@ -26,8 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fleetswap_kernels.jit import entry
+from fleetswap_kernels.pages import PAGE_BYTES
 
-PAGE_BYTES = 4096
 """Bytes of one page."""
 
 ZERO, FILL, RAND, TEXT, MIX, CLASS = range(6)
@@ -251,7 +251,7 @@ def _generate(codes: Any, word_table: Any, word_length: Any, out: Any, out_words
         if kind == TEXT:
             state = seed * _SEED + page * _TEXT_PAGE + _TEXT_ADD
             filled = 0
-            while filled < 4096:
+            while filled < PAGE_BYTES:
                 state += _GAMMA
                 z = (state ^ (state >> _30)) * _MIX_1
                 z = (z ^ (z >> _27)) * _MIX_2
@@ -261,11 +261,11 @@ def _generate(codes: Any, word_table: Any, word_length: Any, out: Any, out_words
                     z >>= _5
                     # Always 16 bytes where they fit: a copy of fixed size is one store; the next overwrites
                     # the surplus.
-                    if filled <= 4096 - 16:
+                    if filled <= PAGE_BYTES - 16:
                         for b in range(16):
                             out[i, filled + b] = word_table[word, b]
                     else:
-                        for b in range(min(word_length[word], 4096 - filled)):
+                        for b in range(min(word_length[word], PAGE_BYTES - filled)):
                             out[i, filled + b] = word_table[word, b]
                     filled += word_length[word]
         elif kind == RAND:
@@ -277,7 +277,7 @@ def _generate(codes: Any, word_table: Any, word_length: Any, out: Any, out_words
                 out_words[i, k] = z ^ (z >> _31)
         else:
             # Zero and fill alike: the argument of the zero page is 0.
-            for b in range(4096):
+            for b in range(PAGE_BYTES):
                 out[i, b] = np.uint8(seed)
 
 

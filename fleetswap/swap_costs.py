@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels import counters
+from fleetswap_kernels.pages import SIZES_KIB, order_of_kib
 
 from .content_library import class_names
 from .cost import CostProfile, load_profile
-from .device_config import SIZES_KB
 from .price import Price, price
 from .workload.experiments import bandwidth_script, changes_by_dump, size_script, swap_time_script
 
@@ -76,7 +76,7 @@ class Row:
 
 
 def _price(events: Events, profile: CostProfile, codec: str, folio_kib: int) -> Price:
-    block_order = (folio_kib // 4).bit_length() - 1
+    block_order = order_of_kib(folio_kib)
     return price(events, profile, codec, block_order, class_names())
 
 
@@ -126,7 +126,7 @@ def bandwidth() -> list[Row]:
 def fault_reduction() -> list[Row]:
     """Major faults of the same reads, page by page over by folios: the pages of a folio."""
     rows = []
-    for kib in SIZES_KB[:-1]:
+    for kib in SIZES_KIB[:-1]:
         faults = {
             large: int(changes_by_dump(bandwidth_script(kib, large))["in"][counters.PGMAJFAULT])
             for large in (False, True)

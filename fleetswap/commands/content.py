@@ -38,7 +38,7 @@ def content(
     from rich.console import Console
     from rich.progress import Progress
 
-    from fleetswap_kernels.content_model import CODECS
+    from fleetswap_kernels.codecs import CODECS
 
     from ..content_library import load_library
     from ..content_measure import describe, simulate_blocks

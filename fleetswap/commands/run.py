@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fleetswap_kernels.codecs import CODECS
+
 from .backend import backend_options, opened
 from .crew import cluster_options, open_crew, refuse_with_resume
 from .progress import prepare, progress_bar
@@ -163,7 +165,7 @@ def _run_breakeven(
     from ..errors import InputError
     from ..report import breakeven_tables
     from ..results import write_directory
-    from ..workload.breakeven import CODECS, VARIANTS, plan
+    from ..workload.breakeven import VARIANTS, plan
 
     # Bad input is reported before anything runs.
     profile = load_profile(scenario.cost)

@@ -16,10 +16,11 @@ from fleetswap_kernels.arena import Arena, Blueprint
 from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.layout import Sizes
+from fleetswap_kernels.pages import PAGE_BYTES, order_of
 from fleetswap_kernels.size_classes import size_classes
 
 from ..content_library import library_model, load_library
-from ..device_config import PAGE_BYTES, Config
+from ..device_config import Config
 from ..fleet_scenario import AppClass, DeviceClass, FleetScenario
 from ..program import policy
 
@@ -125,7 +126,7 @@ def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
     unit = PAGE_BYTES * scenario.page_scale
     frames = device.available_bytes // unit
     slots = scenario.slots_of(name)
-    block_order = (device.block // PAGE_BYTES).bit_length() - 1
+    block_order = order_of(device.block)
     classes = size_classes(block_order=block_order)
     words = habits(scenario, device, slots)
     ptes, pmds = process_size(scenario)
@@ -171,13 +172,13 @@ def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, 
         algorithm=device.codec,
         mem_limit_bytes=device.mem_limit // scenario.page_scale,
         kernel=chosen.kernel,
-        block_order=(device.block // PAGE_BYTES).bit_length() - 1,
+        block_order=order_of(device.block),
         block_rewrite=chosen.block_rewrite,
         block_fallback=chosen.block_fallback,
         content_scaled=True,
     )
-    granted = sum(1 << (size // PAGE_BYTES).bit_length() - 1 for size in chosen.swapin_bytes)
-    pool_order = (chosen.large_pool.size // PAGE_BYTES).bit_length() - 1
+    granted = sum(1 << order_of(size) for size in chosen.swapin_bytes)
+    pool_order = order_of(chosen.large_pool.size)
     pool = device.ram * chosen.large_pool.share_percent // 100 // (PAGE_BYTES * scenario.page_scale)
     # The zone begins where a folio may begin.
     pool = frames - (max(frames - pool, 0) >> pool_order << pool_order) if pool else 0

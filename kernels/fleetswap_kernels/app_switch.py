@@ -3,7 +3,7 @@
 import numpy as np
 
 from .access import count, set_word
-from .app import STREAM_SWITCH, draw, habit, process_of, set_state, state
+from .app import draw, habit, process_of, set_state, state
 from .counters import APP_SWITCHES
 from .habits import (
     HABIT_INSTALLED, HABIT_POPULARITY, HABIT_RECENT, HABIT_RECENT_APPS, PHONE_APP, PHONE_LAST, PHONE_PROC,
@@ -13,6 +13,7 @@ from .jit import device
 from .layout import PROC_STAMP
 from .lmkd import begin_window
 from .region import proc_at
+from .streams import Stream
 from .workingset import resident_pages
 
 
@@ -32,7 +33,7 @@ def remember(dev, app):
 def begin(dev):
     """Choose the next app; the one in the foreground becomes a cached one."""
     switch = state(dev, PHONE_SWITCH)
-    recent, which, popular, _ = draw(dev, STREAM_SWITCH, 0, switch, 0)
+    recent, which, popular, _ = draw(dev, Stream.SWITCH, 0, switch, 0)
     installed = habit(dev, HABIT_INSTALLED)
     current = state(dev, PHONE_APP)
     app = np.int64(0)

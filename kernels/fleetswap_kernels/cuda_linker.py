@@ -21,7 +21,7 @@ from .views import runs_short, runs_short_by_type
 
 
 class _DeviceDispatcher(CUDADispatcher):  # type: ignore[misc]
-    """A device function compiled once for int64 arguments, whatever literal or bool a caller passes."""
+    """A device function compiled once for int64 arguments, whatever literal, bool or enumerator a caller passes."""
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         return super().get_call_template(tuple(_widen(a) for a in args), kws)
@@ -55,7 +55,7 @@ def _mark(result: Any, attribute: str) -> None:
 def _widen(argument: Any) -> Any:
     """The type a device function takes an argument of this type as (`jit.widen`, of numba-cuda's own types)."""
     plain = types.unliteral(argument)
-    return types.int64 if isinstance(plain, types.Boolean | types.Integer) else plain
+    return types.int64 if isinstance(plain, types.Boolean | types.Integer | types.IntEnumMember) else plain
 
 
 def adopt_device_functions() -> None:

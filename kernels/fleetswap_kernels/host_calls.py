@@ -7,6 +7,7 @@ from .bits import PTE_PAYLOAD
 from .compressed import block_bytes, page_bytes
 from .counters import N_COUNTERS
 from .jit import entry
+from .pages import PAGE_BYTES
 from .price import PAID_WORDS, price_row
 from .views import device_at, model_at
 
@@ -54,4 +55,4 @@ def measure_blocks(arena, base, models, order, sizes, stored, members, pages):
         elif block_bytes(dev, model, scratch, np.int64(order), 1) == 0:
             stored[block] = 0
         else:
-            stored[block] = 4096 << order if size >= np.int64(dev.huge_block_bytes) else size
+            stored[block] = PAGE_BYTES << order if size >= np.int64(dev.huge_block_bytes) else size

@@ -34,6 +34,7 @@ from .swap_cache import RA_HITS_INITIAL
 from .swapout import madvise_pageout
 from .unmap import exit_process, release_zapped, unmap_regions, zap_pages
 from .sparse_block import rewrite_sparse_blocks
+from .streams import Stream
 
 
 @device
@@ -203,7 +204,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
                 if not drawn or draw & 3 == 0:
                     drawn = True
                     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-                    r0, r1, r2, r3 = philox_block(seed, 0, np.int64(dev.device_id), p, 0, draw >> 2)
+                    r0, r1, r2, r3 = philox_block(seed, Stream.OPERATION, np.int64(dev.device_id), p, 0, draw >> 2)
                 r = r0
                 if draw & 3 == 1:
                     r = r1

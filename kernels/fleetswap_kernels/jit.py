@@ -88,7 +88,7 @@ def host(function: Any) -> Callable[..., Any]:
 
 
 def _one_version(dispatcher: Any) -> Any:
-    """Make calls with a literal or a bool use the int64 version of a function.
+    """Make calls with a literal, a bool or an enumerator use the int64 version of a function.
 
     Numba compiles a function anew for each literal argument; that multiplied the compile time of the core by five.
     """
@@ -106,7 +106,7 @@ def _one_version(dispatcher: Any) -> Any:
 def widen(argument: Any) -> Any:
     """The Numba type a device function takes an argument of this type as."""
     plain = types.unliteral(argument)
-    return types.int64 if isinstance(plain, types.Boolean | types.Integer) else plain
+    return types.int64 if isinstance(plain, types.Boolean | types.Integer | types.IntEnumMember) else plain
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:

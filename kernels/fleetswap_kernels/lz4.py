@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .jit import device, entry
+from .pages import PAGE_BYTES
 from .size_classes import size_classes
 
-PAGE_BYTES = 4096
 """Bytes of one page."""
 
 TABLE_ENTRIES = 8192

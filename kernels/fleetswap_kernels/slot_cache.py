@@ -15,9 +15,7 @@ from .layout import (
 )  # fmt: skip
 from .release import free_listed, put_swap_folio
 from .rng import philox_draw
-
-
-STREAM_FOLIO = 6
+from .streams import Stream
 
 
 @device(cpu="call")
@@ -26,7 +24,7 @@ def folio_by_chance(dev):
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     n = np.int64(dev.folio_requests)
     dev.folio_requests = np.uint32(n + 1)
-    return philox_draw(seed, STREAM_FOLIO, np.int64(dev.device_id), 0, 0, n) >> 16 < np.int64(dev.folio_chance_q16)
+    return philox_draw(seed, Stream.FOLIO, np.int64(dev.device_id), 0, 0, n) >> 16 < np.int64(dev.folio_chance_q16)
 
 
 @device

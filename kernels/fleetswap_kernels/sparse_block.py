@@ -4,12 +4,13 @@ import numpy as np
 
 from .access import count, half, set_half, set_word, word
 from .bits import CONTENT_NONE, NIL
-from .compressed import PAGE_BYTES, content_class, page_bytes
+from .compressed import content_class, page_bytes
 from .counters import (
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CODEC_FIRST, COMPRESSED_PAGES, PAGES_STORED, SAME_PAGES,
 )  # fmt: skip
 from .jit import device
 from .layout import BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
+from .pages import PAGE_BYTES
 from .stored_block import IN_BLOCK, block_at, leave_block
 from .zram import store_page
 

@@ -18,8 +18,9 @@ from .layout import (
     Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZSHARE_STEPS, ZSPAGE_INFO, ZSPAGE_NEXT,
     ZSPAGE_PREV, ZSPAGE_WORDS,
 )  # fmt: skip
+from .pages import PAGE_BYTES
 from .pool_frames import pool_frames_change
-from .size_classes import HANDLE_BYTES, PAGE_BYTES
+from .size_classes import HANDLE_BYTES
 
 # Zspage word: objects in use, class above.
 

@@ -9,7 +9,8 @@ from types import ModuleType
 
 from .. import log_bin
 from ..layout import ZSHARE_STEPS, ZSHARES
-from ..size_classes import HANDLE_BYTES, PAGE_BYTES
+from ..pages import PAGE_BYTES
+from ..size_classes import HANDLE_BYTES
 from . import words
 from .cpu import accounting, census, pagemap, uniformity, values
 

@@ -5,7 +5,7 @@ import numpy as np
 from ... import bits
 from ...jit import device, entry
 from ...layout import ZSHARES
-from ...size_classes import PAGE_BYTES
+from ...pages import PAGE_BYTES
 from ...zsmalloc import share_index
 
 N_OBJECT_ORDERS = bits.N_ORDERS
