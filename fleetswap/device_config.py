@@ -8,15 +8,10 @@ from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB
 
 from .arguments import read_choice, read_number, read_size
+from .device_limits import KERNELS, MAX_CPUS, MAX_LIMIT_BYTES, MAX_SLOTS, MIN_SLOTS
 
 SETTINGS = ("always", "madvise", "inherit", "never")
-KERNELS = ("6.12", "v7")
-MAX_CPUS = 64
 MAX_BLOCK_ORDER = 9
-MIN_SLOTS = 10
-"""The smallest swap area mkswap makes."""
-MAX_SLOTS = 1 << 24
-MAX_LIMIT_BYTES = 8 << 40
 MAX_WORDS = 63
 
 FORMS = {

@@ -12,7 +12,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB
 
-from .device_config import MAX_LIMIT_BYTES
+from .device_limits import MAX_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler

@@ -13,7 +13,7 @@ from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.pages import MIB_PAGES, SIZES_KIB
 
 from .content_library import class_names
-from .device_config import KERNELS, MAX_CPUS
+from .device_limits import KERNELS, MAX_CPUS
 from .errors import InputError
 
 BUILT_IN = ("allocator-test", "breakeven")

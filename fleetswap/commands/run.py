@@ -130,6 +130,7 @@ def _run_allocator_test(
 
     from ..cost import load_profile
     from ..engine import plan_shards, run_shards, steps_of, warm_up
+    from ..published import PATCH_TABLES
     from ..report import run_tables
     from ..results import write_run
     from ..workload.allocator_test import plan
@@ -152,7 +153,7 @@ def _run_allocator_test(
     facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
     facts |= chosen.facts()
     summary = write_run(folder, scenario, results, workload.folio_order, facts)
-    return summary, run_tables(summary)
+    return summary, run_tables(summary, PATCH_TABLES)
 
 
 def _run_breakeven(

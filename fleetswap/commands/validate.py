@@ -22,7 +22,8 @@ def validate(context: click.Context, full: bool, as_json: bool) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from ..report import MIN_WIDTH, print_checks, print_rows
+    from ..check_tables import print_checks, print_rows
+    from ..report import MIN_WIDTH
     from ..swap_costs import INPUTS, TABLES
     from ..validate import all_checks, run_check
 
