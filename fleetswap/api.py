@@ -35,6 +35,7 @@ from .errors import InputError
 from .fleet import fleet_bytes, plan_shards, run_shards, warm_up
 from .fleet_results import FleetWriter
 from .fleet_scenario import FleetScenario
+from .fleet_units import setting_word
 from .log_histogram import LogHistogram
 from .metrics import METRICS
 from .scenario import BUILT_IN
@@ -340,17 +341,10 @@ def _source(side: Scenario | RunResult | str | os.PathLike[str]) -> Source:
 def _words(settings: Settings) -> tuple[str, ...]:
     """Settings as the command line has them."""
     if isinstance(settings, Mapping):
-        return tuple(f"{key}={_word(value)}" for key, value in settings.items())
+        return tuple(f"{key}={setting_word(value)}" for key, value in settings.items())
     if isinstance(settings, str):
         raise InputError(f"settings: {settings!r} is not possible; allowed are a table, or a list of KEY=VALUE")
     return tuple(settings)
-
-
-def _word(value: Any) -> str:
-    """A value as TOML writes it; a text at the top as it is."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{json.dumps(key)} = {json.dumps(inner)}' for key, inner in value.items())} }}"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 @contextlib.contextmanager

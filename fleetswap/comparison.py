@@ -23,7 +23,7 @@ from .explanations import explain
 from .fleet import FleetShard, plan_shards, run_shard
 from .fleet_results import FleetTotals, summarise
 from .fleet_scenario import FleetScenario
-from .labels import labels
+from .labels import labels, settings_of
 from .metrics import METRICS, Ints
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
 from .results import SCHEMA_VERSION, versions
@@ -291,6 +291,11 @@ class Comparison:
     reference: Mapping[str, Any] | None = None
 
     @property
+    def alike(self) -> bool:
+        """Whether both are the same scenario, value for value."""
+        return settings_of(self.a["scenario"]) == settings_of(self.b["scenario"])
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """One row per metric and class, all devices first."""
         return [
@@ -302,7 +307,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """What `html.page.render_comparison` and summary.json have."""
-        told = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b, "rows": self.rows}
+        told: dict[str, Any] = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b}
+        told |= {"alike": self.alike, "rows": self.rows}
         return {**told, "explanations": explain({**told, "reference": self.reference})}
 
     def table(self) -> pa.Table:

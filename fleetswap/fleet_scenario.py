@@ -211,7 +211,7 @@ class DeviceClass(_Table):
     unavailable_percent: int = _whole(35, 0, 90, "RAM that neither apps nor zram get: kernel, firmware, page cache, %")
     installed_apps: int = _whole(30, 1, 200, "Apps in use on a device, drawn from the app classes")
     cached_apps: int = _whole(16, 1, 40, "Most apps kept in the background")
-    mthp: FolioSettings = Field(default={}, description="Setting of folio sizes, instead of policy.mthp")
+    mthp: FolioSettings = Field(default={}, description="Setting of folio sizes; one not named has that of policy.mthp")
 
     @property
     def zram_bytes(self) -> int:

@@ -71,6 +71,7 @@ def compare(
     from ..fleet import warm_up
     from ..fleet_scenario import FleetScenario
     from ..html.page import render_comparison
+    from ..labels import alike_sentence
     from ..workload.phones import plan as lay_out
 
     started = datetime.now(UTC)
@@ -130,6 +131,8 @@ def compare(
     else:
         console = Console()
         console.width = max(console.width, WIDTH)
+        if result.alike:
+            console.print(alike_sentence(result.label_a, result.label_b), style="bold", markup=False, highlight=False)
         for table in comparison_tables(result):
             console.print(table)
         for explanation in told["explanations"]:

@@ -177,6 +177,7 @@ def sweep_tables(told: dict[str, Any]) -> list[Table]:
     tables = []
     keys = list(told["points"][0]["settings"])
     front = ", ".join(told["pareto"])
+    alike = {point["point"]: point["alike"] for point in told["points"]}
     for metric in told["metrics"]:
         known = METRICS[metric]
         table = Table(title=f"{metric}: {known.text}", title_justify="left", box=box.SIMPLE_HEAD)
@@ -190,9 +191,11 @@ def sweep_tables(told: dict[str, Any]) -> list[Table]:
             if row["metric"] == metric and row["class"] == "all":
                 figures = (shown_value(metric, row[name]) for name in ("value", "p50", "p95"))
                 first = row["point"] == 0
-                change = ("", "", "") if first else (shown_change(row["relative"]), shown_interval(row), row["better"])
+                better = "the same" if alike[row["point"]] == 0 else row["better"]
+                change = ("", "", "") if first else (shown_change(row["relative"]), shown_interval(row), better)
                 words = (str(row[key]) for key in keys)
                 table.add_row(*words, *figures, *change, "*" if row["front"] else "")
         tables.append(table)
-    tables[-1].caption = f"*: on the Pareto front of {front}"
+    same = [f"row {i + 1} resolves to the same scenario as row {k + 1}" for i, k in alike.items() if k is not None]
+    tables[-1].caption = "\n".join((f"*: on the Pareto front of {front}", *same))
     return tables

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
+from ..labels import alike_sentence
 from .allocation import allocation_panels
 from .cards import Card, difference_cards, run_cards
 from .census import census_panels
@@ -79,7 +80,8 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     Parameters
     ----------
     comparison : mapping
-        `a` and `b`, the summaries; `label_a` and `label_b`; `rows`, one per metric and class; `explanations`.
+        `a` and `b`, the summaries; `label_a` and `label_b`; `alike`, if both are the same scenario; `rows`, one
+        per metric and class; `explanations`.
 
     Returns
     -------
@@ -95,7 +97,8 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     page = Page(capital(f"{runs[0].name} or {runs[1].name}? {name}"), asked, scope(runs))
     rows = [row for row in comparison.get("rows") or [] if row.get("metric")]
     page.differences = scenario_differences(runs, a, b)
-    page.verdict = verdict_sentence(runs, rows)
+    alike = comparison.get("alike")
+    page.verdict = alike_sentence(runs[0].name, runs[1].name) if alike else verdict_sentence(runs, rows)
     page.cards = difference_cards(runs, rows)
     page.sections = [
         s for s in (forest_section(runs, rows), pairing_section(rows), losers_section(runs, rows)) if s.panels

@@ -21,6 +21,7 @@ from fleetswap.errors import InputError
 from fleetswap.explanations import explain
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.html.page import render_comparison
+from fleetswap.labels import labels, settings_of
 from fleetswap.metrics import METRICS
 from fleetswap.scenario_file import load_fleet_scenario, resolved
 from fleetswap_kernels.launch import Backend
@@ -184,6 +185,14 @@ def test_the_table_holds_sums_beyond_64_bits() -> None:
     table = rows_table([told, told])
     assert [int(n) for n in table["a"].to_pylist()] == [6 << 61] * 2
     assert str(table["relative"].type) == "double"
+
+
+def test_a_table_that_is_a_value_is_one_label() -> None:
+    one, two = (resolved(fleet(f"policy.mthp={table}")) for table in ("{16K='always',64K='never'}", "{}"))
+    assert labels(one, two, "x", "y") == ("mthp 16K always and 64K never", "mthp none")
+    # A name changes nothing.
+    named = resolved(fleet("title=other"))
+    assert settings_of(named) == settings_of(resolved(fleet()))
 
 
 # What is refused
