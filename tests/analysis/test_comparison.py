@@ -121,6 +121,15 @@ def test_rows_are_by_metric_and_class(compared: Comparison) -> None:
         assert worst == [found.worst_class]
 
 
+def test_a_figure_is_the_same_in_rows_and_summaries(compared: Comparison) -> None:
+    for one in compared.rows:
+        for side, summary in (("a", compared.a), ("b", compared.b)):
+            figures = summary["metrics"][one["class"]].get(one["metric"], {})
+            assert {q: one[f"{side}_{q}"] for q in ("p5", "p50", "p95", "p99")} == {
+                q: figures.get(q) for q in ("p5", "p50", "p95", "p99")
+            }
+
+
 def test_labels_are_what_differs(compared: Comparison) -> None:
     assert (compared.label_a, compared.label_b) == ("large_swapin off", "large_swapin on")
     other = compare(fleet("policy.margin_rule=true"), fleet("app_class.game.share=9", "policy.lmkd.enabled=false"))
