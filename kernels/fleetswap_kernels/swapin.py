@@ -117,7 +117,7 @@ def swapin_begin(dev, o_vma, page, pte, whole):
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0
     if runs_short(dev):
-        count_smaller_swapin(dev, o_vma, page, pte, order)
+        count_smaller_swapin(dev, o_vma, page, pte, np.int64(0) if small else order)
     if small:
         if whole:
             return np.int64(SMALL_FOLIOS), order, 0
