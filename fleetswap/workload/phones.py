@@ -257,7 +257,7 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
         h.HABIT_SWAP_LOW_SLOTS: slots * chosen.lmkd.swap_free_low_percent // 100,
         h.HABIT_THRASH_LIMIT: chosen.lmkd.thrashing_limit_percent,
         h.HABIT_THRASH_DECAY: chosen.lmkd.thrashing_decay_percent,
-        h.HABIT_CLASSES: len(apps) + 1,
+        h.HABIT_CLASSES: len(apps),
         h.HABIT_RUN_CHUNK: GROW_CHUNK_PAGES,
         h.HABIT_POPULARITY: at_popularity,
         h.HABIT_FIRST_CLASS: at_classes,
