@@ -47,11 +47,13 @@ def begin(dev):
         app = i + 1
     if app == current:
         app = app % installed + 1
-    set_state(dev, PHONE_LAST, current)
+    # The only app of a phone is opened again: it never left the foreground.
+    last = current if app != current else np.int64(0)
+    set_state(dev, PHONE_LAST, last)
     set_state(dev, PHONE_APP, app)
     remember(dev, app)
     begin_window(dev, resident_pages(dev))
-    count(dev, APP_SWITCHES, 1)
+    count(dev, APP_SWITCHES, np.int64(app != current))
     p = process_of(dev, app - 1)
     set_state(dev, PHONE_PROC, p)
     dev.foreground = np.uint32(p + 1 if p != 0 else 0)

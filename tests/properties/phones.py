@@ -54,7 +54,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "device_class.phone.cpus": (1, 1, 2, 3),
     "device_class.phone.page_cluster": (0, 2, 3, 5),
     "device_class.phone.mem_limit": (0, 0, 0, "1M", "16M", "64M"),
-    "device_class.phone.installed_apps": (6, 2, 12),
+    "device_class.phone.installed_apps": (6, 2, 12, 1),
     "device_class.phone.cached_apps": (4, 1, 9),
     "app_class.small.madvise_hugepage": ("false", "true"),
     "app_class.large.madvise_hugepage": ("false", "true"),
