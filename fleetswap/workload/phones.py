@@ -304,12 +304,13 @@ def hot_chances(hot_percent: int, similarity_percent: int) -> tuple[int, int]:
     """Chances, in 2^-16, that a run of pages is used at every relaunch, and that another one is at a given relaunch.
 
     With a core c and a chance t of the others, a share h = c + (1 - c) t is hot, and of it (c + (1 - c) t^2) / h at
-    the next relaunch again. Solved for the similarity s: c = h (s - h) / (1 - 2 h + s h).
+    the next relaunch again. Solved for the similarity s: c = h (s - h) / (1 - 2 h + s h). Without a core s = h, so a
+    smaller similarity cannot be.
     """
     hot, same = Fraction(hot_percent, 100), Fraction(similarity_percent, 100)
     if hot == 0 or hot == 1:
         return int(hot * Q16), 0
-    core = max(hot * (same - hot) / (1 - 2 * hot + same * hot), Fraction(0))
+    core = hot * (same - hot) / (1 - 2 * hot + same * hot) if same > hot else Fraction(0)
     return int(core * Q16), int((hot - core) / (1 - core) * Q16) if core < 1 else 0
 
 
