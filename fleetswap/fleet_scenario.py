@@ -121,10 +121,10 @@ class _Table(BaseModel):
 
 
 class LargePool(_Table):
-    """Frames kept for large folios only, like TAO's `nomerge`."""
+    """Frames kept for large folios of one size, like TAO's `nomerge`."""
 
     share_percent: int = _whole(0, 0, 90, "Part of RAM kept for folios of `size`, %; 0 is no pool")
-    size: Annotated[int, FOLIO] = _choice(64 * KIB, "Folios the pool serves")
+    size: Annotated[int, FOLIO] = _choice(64 * KIB, "The one size of folios that get the pool's frames; no smaller or larger one does")
 
 
 class AppCompaction(_Table):
@@ -181,7 +181,7 @@ class Policy(_Table):
         False, "When no large folio can be had, a fault on a stored block brings all of its pages, as small ones"
     )
     pool: Literal["packed", "exact"] = _choice("packed", "How zsmalloc's memory is counted: full zspages, or each one")
-    large_pool: LargePool = Field(default=LargePool(), description="Frames reserved for large folios")
+    large_pool: LargePool = Field(default=LargePool(), description="Frames reserved for large folios of one size")
     compaction: AppCompaction = Field(default=AppCompaction(), description="App compaction")
     reclaim: Reclaim = Field(default=Reclaim(), description="Reclaim")
     lmkd: Lmkd = Field(default=Lmkd(), description="Low-memory killer")

@@ -284,7 +284,7 @@ def figures(**changes: Any) -> dict[str, Any]:
         ends = {"difference_low": min(low, high), "difference_high": max(low, high)}
         rows.append({"metric": metric, "class": "all", "a": a, "b": b, **ends})
     side = {
-        "scenario": {"policy": {"margin_rule": False, "large_pool": {"share_percent": 0}}},
+        "scenario": {"policy": {"margin_rule": False, "large_pool": {"share_percent": 0, "size": "64K"}}},
         "allocation": {},
         "census": {"0": 75, "4": 25},
         "fallback": {"swapin": {"margin": 0}},
@@ -339,7 +339,13 @@ def test_allocation_over_uptime() -> None:
     told["b"]["scenario"]["policy"]["large_pool"]["share_percent"] = 25
     (one,) = explain(told)
     assert "off: 64K folios granted in the first quarter of the run 85.0 %, in the last 15.0 %." in one["text"]
-    assert "95.0 %, in the last 95.0 %, with 25 % of RAM reserved for large folios." in one["text"]
+    assert "in the last 95.0 %, with 25 % of RAM reserved" in one["text"]
+    # The pool serves one size (tests/properties/test_buddy.py).
+    told["b"]["scenario"]["policy"]["large_pool"]["size"] = "1M"
+    assert "reserved" not in explain(told)[0]["text"]
+    told["b"]["allocation"] = {"1024K": told["b"]["allocation"]["64K"]}
+    assert "with 25 % of RAM reserved" in explain(told)[0]["text"]
+    told["b"]["allocation"] = {"64K": told["b"]["allocation"]["1024K"]}
     told["a"]["allocation"] = told["b"]["allocation"]
     assert titles(told) == []
 
