@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .backend import backend_options, opened
-from .progress import prepare, progress_bar
+from .progress import prepare, print_warnings, progress_bar
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -96,8 +96,7 @@ def compare(
     check_sources(sides, (*names, "the reference")[: len(sides)])
     scenarios = [side for side in sides if isinstance(side, FleetScenario)]
     err = Console(stderr=True)
-    for warning in dict.fromkeys(w for scenario in scenarios for w in scenario.warnings):
-        err.print(f"warning: {warning}")
+    print_warnings(err, scenarios)
     chosen = opened(backend, threads, err)
     facts: dict[str, Any] = {"started": started.isoformat()}
     folder = out or Path("runs") / f"compare-{Path(a).stem}-{started:%Y%m%d-%H%M%S}"

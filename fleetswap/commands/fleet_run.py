@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .crew import work_off
+from .progress import print_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -64,8 +65,7 @@ def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     from ..workload.phones import plan
 
     scenario = job.plan.scenarios[0]
-    for warning in scenario.warnings:
-        err.print(f"warning: {warning}")
+    print_warnings(err, [scenario])
     laid_out = plan(scenario)
     each = mean_device_bytes(scenario, laid_out)
     processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.progress import Progress
+
+    from ..fleet_scenario import FleetScenario
 
 
 def prepare(err: Console, warm_up: Callable[[], int]) -> float:
@@ -16,6 +18,12 @@ def prepare(err: Console, warm_up: Callable[[], int]) -> float:
     compile_s = warm_up() / 1e9
     err.print(f"kernels ready after {compile_s:.1f} s")
     return compile_s
+
+
+def print_warnings(err: Console, scenarios: Iterable[FleetScenario]) -> None:
+    """Print what scenarios warn of, each warning once and on a line of its own."""
+    for warning in dict.fromkeys(warning for scenario in scenarios for warning in scenario.warnings):
+        err.print(f"warning: {warning}", soft_wrap=True, markup=False, highlight=False)
 
 
 def progress_bar(console: Console, steps: int = 0) -> Progress:

@@ -15,6 +15,7 @@ import click
 from .backend import backend_options
 from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
 from .crew import cluster_options, open_crew, refuse_with_resume, work_off
+from .progress import print_warnings
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -128,8 +129,7 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
 
     plan, about = job.plan, job.plan.about
     points = [Point(own, scenario) for own, scenario in zip(about["settings"], plan.scenarios, strict=True)]
-    for warning in dict.fromkeys(w for point in points for w in point.scenario.warnings):
-        err.print(f"warning: {warning}")
+    print_warnings(err, plan.scenarios)
     err.print(
         f"{points[0].scenario.name}: {len(points):,} points of {plan.devices:,} devices, {plan.shards:,} shard(s) "
         f"each, seed {about['seed']}"

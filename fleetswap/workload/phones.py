@@ -21,16 +21,12 @@ from fleetswap_kernels.size_classes import size_classes
 
 from ..content_library import library_model, load_library
 from ..device_config import Config
-from ..fleet_scenario import AppClass, DeviceClass, FleetScenario
+from ..fleet_scenario import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
 from ..program import policy
 
 MIB = 1 << 20
 LOW = 0xFFFFFFFF
 Q16 = 1 << 16
-FULL_SIZE_MINUTES = 5
-"""An app has its full size after so long (Ariadne, table 1)."""
-SESSION_PERMILLE = (155, 268, 364, 460, 560, 669, 789, 925, 1082, 1268, 1495, 1784, 2174, 2746, 3736, 6441)
-"""Sixteen equally likely sessions over their median: the middles of the sixteenths of a log-normal, sigma 1."""
 RECENT_APPS = 5
 """Apps that count as recent; assumption."""
 GROW_CHUNK_PAGES = 64
@@ -43,8 +39,6 @@ DEFRAG = {
     "never": allocation.DEFRAG_NEVER,
 }
 GLOBAL = {"never": bits.THP_NEVER, "madvise": bits.THP_MADVISE, "always": bits.THP_ALWAYS}
-LEAST_FREE_PAGES = 64
-"""A fault may need this many pages at once (readahead), and the pool some more."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +117,6 @@ def arena_of(
 def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
     """What a device of a class is made of: a miniature, all sizes divided by the page scale."""
     device = scenario.device_class[name]
-    unit = PAGE_BYTES * scenario.page_scale
-    frames = device.available_bytes // unit
     slots = scenario.slots_of(name)
     block_order = order_of(device.block)
     classes = size_classes(block_order=block_order)
@@ -134,7 +126,7 @@ def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
         slots=slots,
         ptes=ptes,
         pmds=pmds,
-        frames=frames,
+        frames=scenario.available_frames_of(name),
         procs=2 + scenario.system.processes + device.cached_apps,
         vmas=1 + h.REGIONS,
         cpus=device.cpus,
@@ -149,7 +141,7 @@ def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
     )
     return Blueprint(
         sizes,
-        header_fields(scenario, name, frames),
+        header_fields(scenario, name),
         np.zeros(3, np.uint32),
         np.zeros(1, np.uint32),
         classes,
@@ -162,7 +154,7 @@ def _library(scenario: FleetScenario) -> Path | None:
     return None if scenario.content_library == "measured" else Path(scenario.content_library)
 
 
-def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, int]:
+def header_fields(scenario: FleetScenario, name: str) -> dict[str, int]:
     """Policy fields of a device's header."""
     device, chosen = scenario.device_class[name], scenario.policy
     config = Config(
@@ -179,11 +171,7 @@ def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, 
     )
     granted = sum(1 << order_of(size) for size in chosen.swapin_bytes)
     pool_order = order_of(chosen.large_pool.size)
-    pool = device.ram * chosen.large_pool.share_percent // 100 // (PAGE_BYTES * scenario.page_scale)
-    # The zone begins where a folio may begin.
-    pool = frames - (max(frames - pool, 0) >> pool_order << pool_order) if pool else 0
-    managed = frames - pool
-    least = max(chosen.reclaim.min_free_kib * 1024 // (PAGE_BYTES * scenario.page_scale), LEAST_FREE_PAGES)
+    least, managed = scenario.min_free_pages, scenario.managed_frames_of(name)
     distance = max(least // 4, managed * chosen.reclaim.watermark_scale_permyriad // 10_000)
     return policy(config) | {
         "thp_global": GLOBAL[chosen.thp],
@@ -200,7 +188,7 @@ def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, 
         "kswapd_pages": chosen.reclaim.kswapd_pages_per_fault,
         "direct_pages": chosen.reclaim.direct_pages,
         "reserve_order": pool_order,
-        "reserve_frames": pool,
+        "reserve_frames": scenario.pool_frames_of(name),
         "margin_rule": int(chosen.margin_rule),
         "defrag": DEFRAG[chosen.defrag],
     }
