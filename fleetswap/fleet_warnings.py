@@ -10,7 +10,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from .device_config import PAGE_BYTES
+from fleetswap_kernels.pages import PAGE_BYTES
+
 from .fleet_units import KIB, MIB, shown_size, shown_value
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels import counters
-from fleetswap_kernels.pages import SIZES_KIB, order_of_kib
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
 
 from .content_library import class_names
 from .cost import CostProfile, load_profile
@@ -114,7 +114,7 @@ def bandwidth() -> list[Row]:
     for large, published in BANDWIDTH_BYTES_PER_MS.items():
         events = changes_by_dump(bandwidth_script(64, large))["in"]
         pages = int(events[counters.PSWPIN])
-        rate[large] = pages * 4096 * 1_000_000 // int(_price(events, profile, "lz4", 4).stall_ns)
+        rate[large] = pages * PAGE_BYTES * 1_000_000 // int(_price(events, profile, "lz4", 4).stall_ns)
         label = "with" if large else "without"
         rows.append(
             Row("same-filled swap-in", f"{label} large swap-in", "bytes/ms", published, rate[large], CALIBRATED)
