@@ -25,7 +25,7 @@ from .fleet_scenario import FleetScenario
 from .html.page import render_run
 from .log_histogram import SUB_BITS
 from .metrics import METRICS, Ints, columns
-from .paired import quantiles
+from .quantiles import quantiles
 from .results import SCHEMA_VERSION, finish_directory, versions
 from .scenario_file import digest, resolved
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from .fleet_schema import is_one_value
 from .fleet_units import Key
-from .html.wording import joined, quoted
+from .html.wording import joined
 
 LABELLED = 3
 """Two policies that differ in more keys are not called by what differs."""
@@ -41,14 +41,6 @@ def settings_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
     A table that is one value, as `policy.mthp` is, stays whole.
     """
     return {key: value for key, value in _flat(resolved, ()).items() if key not in TEXTS}
-
-
-def alike_sentence(label_a: str, label_b: str) -> str:
-    """What is said of two sides that are alike."""
-    return (
-        f"{quoted(label_a)} and {quoted(label_b)} resolve to the same scenario, value for value:"
-        " there are no two policies to compare."
-    )
 
 
 def _flat(table: Mapping[str, Any], at: Key) -> dict[str, Any]:

@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .pairing import Columns, PairingGain, pairing_gain
+from .quantiles import quantiles
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -47,8 +48,6 @@ CONFIDENCE = 950
 
 PER_MILLION = 1_000_000
 """A device's value of a metric with a base is in millionths, rounded down, so that it stays an integer."""
-
-PERCENTS = (5, 50, 95, 99)
 
 _MOST = 1 << 62  # so that a difference of two values fits int64
 _BLOCK = 1 << 20  # weights at a time, 8 MiB
@@ -313,15 +312,6 @@ def _percentiles(values: Floats, tail: int) -> Interval | None:
     """Interval that leaves `tail` - 1 values out at each end; None if one is undefined."""
     ends = np.sort(values)[[tail - 1, -tail]]
     return Interval(*ends.tolist()) if np.isfinite(values).all() else None
-
-
-def quantiles(values: Ints) -> dict[str, int] | None:
-    """Exact quantiles by nearest rank; None without values."""
-    if not values.size:
-        return None
-    places = [-(-values.size * percent // 100) - 1 for percent in PERCENTS]
-    partly = np.partition(values, places)
-    return {f"p{percent}": int(partly[place]) for percent, place in zip(PERCENTS, places, strict=True)}
 
 
 def _total(values: Ints) -> int:

@@ -71,7 +71,7 @@ def compare(
     from ..fleet import warm_up
     from ..fleet_scenario import FleetScenario
     from ..html.page import render_comparison
-    from ..labels import alike_sentence
+    from ..html.wording import alike_sentence
     from ..workload.phones import plan as lay_out
 
     started = datetime.now(UTC)

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from importlib import resources
 from typing import Any
 
-from ..labels import alike_sentence
 from .allocation import allocation_panels
 from .cards import Card, difference_cards, run_cards
 from .census import census_panels
@@ -28,7 +27,7 @@ from .reasons import SWAPIN_REASONS, SWAPOUT_REASONS, reason_panels
 from .runs import Run, Summary
 from .table import Table
 from .uptime import uptime_panels
-from .wording import capital
+from .wording import alike_sentence, capital
 
 
 @dataclass
