@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.lz4 import page_sizes
+from fleetswap_kernels.host_calls import page_sizes
 from fleetswap_kernels.pages import PAGE_BYTES
 from fleetswap_kernels.size_classes import size_classes
 

@@ -12,13 +12,14 @@ from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Blueprint
 from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.layout import VERDICT_CHARGE, VERDICT_FOLIO, VERDICT_SWAP, Sizes
+from fleetswap_kernels.page_patterns import CLASS, FILL, ZERO
 from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
 from fleetswap_kernels.size_classes import size_classes
 
 from .codec import stored_bytes
 from .content_library import library_model, load_library
 from .device_config import Config
-from .patterns import CLASS, FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
+from .patterns import Pattern, page_codes, pages_bytes, swap_header_page
 from .script import Op, Script
 
 VPN_BASE = 1 << 32

@@ -8,13 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fleetswap_kernels.codecs import SIZING_CODECS
+from fleetswap_kernels.page_patterns import CLASS, FILL, ZERO
 from fleetswap_kernels.pages import SIZES_KIB
 
 from .arguments import read_choice, read_number
 from .content_library import class_names
 from .device_config import FORMS, MAX_WORDS, WORDS, ZRAM_FORM, Config, read_thp, set_option
 from .errors import InputError
-from .patterns import CLASS, FILL, ZERO, Pattern, parse_pattern
+from .patterns import Pattern, parse_pattern
 
 ADVICE = ("hugepage", "nohugepage", "none")
 MAX_PAGES = 32768

@@ -1,5 +1,9 @@
 """CPU entry points: loops over devices that a thread runs on its share of a fleet."""
 
+from __future__ import annotations
+
+from typing import Any
+
 from .access import counter_value
 from .counters import N_COUNTERS
 from .figures import METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric
@@ -15,14 +19,16 @@ from .tally import (
 
 
 @entry
-def init_devices(arena, base, models, ids, first, end, header_content):
+def init_devices(arena: Any, base: Any, models: Any, ids: Any, first: int, end: int, header_content: int) -> None:
     """Set up the devices `first` to `end` - 1 of an arena."""
     for d in range(first, end):
         setup_device(device_at(arena, base, d), model_at(models), header_content, ids[d])
 
 
 @entry
-def run_devices(arena, base, models, first, end, program, marks, counted):
+def run_devices(
+    arena: Any, base: Any, models: Any, first: int, end: int, program: Any, marks: Any, counted: Any
+) -> None:
     """Run the parts of a program that lie between marks on the devices `first` to `end` - 1 of an arena.
 
     A device does all parts before the next one begins, while its memory is in the processor's caches.
@@ -45,8 +51,21 @@ def run_devices(arena, base, models, first, end, program, marks, counted):
 
 @entry
 def fold_devices(
-    counted, groups, columns, prices, metrics, since, change, sums, parts, bins, facts, totals, mode, steps
-):
+    counted: Any,
+    groups: Any,
+    columns: Any,
+    prices: Any,
+    metrics: Any,
+    since: Any,
+    change: Any,
+    sums: Any,
+    parts: Any,
+    bins: Any,
+    facts: Any,
+    totals: Any,
+    mode: int,
+    steps: int,
+) -> None:
     """Measure devices by what they counted and add them to a tally; all arrays are flat (`tally.Folding`)."""
     n_metrics = len(metrics) // METRIC_WORDS
     for d in range(len(groups)):
