@@ -32,9 +32,14 @@ class DeviceError(RuntimeError):
     """
 
     def __init__(self, device: int, code: int, detail: int) -> None:
-        super().__init__(f"device {device}: {errors.MESSAGES.get(code, 'unknown error')} (code {code}, {detail})")
+        super().__init__(device, code, detail)
         self.device = device
         self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        message = errors.MESSAGES.get(self.code, "unknown error")
+        return f"device {self.device}: {message} (code {self.code}, {self.detail})"
 
 
 @dataclass(frozen=True)
