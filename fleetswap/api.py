@@ -252,7 +252,7 @@ def run(
     out : path, optional
         Run directory to write; by default a temporary one that lives as long as the result.
     threads, shards : int, optional
-        CPU threads, all cores by default, and pieces of the fleet; results do not depend on them.
+        CPU threads, all usable cores by default, and pieces of the fleet; results do not depend on them.
     progress : bool
         Whether a bar with the time left is shown on stderr.
     backend : str

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
 from fleetswap_kernels.choose import BACKENDS, choose
+from fleetswap_kernels.cores import usable_cores
 from fleetswap_kernels.launch import Backend, BackendMissingError
 
 from .errors import InputError
@@ -45,7 +45,7 @@ def open_backend(name: str = "auto", threads: int | None = None) -> Chosen:
     name : str
         One of `BACKENDS`.
     threads : int, optional
-        Threads of the host, all cores by default; a GPU needs one.
+        Threads of the host, all usable cores by default; a GPU needs one.
 
     Raises
     ------
@@ -55,6 +55,6 @@ def open_backend(name: str = "auto", threads: int | None = None) -> Chosen:
     if name not in BACKENDS:
         raise InputError(f"backend: {name!r} is not possible; allowed are {', '.join(BACKENDS)}")
     try:
-        return Chosen(*choose(name, threads or os.cpu_count() or 1))
+        return Chosen(*choose(name, threads or usable_cores()))
     except BackendMissingError as error:
         raise InputError(f"backend {name}: {error}; allowed here are auto, cpu") from None

@@ -28,6 +28,7 @@ from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
 from fleetswap_kernels.choose import choose
+from fleetswap_kernels.cores import usable_cores
 
 from .reference import Reference, ReferenceMissingError
 from .scenario import AllocatorTest
@@ -240,7 +241,7 @@ def _contents(result: Result, effort: Effort, policy: str) -> None:
 
 def _two_threads(result: Result, effort: Effort) -> None:
     name = "two_threads_over_one"
-    if len(os.sched_getaffinity(0)) < 2:
+    if usable_cores() < 2:
         result.missing("this process may use one CPU only", name)
         return
     one, two = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))

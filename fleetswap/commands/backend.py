@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command --backend and --threads."""
-    threads = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+    threads = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
     backend = click.option(
         "--backend",
         type=click.Choice(["auto", "cpu", "cuda"]),

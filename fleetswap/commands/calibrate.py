@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import UTC, datetime
 from functools import partial
@@ -52,7 +51,7 @@ MIN_WIDTH = 100
     metavar="N",
     help="Measure at most so much: whole 2 MiB regions, chosen by a hash of their number.",
 )
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per CPU]")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per usable core]")
 @click.option(
     "--keep-pages", type=click.Path(path_type=Path), metavar="FILE", help="Also write the measured pages: a raw dump."
 )
@@ -77,6 +76,8 @@ def calibrate(
     unless --keep-pages asks for the pages themselves.
     """
     from rich.console import Console
+
+    from fleetswap_kernels.cores import usable_cores
 
     from .. import calibration
     from ..page_measure import REPETITIONS, REPLACEABLE, load_codecs, measure_sizes, measure_times, regions_of
@@ -108,7 +109,7 @@ def calibrate(
     err = Console(stderr=True)
     with _progress(err) as progress:
         task = progress.add_task("compressing regions", total=len(regions))
-        sizes = measure_sizes(regions, jobs or len(os.sched_getaffinity(0)), lambda n: progress.advance(task, n))
+        sizes = measure_sizes(regions, jobs or usable_cores(), lambda n: progress.advance(task, n))
         timing = progress.add_task("timing repetitions", total=len(codecs) * (REPETITIONS + 1))
         times = measure_times(regions, REPETITIONS, lambda n: progress.advance(timing, n))
 

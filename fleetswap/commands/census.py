@@ -31,7 +31,7 @@ PER_PROCESS = ("swapped_pages", "alone_permille")
 @click.option(
     "--orders", default="2,3,4,5,6,7,8", show_default=True, metavar="K,K", help="Enabled sizes: folios of 2^K pages."
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
 @click.option("--backend", default="cpu", show_default=True, help="cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def census(file: Path, orders: str, threads: int | None, backend: str, as_json: bool) -> None:

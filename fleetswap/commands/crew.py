@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -37,7 +36,7 @@ def cluster_options(command: Command) -> Command:
             help="Work on a Dask cluster.  [default: in this process]",
         ),
         click.option(
-            "--workers", type=click.IntRange(1), help="Workers of the cluster  [default: one per core or GPU]"
+            "--workers", type=click.IntRange(1), help="Workers of the cluster  [default: one per usable core or GPU]"
         ),
     )
     for option in reversed(options):
@@ -100,11 +99,11 @@ def open_crew(
         yield Alone(chosen, prepare(err, lambda: warm_up(plan(scenario), chosen.backend)))
         return
     from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
+    from fleetswap_kernels.cores import usable_cores
 
     check_name(cluster)
     backend = backend_on(cluster, backend)
-    cores = os.cpu_count() or 1
-    each = threads or (max(cores // workers, 1) if cluster == "local" and workers else 1)
+    each = threads or (max(usable_cores() // workers, 1) if cluster == "local" and workers else 1)
     err.print(f"opening cluster {cluster} ...")
     started = time.perf_counter()
     with open_cluster(cluster, workers, each) as client:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -50,7 +49,7 @@ USUAL_BINS = 256
 @click.command()
 @click.argument("scenario", default="phones")
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
 @click.option("--gpu", "gpu_name", metavar="NAME|FILE", help="Also predict a GPU: a built-in name or a .toml file.")
@@ -72,13 +71,15 @@ def plan(
     """
     from rich.console import Console
 
+    from fleetswap_kernels.cores import usable_cores
+
     from ..errors import InputError
     from ..gpu import load_gpu
     from ..probe import probe_fleet, probe_test
     from ..scenario import BUILT_IN, Breakeven, load_scenario
     from ..scenario_file import load_fleet_scenario
 
-    workers = threads or os.cpu_count() or 1
+    workers = threads or usable_cores()
     gpu = load_gpu(gpu_name) if gpu_name else None
     told: dict[str, Any]
     probe: Callable[[], Any]

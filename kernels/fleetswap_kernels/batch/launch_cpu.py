@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..cores import usable_cores
 from .cpu import accounting, census, uniformity, values
 
 _KERNELS: dict[str, Callable[..., None]] = {
@@ -28,11 +28,11 @@ class CpuLaunch:
     Parameters
     ----------
     threads : int, optional
-        Threads that share the units; by default as many as this process has CPUs.
+        Threads that share the units; all usable cores by default.
     """
 
     def __init__(self, threads: int | None = None) -> None:
-        self.threads = threads or len(os.sched_getaffinity(0))
+        self.threads = threads or usable_cores()
 
     def parts(self, rows: int) -> int:
         """Copies of a result: one a thread."""
