@@ -9,6 +9,7 @@ from numba import cuda
 from numba.core import config
 
 from .content_model import exact_model
+from .kernel_cache import cache_dir, with_cache
 from .layout import HEADER_BYTES, exact_view
 from .warps import WARP
 
@@ -52,11 +53,17 @@ if config.ENABLE_CUDASIM:
         """A kernel for arguments of known types; the simulator runs its Python."""
         return _OneWarp()
 
+    def kept(dispatcher: Any) -> Any:
+        """The kernel itself."""
+        return dispatcher
+
     def compiler_missing() -> str:
         """What the compiler lacks; the simulator needs none."""
         return ""
 
 else:
+    from numba.cuda import dispatcher as cuda_dispatcher
+    from numba.cuda.core import config as cuda_config
     from numba.cuda.cudadrv import nvvm
     from numba.cuda.cudadrv.error import NvvmSupportError
 
@@ -75,6 +82,10 @@ else:
     def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
         """A kernel for arguments of known types, compiled or from the cache folder."""
         return dispatcher.compile(signature)
+
+    def kept(dispatcher: Any) -> Any:
+        """A kernel whose machine code is kept in the cache folder."""
+        return with_cache(dispatcher, cache_dir(), cuda_dispatcher.CUDACache, cuda_config)
 
     def compiler_missing() -> str:
         """What the compiler of kernels lacks; empty if nothing."""

@@ -2,23 +2,20 @@
 
 Device functions are plain scalar code: called from another compiled function they are linked into it, on the CPU by
 Numba and on a GPU by numba-cuda; with ``NUMBA_DISABLE_JIT=1`` they run as ordinary Python. Only entry points are
-cached on disk. Numba's cache index does not see edits in callee modules, so the cache folder carries a hash of all
-kernel sources in its name.
+cached on disk (`kernel_cache`).
 """
 
 from __future__ import annotations
 
-import hashlib
-import os
 from collections.abc import Callable
-from functools import cache, partial
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numba
 from numba.core import types
-from platformdirs import user_cache_path
+from numba.core.caching import FunctionCache
 
+from .kernel_cache import cache_dir, with_cache
 from .link_only import LinkOnlyCompiler, RareCompiler, WholeProgramCompiler
 
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "nogil": True}
@@ -27,23 +24,6 @@ DEVICE_FUNCTIONS: list[Any] = []
 """Every device function, for launch layers that compile them anew for their target."""
 CUDA_CALLS: dict[Callable[..., Any], str] = {}
 """How a GPU calls a device function, by its Python function, where NVVM is not left to decide."""
-
-
-@cache
-def cache_dir() -> Path:
-    """Folder of the compiled entry points of exactly these kernel sources.
-
-    Returns
-    -------
-    Path
-        ``$FLEETSWAP_CACHE_DIR`` or the user's cache folder, plus a name that holds the hash of the sources.
-    """
-    digest = hashlib.sha256(numba.__version__.encode())
-    for source in sorted(Path(__file__).parent.rglob("*.py")):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
-    root = os.environ.get("FLEETSWAP_CACHE_DIR")
-    base = Path(root) if root else user_cache_path("fleetswap")
-    return base / f"kernels-{digest.hexdigest()[:16]}"
 
 
 def device(
@@ -111,9 +91,5 @@ def widen(argument: Any) -> Any:
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a CPU entry point: compiled once, then loaded from the cache folder."""
-    previous = numba.config.CACHE_DIR
-    numba.config.CACHE_DIR = str(cache_dir())
-    try:
-        return numba.njit(cache=True, pipeline_class=WholeProgramCompiler, **_OPTIONS)(function)  # type: ignore[no-any-return]
-    finally:
-        numba.config.CACHE_DIR = previous
+    compiled: Callable[..., Any] = numba.njit(pipeline_class=WholeProgramCompiler, **_OPTIONS)(function)
+    return with_cache(compiled, cache_dir(), FunctionCache, numba.config)  # type: ignore[no-any-return]

@@ -17,10 +17,9 @@ from numba.cuda.np import numpy_support
 
 from .content_model import MODEL
 from .counters import N_COUNTERS
-from .cuda_target import compiled, model_of, record_at
+from .cuda_target import compiled, kept, model_of, record_at
 from .figures import METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric
 from .interpreter import run_program
-from .jit import cache_dir
 from .layout import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER
 from .log_bin import BINS, LAST_BIN, bin_number
 from .price import PRICE_WORDS
@@ -161,13 +160,7 @@ class Kernel:
     def __init__(self, name: str) -> None:
         self.name = name
         body, self.signature = signatures()[name]
-        # Numba's index of a cache folder does not see edits in callee modules; the folder's name does.
-        previous = cuda_config.CACHE_DIR
-        cuda_config.CACHE_DIR = str(cache_dir())
-        try:
-            self._dispatcher = cuda.jit(cache=True)(body)
-        finally:
-            cuda_config.CACHE_DIR = previous
+        self._dispatcher = kept(cuda.jit(body))
 
     @cached_property
     def occupancy(self) -> tuple[int, int]:
