@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -16,8 +15,8 @@ from fleetswap.fleet import FleetShard
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import MANIFEST, CorruptShardError, Ledger, Record
-from .lock import run_lock
+from .ledger import MANIFEST, CorruptShardError, Ledger, Record, read_object
+from .lock import Check, run_lock
 from .plan import Plan, Tasks
 from .storage import Storage
 from .worker import CHECKPOINT_S, Order
@@ -33,10 +32,13 @@ class Job:
     ----------
     ledger : Ledger
     plan : Plan
+    check : callable
+        Refuses to go on once another driver holds it (`lock`).
     """
 
     ledger: Ledger
     plan: Plan
+    check: Check
 
     def work(
         self,
@@ -64,12 +66,18 @@ class Job:
             Facts of the crew; ``backend``, all that computed tasks; ``computed``, how many tasks on what, by whomever.
         """
         made: Counter[tuple[str, str]] = Counter()
-        for record in self._do(self.plan, crew, progress, report, checkpoint_s):
+
+        def watched(steps: int) -> None:
+            self.check()
+            if steps:
+                progress(steps)
+
+        for record in self._do(self.plan, crew, watched, report, checkpoint_s):
             made[record.made.backend, record.made.device] += 1
         bundles = Bundles(self.plan)
         if crew.slots > 1 and bundles.worthwhile:
             report(f"merging {bundles.each} shards at a time, on the workers")
-            for _ in self._do(bundles, crew, progress, report, checkpoint_s):
+            for _ in self._do(bundles, crew, watched, report, checkpoint_s):
                 pass
         computed = [{"backend": name, "device": device, "tasks": n} for (name, device), n in sorted(made.items())]
         return {**crew.facts(), "backend": " and ".join(sorted({name for name, _ in made})), "computed": computed}
@@ -124,13 +132,16 @@ def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
     InputError
         If the directory is not empty, or another driver was faster.
     """
+    exists = InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
     if not storage.is_empty():
-        raise InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
-    with run_lock(storage):
+        raise exists
+    with run_lock(storage) as check:
+        if storage.get(MANIFEST) is not None:  # Another driver began and finished it meanwhile.
+            raise exists
         ledger = Ledger(storage)
         ledger.begin(plan, installation())
         with _keeping(ledger, plan):
-            yield Job(ledger, plan)
+            yield Job(ledger, plan, check)
 
 
 @contextlib.contextmanager
@@ -149,14 +160,19 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
     """
     ledger = Ledger(storage)
     manifest = storage.get(MANIFEST)
-    found = json.loads(manifest) if manifest is not None else ledger.plan()[0].about
+    source = f"{storage.url}/{MANIFEST}"
+    found = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
     if found.get("kind", kind) != kind:
         raise InputError(f"{storage.url}: is a {found['kind']}; go on with fleetswap {found['kind']} --resume")
     if manifest is not None:
         ledger.finish()
         yield None
         return
-    with run_lock(storage):
+    with run_lock(storage) as check:
+        if storage.get(MANIFEST) is not None:  # The driver that held it finished it meanwhile.
+            ledger.finish()
+            yield None
+            return
         plan, begun = ledger.plan()
         here = installation()
         if begun["sources"] != here.sources:
@@ -165,7 +181,7 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
                 f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
             )
         with _keeping(ledger, plan):
-            yield Job(ledger, plan)
+            yield Job(ledger, plan, check)
 
 
 @contextlib.contextmanager

@@ -120,7 +120,23 @@ def read_summary(storage: Storage) -> dict[str, Any]:
     content = storage.get("summary.json")
     if content is None:
         raise InputError(f"{storage.url}: has no summary.json; expected a finished run")
-    told: dict[str, Any] = json.loads(content)
+    return read_object(content, f"{storage.url}/summary.json", "the summary of a run")
+
+
+def read_object(content: bytes, source: str, what: str) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises
+    ------
+    InputError
+        If it holds none: it is not what it should be.
+    """
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise InputError(f"{source}: is not {what}")
     return told
 
 
@@ -166,7 +182,7 @@ class Ledger:
         if content is None:
             raise InputError(f"{source}: is not there; --resume needs the directory of an unfinished run")
         try:
-            told = json.loads(content)
+            told = read_object(content, source, "the plan of a run")
             installation = dict(told["installation"])
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{source}: is not the plan of a run") from None

@@ -137,13 +137,13 @@ class Plan:
             if content["schema"] != SCHEMA:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
             scenarios = tuple(FleetScenario.model_validate(one) for one in content["scenarios"])
-            found = cls(scenarios, content["shards"], content["check"], content["about"])
-            digests = content["digests"]
+            found = cls(scenarios, int(content["shards"]), content["check"], dict(content["about"]))
+            digests = list(zip(scenarios, content["digests"], strict=True))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{source}: is not the plan of a run") from None
-        for scenario, expected in zip(found.scenarios, digests, strict=True):
+        for scenario, expected in digests:
             if digest(scenario) != expected:
                 raise InputError(
                     f"{source}: {scenario.name}: content library or cost profile is not the one the run began with; "

@@ -92,4 +92,5 @@ def widen(argument: Any) -> Any:
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:
     """Mark a CPU entry point: compiled once, then loaded from the cache folder."""
     compiled: Callable[..., Any] = numba.njit(pipeline_class=WholeProgramCompiler, **_OPTIONS)(function)
-    return with_cache(compiled, cache_dir(), FunctionCache, numba.config)  # type: ignore[no-any-return]
+    cached: Callable[..., Any] = with_cache(compiled, cache_dir(), FunctionCache, numba.config)
+    return cached

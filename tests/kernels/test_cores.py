@@ -78,5 +78,6 @@ def test_a_process_bound_to_one_core_tells_of_one_everywhere() -> None:
 
 def test_a_plan_is_for_the_cores_that_may_be_used() -> None:
     words = ["plan", "phones", "--devices", "2", "--set", "page_scale=512", "--json"]
-    done = subprocess.run(["taskset", "-c", "0", *FLEETSWAP, *words], capture_output=True, text=True, check=True)
+    bound = ["/usr/bin/env", "taskset", "-c", "0", *FLEETSWAP, *words]
+    done = subprocess.run(bound, capture_output=True, text=True, check=True)
     assert '"threads": 1' in done.stdout
