@@ -353,10 +353,9 @@ def _shown(shown: bool, total: int) -> Iterator[Progress]:
     if not shown:
         yield no_progress
         return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
+    from .console import Console, progress_bar
 
-    with Bar(console=Console(stderr=True)) as bar:
+    with progress_bar(Console(stderr=True), "device-steps") as bar:
         task = bar.add_task("simulating", total=total)
         yield lambda steps: bar.advance(task, steps)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fleetswap_kernels.choose import BACKENDS, choose
@@ -10,6 +12,11 @@ from fleetswap_kernels.cores import usable_cores
 from fleetswap_kernels.launch import Backend, BackendMissingError
 
 from .errors import InputError
+
+DRIVER_FILES = ("/dev/nvidia0", "/dev/nvidiactl", "/usr/lib/wsl/lib/libcuda.so.1")
+PCI = Path("/sys/bus/pci/devices")
+NVIDIA, DISPLAY = "0x10de", "0x03"
+"""A vendor in the register of the PCI, and the class of display controllers."""
 
 
 @dataclass(frozen=True)
@@ -26,15 +33,31 @@ class Chosen:
     backend: Backend
     why: str
 
-    def line(self) -> str:
-        """For people."""
-        reason = f" ({self.why})" if self.why else ""
+    def line(self, asked: bool = True) -> str:
+        """For people.
+
+        Parameters
+        ----------
+        asked : bool
+            Whether they named a backend, be it auto. Who did not, and has no GPU, need not read why none is used.
+        """
+        reason = f" ({self.why})" if self.why and (asked or self.backend.name != "cpu" or gpu_is_there()) else ""
         return f"backend {self.backend.name}: {self.backend.describe()}{reason}"
 
     def facts(self) -> dict[str, Any]:
         """For the manifest of a run, at its end: where it ran, and what it took there."""
         device = {**self.backend.facts(), "why": self.why or "asked for"}
         return {"backend": self.backend.name, "threads": self.backend.threads, "device": device}
+
+
+def gpu_is_there() -> bool:
+    """Whether this machine shows an NVIDIA GPU, usable or not."""
+    if any(Path(name).exists() for name in DRIVER_FILES):
+        return True
+    with contextlib.suppress(OSError):
+        told = [((device / "vendor").read_text(), (device / "class").read_text()) for device in PCI.iterdir()]
+        return any(vendor.strip() == NVIDIA and kind.startswith(DISPLAY) for vendor, kind in told)
+    return False
 
 
 def open_backend(name: str = "auto", threads: int | None = None) -> Chosen:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from rich import box
-from rich.table import Table
-
+from .console import Table
 from .html.metrics import metric_name
 from .html.units import unit_of
 
@@ -26,7 +24,7 @@ def run_tables(summary: dict[str, Any], posted: Mapping[str, Posted]) -> list[Ta
 
 def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int, posted: Posted) -> Table:
     title = f"{TITLES[policy]}: {devices:,} devices, median and (5 %-95 %); the patch's own figures on the right"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     table.add_column("it", justify="right")
     for name in ("swpout", "fallback", "fallback %", "major faults"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -53,21 +51,21 @@ def fleet_tables(summary: dict[str, Any]) -> list[Table]:
     """What a fleet of phones found: every metric over the fleet, its medians by class, reasons of fallbacks."""
     devices = summary["devices"]
     title = f"{devices['all']:,} devices, {summary['scenario']['days']} day(s): the whole run, device by device"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     for name in ("", "fleet", "5 %", "median", "95 %", "99 %"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for metric, figures in summary["metrics"]["all"].items():
         unit = unit_of(metric)
         cells = (unit.human(figures[q]) for q in ("total", "p5", "p50", "p95", "p99"))
         table.add_row(metric_name(metric), *cells)
-    classes = Table(title="Medians by device class", title_justify="left", box=box.SIMPLE_HEAD)
+    classes = Table(title="Medians by device class")
     shown = ("pgmajfault", "fallback_permyriad", "alloc_success_permyriad", "ratio_permille", "stall_ns", "kills")
     for name in ("class", "devices", *map(metric_name, shown)):
         classes.add_column(name, justify="left" if name == "class" else "right")
     for name, metrics in summary["metrics"].items():
         medians = (unit_of(m).human(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
         classes.add_row(name, f"{devices[name]:,}", *medians)
-    why = Table(title="Where large folios fell back", title_justify="left", box=box.SIMPLE_HEAD)
+    why = Table(title="Where large folios fell back")
     for name in ("", "reason", "times"):
         why.add_column(name, justify="right" if name == "times" else "left", no_wrap=True)
     for direction, reasons in summary["fallback"].items():
@@ -85,7 +83,7 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
         rows = [row for row in summary["points"] if row["codec"] == codec]
         variants = list(dict.fromkeys((row["block_kib"], row["fallback"]) for row in rows))
         title = f"{codec}, by block size: a page's stall in us, its bytes in the pool; * small folios mapped together"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=title)
         table.add_column("success", justify="right")
         for kib, fallback in variants:
             table.add_column(f"{kib}K{'*' if fallback else ''}", justify="right", no_wrap=True)
@@ -97,7 +95,7 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
             ]
             table.add_row(f"{percent} %", *cells)
         tables.append(table)
-    table = Table(title="Blocks take less than single pages", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="Blocks take less than single pages")
     for name in ("codec", "blocks", "of", "at a success of large-folio allocation of"):
         table.add_column(name)
     for row in summary["crossings"]:
@@ -110,7 +108,7 @@ def content_table(result: dict[str, Any]) -> Table:
     """Blocks of a content class beside the same pages one by one."""
     name = result["class"] or "all classes, equal weights"
     title = f"{name}: {result['codec']}, {result['blocks']:,} blocks of {4 << result['order']} KiB"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     table.add_column("")
     for column in ("blocks", "their pages at 4 KiB", "blocks / pages"):
         table.add_column(column, justify="right")

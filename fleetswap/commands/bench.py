@@ -43,8 +43,7 @@ def bench(backend: str | None, threads: int | None, quick: bool, as_json: bool) 
 
 def _backend(name: str, threads: int | None, quick: bool, as_json: bool) -> None:
     """Whole fleets on a backend; exit code 1 if it does not give what the CPU gives."""
-    from rich.console import Console
-
+    from ..console import Console
     from ..throughput import FULL, QUICK, measure
     from .backend import opened
 

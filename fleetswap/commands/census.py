@@ -12,11 +12,11 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from fleetswap_kernels.batch.launch import Launch
     from fleetswap_kernels.batch.page_tables import Ints, PageTables
     from fleetswap_kernels.batch.swap_areas import SwapAreas
+
+    from ..console import Table
 
 FAULT_ORDERS = range(2, 9)
 """Orders that a fault can bring in (spec 05 §5.3)."""
@@ -42,27 +42,14 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
     page number of each region; `process`, a number for each region, such as its PID; `swap_map`, uint8, the kernel's
     byte for each slot; `zeromap`, uint8, its bitmap of zero pages. docs/census.md says how to record one.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from ..census_file import read_census_file
+    from ..console import Console, progress_bar
 
     mask = _mask(orders)
     launch = _launch(backend, threads)
     err = Console(stderr=True)
     tables, areas = read_census_file(file)
-    columns = (
-        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages")),
-        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
-    )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with progress_bar(err, "pages", transient=True) as progress:
         task = progress.add_task("census", total=tables.pages)
         try:
             found = take(launch, tables, areas, mask, lambda pages: progress.advance(task, pages))
@@ -164,11 +151,10 @@ def _per_process(launch: Launch, order_pages: Ints) -> dict[str, dict[str, int]]
 
 def census_tables(found: dict[str, Any]) -> list[Table]:
     """What people see of a census."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
     def table(title: str, *columns: str) -> Table:
-        made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        made = Table(title)
         for name in columns:
             made.add_column(name, justify="right", no_wrap=True)
         return made

@@ -31,18 +31,16 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
     PATH is a script NAME.ops, with the recorded dumps NAME.jsonl.gz or NAME.jsonl beside it, or a folder of scripts.
     The last line says how many match; the exit code is 0 if all do, else 1.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
     from fleetswap_kernels.cores import usable_cores
 
     from ..conform import describe, find_scripts, load_case
+    from ..console import Console, progress_bar
 
     scripts = find_scripts(paths)
     for script in scripts:
         load_case(script)  # Bad input is reported before the first replay, not in the middle.
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    err = Console(stderr=True)
+    with progress_bar(err, transient=True) as progress:
         found = _outcomes(scripts, jobs or usable_cores())
         outcomes = list(progress.track(found, total=len(scripts), description="replaying scripts"))
     for outcome in outcomes:

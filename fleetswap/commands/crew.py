@@ -10,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .backend import opened
-from .progress import prepare, progress_bar
+from .progress import prepare
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fleetswap_cluster.crew import Crew
     from fleetswap_cluster.job import Job
 
+    from ..console import Console
     from ..fleet_scenario import FleetScenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -107,10 +106,10 @@ def open_crew(
     err.print(f"opening cluster {cluster} ...")
     started = time.perf_counter()
     with open_cluster(cluster, workers, each) as client:
-        err.print(f"dashboard: {client.dashboard_link}", soft_wrap=True)
+        err.print(f"dashboard: {client.dashboard_link}")
         crew = muster(client, scenario, each, backend)
         for name, facts in crew.devices.items():
-            err.print(f"backend {facts['backend']}: {name}", highlight=False, soft_wrap=True)
+            err.print(f"backend {facts['backend']}: {name}")
         memory = f", {crew.memory_bytes / (1 << 30):.1f} GiB each" if crew.memory_bytes else ""
         err.print(
             f"{crew.slots} shard(s) at a time, {each} thread(s){memory}; versions equal, kernels ready after "
@@ -121,16 +120,18 @@ def open_crew(
 
 def work_off(job: Job, crew: Crew, err: Console, merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
     """Do all tasks of a job with a bar, then merge with the facts of the work."""
+    from ..console import progress_bar
+
     plan = job.plan
     first = plan.scenarios[0]
 
     def work() -> Mapping[str, Any]:
-        with progress_bar(err, first.days * first.steps_per_day) as progress:
+        with progress_bar(err, "device-steps", first.days * first.steps_per_day) as progress:
             task = progress.add_task("simulating", total=plan.device_steps)
             return job.work(
                 crew,
                 lambda steps: progress.advance(task, steps),
-                lambda line: progress.console.print(line, soft_wrap=True),
+                err.print,
             )
 
     return job.complete(work, merge)

@@ -12,11 +12,10 @@ from .crew import work_off
 from .progress import print_warnings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fleetswap_cluster.crew import Crew
     from fleetswap_cluster.job import Job
 
+    from ..console import Console
     from ..fleet_scenario import FleetScenario
 
 KIND = "run"
@@ -54,13 +53,14 @@ def resume_fleet(
         if job is not None:
             with open_crew(job.plan.scenarios[0], err) as crew:
                 return _complete(job, crew, err)
-    err.print(f"{folder}: is finished already", soft_wrap=True)
+    err.print(f"{folder}: is finished already")
     return read_summary(storage)
 
 
 def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     from fleetswap_cluster.merge import merge_run
 
+    from ..console import Text
     from ..fleet import BrokenDeviceError, mean_device_bytes
     from ..workload.phones import plan
 
@@ -77,5 +77,5 @@ def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     try:
         return work_off(job, crew, err, lambda facts: merge_run(job, {**about, **facts}))
     except BrokenDeviceError as error:
-        err.print(f"[bold red]FAIL[/] {error}")
+        err.print(Text.assemble(("FAIL", "bold red"), f" {error}"))
         raise click.exceptions.Exit(1) from None

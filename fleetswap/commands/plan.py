@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from fleetswap_kernels.layout import Sizes
 
+    from ..console import Table
     from ..fleet_scenario import FleetScenario
     from ..gpu import Gpu
     from ..scenario import Scenario
@@ -69,10 +68,9 @@ def plan(
     from their first step on, and what that took is scaled. What a GPU would make of it is a calculation that no GPU
     has confirmed yet (docs/gpu-model.md).
     """
-    from rich.console import Console
-
     from fleetswap_kernels.cores import usable_cores
 
+    from ..console import Console
     from ..errors import InputError
     from ..gpu import load_gpu
     from ..probe import probe_fleet, probe_test
@@ -102,8 +100,7 @@ def plan(
     if as_json:
         click.echo(json.dumps(told))
         return
-    console = Console()
-    console.width = max(console.width, WIDTH)
+    console = Console(columns=WIDTH)
     for table in plan_tables(told):
         console.print(table)
 
@@ -233,10 +230,9 @@ def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
 
 def plan_tables(told: dict[str, Any]) -> list[Table]:
     """Bytes of a device by class, and what the whole run takes."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
-    table = Table(title="Bytes of a device, exact", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="Bytes of a device, exact")
     table.add_column("class", no_wrap=True)
     for name in ("devices", "processes", *told["classes"][0]["groups"], "device", "all devices"):
         table.add_column(name, justify="right")
@@ -244,7 +240,7 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
         cells = (one["devices"], one["processes"], *one["groups"].values(), one["device_bytes"], one["bytes"])
         table.add_row(one["class"], *(f"{n:,}" for n in cells))
     probe, memory = told["time"]["probe"], told["memory"]
-    whole = Table(title=f"{told['scenario']}: the run", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    whole = Table(title=f"{told['scenario']}: the run", show_header=False)
     parts = [f"{name.replace('_', ' ')} {_mib(n)}" for name, n in memory.items() if name != "peak_estimate"]
     rows: Sequence[tuple[str, str]] = (
         ("devices", f"{told['devices']:,}, with {told['processes']:,} processes"),
@@ -265,11 +261,10 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
 
 def _gpu_table(told: dict[str, Any]) -> Table:
     """What a GPU is predicted to make of the run."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
     title = f"{told['title']}: PREDICTED, not measured (docs/gpu-model.md)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table = Table(title=title, show_header=False)
     if not told["devices_of_a_shard"]:
         table.add_row("devices of a shard", "none: a device is larger than its memory")
         return table

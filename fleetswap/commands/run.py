@@ -17,12 +17,11 @@ from fleetswap_kernels.codecs import CODECS
 
 from .backend import backend_options, opened
 from .crew import cluster_options, open_crew, refuse_with_resume
-from .progress import prepare, progress_bar
+from .progress import prepare
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..backend import Chosen
+    from ..console import Console
     from ..scenario import Breakeven, Scenario
 
     Choose = Callable[[], Chosen]
@@ -61,8 +60,7 @@ def run(
     swap-in off and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for
     instance --set policy.large_swapin=off, or --set folio_kib=32 for the allocator test.
     """
-    from rich.console import Console
-
+    from ..console import Console
     from ..errors import InputError
     from ..fleet_scenario import FleetScenario
     from ..report import fleet_tables
@@ -106,20 +104,16 @@ def _show(
     folder: str, summary: dict[str, Any], tables: list[Any], as_json: bool, err: Console, report: str = ""
 ) -> None:
     """Print a summary on stdout, and where it is."""
-    from rich.console import Console
-
+    from ..console import Console
     from ..report import MIN_WIDTH
 
     if as_json:
         click.echo(json.dumps({"run_directory": folder, **summary}))
     else:
-        console = Console()
-        console.width = max(console.width, MIN_WIDTH)
+        console = Console(columns=MIN_WIDTH)
         for table in tables:
             console.print(table)
-    err.print(
-        f"written to {folder} (manifest.json, devices.parquet, series.parquet, summary.json{report})", soft_wrap=True
-    )
+    err.print(f"written to {folder} (manifest.json, devices.parquet, series.parquet, summary.json{report})")
 
 
 def _run_allocator_test(
@@ -128,6 +122,7 @@ def _run_allocator_test(
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
 
+    from ..console import progress_bar
     from ..cost import load_profile
     from ..engine import plan_shards, run_shards, steps_of, warm_up
     from ..published import PATCH_TABLES
@@ -146,7 +141,7 @@ def _run_allocator_test(
         f"seed {scenario.test.seed}"
     )
     compile_s = prepare(err, lambda: warm_up(chosen.backend))
-    with progress_bar(err) as progress:
+    with progress_bar(err, "device-steps") as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
         results = list(run_shards(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["device_bytes"] = each
@@ -161,6 +156,7 @@ def _run_breakeven(
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
+    from ..console import progress_bar
     from ..cost import load_profile
     from ..engine import cut, warm_up
     from ..errors import InputError
@@ -183,7 +179,7 @@ def _run_breakeven(
     compile_s = prepare(err, lambda: warm_up(chosen.backend))
     started = time.perf_counter()
     pieces = cut(scenario.devices, shards)
-    with progress_bar(err) as progress:
+    with progress_bar(err, "device-steps") as progress:
         task = progress.add_task("simulating", total=points * scenario.devices)
         found = list(run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}

@@ -18,11 +18,10 @@ from .crew import cluster_options, open_crew, refuse_with_resume, work_off
 from .progress import print_warnings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from fleetswap_cluster.crew import Crew
     from fleetswap_cluster.job import Job
+
+    from ..console import Console, Table
 
 KIND = "sweep"
 
@@ -67,12 +66,11 @@ def sweep(
     brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,on
     --over device_class.phone-8g.block=4K,64K
     """
-    from rich.console import Console
-
     from fleetswap_cluster.job import begin, unfinished
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
+    from ..console import Console
     from ..errors import InputError
     from ..scenario import BUILT_IN
     from ..sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
@@ -151,27 +149,24 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
 
 def _show(folder: str, as_json: bool, err: Console) -> None:
     """Print the summary of a finished sweep on stdout, and where it is."""
-    from rich.console import Console
-
     from fleetswap_cluster.ledger import read_summary
     from fleetswap_cluster.storage import Storage
+
+    from ..console import Console
 
     told = read_summary(Storage(folder))
     if as_json:
         click.echo(json.dumps({"folder": folder, **told}))
     else:
-        console = Console()
-        console.width = max(console.width, WIDTH)
+        console = Console(columns=WIDTH)
         for table in sweep_tables(told):
             console.print(table)
-    err.print(f"written to {folder} (summary.json, sweep.parquet, manifest.json)", soft_wrap=True)
+    err.print(f"written to {folder} (summary.json, sweep.parquet, manifest.json)")
 
 
 def sweep_tables(told: dict[str, Any]) -> list[Table]:
     """A table for each metric, with the points of the Pareto front marked."""
-    from rich import box
-    from rich.table import Table
-
+    from ..console import Table
     from ..metrics import METRICS
 
     tables = []
@@ -180,7 +175,7 @@ def sweep_tables(told: dict[str, Any]) -> list[Table]:
     alike = {point["point"]: point["alike"] for point in told["points"]}
     for metric in told["metrics"]:
         known = METRICS[metric]
-        table = Table(title=f"{metric}: {known.text}", title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=f"{metric}: {known.text}")
         for key in keys:
             table.add_column(key)
         for name in ("fleet", "median", "95 %", "change", "interval"):
