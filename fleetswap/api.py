@@ -264,11 +264,11 @@ def run(
         If the scenario or the backend cannot be used or the directory cannot be written.
     """
     fleet = (scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)).fleet
-    temporary = Path(tempfile.mkdtemp(prefix="fleetswap-")) if out is None else None
-    folder = temporary / "run" if temporary else Path(out or "")
     chosen = open_backend(backend, threads)
     laid_out = plan(fleet)
     pieces = plan_shards(fleet, laid_out, shards or 0, chosen.backend)
+    temporary = Path(tempfile.mkdtemp(prefix="fleetswap-")) if out is None else None
+    folder = temporary / "run" if temporary else Path(out or "")
     facts: dict[str, Any] = {"seed": fleet.seed}
     facts |= {"started": datetime.now(UTC).isoformat(), "page_scale": fleet.page_scale}
     facts["device_bytes"] = fleet_bytes(fleet, laid_out) // fleet.devices

@@ -77,6 +77,8 @@ def open_backend(name: str = "auto", threads: int | None = None) -> Chosen:
     """
     if name not in BACKENDS:
         raise InputError(f"backend: {name!r} is not possible; allowed are {', '.join(BACKENDS)}")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads: {threads} is not possible; allowed are 1 and more")
     try:
         return Chosen(*choose(name, threads or usable_cores()))
     except BackendMissingError as error:

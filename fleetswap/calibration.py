@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -290,9 +291,12 @@ def check_outputs(paths: Sequence[Path], source: PageSource, force: bool) -> Non
         if path.is_dir():
             raise InputError(f"{path}: is a folder; name a file")
         above = next(folder for folder in path.absolute().parents if folder.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            why = "may not be written to" if above.is_dir() else "is no folder"
-            raise InputError(f"{path}: cannot be written: {above} {why}; name another place")
+        try:
+            with tempfile.TemporaryFile(dir=above):  # Permissions alone do not tell, least of all root's.
+                pass
+        except OSError as error:
+            why = f"may not be written to ({error.strerror})" if above.is_dir() else "is no folder"
+            raise InputError(f"{path}: cannot be written: {above} {why}; name another place") from None
         if path.exists() and not force:
             raise InputError(f"{path}: exists already; choose another name, or replace it with --force")
 

@@ -194,7 +194,7 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
     ------
     InputError
     """
-    told = [resolved(s) if isinstance(s, FleetScenario) else read_manifest(s)["scenario"] for s in sources]
+    told = [resolved(s) if isinstance(s, FleetScenario) else read_side(s).scenario for s in sources]
     for other, name in zip(told[1:], names[1:], strict=True):
         check_same_fleet(told[0], other, names[0], name)
 

@@ -221,6 +221,13 @@ def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(kinds | {"bins": list_of_ints, "counts": list_of_ints}))
 
 
+def load_writers() -> None:
+    """Load all that writing a run needs: that something cannot be shows before hours of simulation, not after them."""
+    for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
+        importlib.import_module(module)
+    importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
+
+
 class FleetWriter:
     """Writes the run directory of a fleet, shard by shard.
 
@@ -257,10 +264,7 @@ class FleetWriter:
         InputError
             If the run directory exists or none can be made there.
         """
-        # Before hours of simulation, not after them, it shows whether all that writing needs can be loaded.
-        for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
-            importlib.import_module(module)
-        importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
+        load_writers()
         if self.folder.exists():
             raise InputError(f"{self.folder}: exists already; name another folder with --out")
         with self._writing():

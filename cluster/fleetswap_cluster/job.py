@@ -11,12 +11,14 @@ from typing import Any, TypeVar
 from fleetswap.engine import Progress, no_progress
 from fleetswap.errors import InputError
 from fleetswap.fleet import FleetShard
+from fleetswap.fleet_results import load_writers
 
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import MANIFEST, CorruptShardError, Ledger, Record, read_object
-from .lock import Check, run_lock
+from .ledger import MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
+from .lock import BEATS, Check, run_lock
+from .lock import NAME as LOCK
 from .plan import Plan, Tasks
 from .storage import Storage
 from .worker import CHECKPOINT_S, Order
@@ -123,25 +125,46 @@ class Job:
                 self.ledger.forget(error.folder, error.number)
 
 
+def is_abandoned(storage: Storage) -> bool:
+    """Whether a driver was here that ended before its run began: nothing but its lock is left."""
+    return all(name == LOCK or name.startswith(f"{BEATS}/") for name in storage.names(""))
+
+
 @contextlib.contextmanager
-def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
-    """Begin a run in a new directory and hold it.
+def claim(storage: Storage) -> Iterator[Callable[[Plan], Job]]:
+    """Hold a new directory before anything costs time, and so before it is known how the fleet is cut.
+
+    Yields
+    ------
+    function of Plan
+        Begins the run there.
 
     Raises
     ------
     InputError
-        If the directory is not empty, or another driver was faster.
+        If the directory is not empty or cannot be written, or another driver was faster.
     """
     exists = InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
-    if not storage.is_empty():
+    if not storage.is_empty() and not is_abandoned(storage):
         raise exists
-    with run_lock(storage) as check:
+    load_writers()
+    ledger = Ledger(storage)
+    with run_lock(storage) as check, _keeping(ledger):
         if storage.get(MANIFEST) is not None:  # Another driver began and finished it meanwhile.
             raise exists
-        ledger = Ledger(storage)
-        ledger.begin(plan, installation())
-        with _keeping(ledger, plan):
-            yield Job(ledger, plan, check)
+
+        def start(plan: Plan) -> Job:
+            ledger.begin(plan, installation())
+            return Job(ledger, plan, check)
+
+        yield start
+
+
+@contextlib.contextmanager
+def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
+    """Begin a run of a plan in a new directory and hold it; see `claim`."""
+    with claim(storage) as start:
+        yield start(plan)
 
 
 @contextlib.contextmanager
@@ -180,20 +203,22 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
                 f"{storage.url}: was begun by fleetswap {begun['fleetswap']} ({begun['sources']}), this is "
                 f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
             )
-        with _keeping(ledger, plan):
+        with _keeping(ledger):
             yield Job(ledger, plan, check)
 
 
 @contextlib.contextmanager
-def _keeping(ledger: Ledger, plan: Plan) -> Iterator[None]:
+def _keeping(ledger: Ledger) -> Iterator[None]:
     """When work ends early: remove a directory in which nothing is done, and tell how to go on with any other."""
     try:
         yield
+    except TakenError:
+        raise
     except BaseException as error:
         storage = ledger.storage
         kept = True
         with contextlib.suppress(InputError):
-            kept = ledger.has_work(plan)
+            kept = ledger.has_work()
             if not kept:
                 ledger.finish()
                 if storage.is_empty():

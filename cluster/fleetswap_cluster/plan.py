@@ -184,4 +184,6 @@ def plan_fleet(
         each = max(mean_device_bytes(s, lay_out(s)) for s in scenarios)
         needed = -(-scenarios[0].devices // at_once(each))
         shards = max(needed, SHARDS_PER_WORKER * workers if workers > 1 else 1)
+    if shards < 1:
+        raise InputError(f"shards: {shards} is not possible; allowed are 1 and more")
     return Plan(tuple(scenarios), min(shards, scenarios[0].devices), check, about or {})

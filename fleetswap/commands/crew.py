@@ -70,15 +70,15 @@ def open_crew(
     workers: int | None,
     backend: str,
     threads: int | None,
-    scenario: FleetScenario,
+    scenarios: Sequence[FleetScenario],
     err: Console,
 ) -> Iterator[Crew]:
     """Workers with the same installation as here and with kernels ready; without a cluster it is this process.
 
     Parameters
     ----------
-    scenario : FleetScenario
-        What they will simulate: a scenario whose files they cannot read is refused here.
+    scenarios : sequence of FleetScenario
+        What they will simulate: one that cannot be laid out, or whose files they cannot read, is refused here.
 
     Raises
     ------
@@ -91,11 +91,12 @@ def open_crew(
     from ..fleet import warm_up
     from ..workload.phones import plan
 
+    laid_out = [plan(scenario) for scenario in scenarios]
     if cluster is None:
         if workers:
             raise InputError("--workers: needs --cluster; for threads of this process there is --threads")
         chosen = opened(backend, threads, err)
-        yield Alone(chosen, prepare(err, lambda: warm_up(plan(scenario), chosen.backend)))
+        yield Alone(chosen, prepare(err, lambda: warm_up(laid_out[0], chosen.backend)))
         return
     from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
     from fleetswap_kernels.cores import usable_cores
@@ -107,7 +108,7 @@ def open_crew(
     started = time.perf_counter()
     with open_cluster(cluster, workers, each) as client:
         err.print(f"dashboard: {client.dashboard_link}")
-        crew = muster(client, scenario, each, backend)
+        crew = muster(client, scenarios[0], each, backend)
         for name, facts in crew.devices.items():
             err.print(f"backend {facts['backend']}: {name}")
         memory = f", {crew.memory_bytes / (1 << 30):.1f} GiB each" if crew.memory_bytes else ""

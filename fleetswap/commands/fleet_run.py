@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..console import Console
     from ..fleet_scenario import FleetScenario
 
+    OpenCrew = Callable[[Sequence[FleetScenario], Console], AbstractContextManager[Crew]]
+
 KIND = "run"
 
 
@@ -27,22 +29,20 @@ def begin_fleet(
     check: bool,
     folder: str,
     about: Mapping[str, Any],
-    crew: Crew,
+    open_crew: OpenCrew,
     err: Console,
 ) -> dict[str, Any]:
     """Simulate a fleet into a new run directory; its summary."""
-    from fleetswap_cluster.job import begin
+    from fleetswap_cluster.job import claim
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
-    plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
-    with begin(Storage(folder), plan) as job:
-        return _complete(job, crew, err)
+    with claim(Storage(folder)) as start, open_crew([scenario], err) as crew:
+        plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
+        return _complete(start(plan), crew, err)
 
 
-def resume_fleet(
-    folder: str, open_crew: Callable[[FleetScenario, Console], AbstractContextManager[Crew]], err: Console
-) -> dict[str, Any]:
+def resume_fleet(folder: str, open_crew: OpenCrew, err: Console) -> dict[str, Any]:
     """Go on with a run; its summary."""
     from fleetswap_cluster.job import unfinished
     from fleetswap_cluster.ledger import read_summary
@@ -51,7 +51,7 @@ def resume_fleet(
     storage = Storage(folder)
     with unfinished(storage, KIND) as job:
         if job is not None:
-            with open_crew(job.plan.scenarios[0], err) as crew:
+            with open_crew(job.plan.scenarios, err) as crew:
                 return _complete(job, crew, err)
     err.print(f"{folder}: is finished already")
     return read_summary(storage)

@@ -16,6 +16,7 @@ import click
 from fleetswap_kernels.codecs import CODECS
 
 from .backend import backend_options, opened
+from .compare import NewFolder
 from .crew import cluster_options, open_crew, refuse_with_resume
 from .progress import prepare
 
@@ -60,6 +61,9 @@ def run(
     swap-in off and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for
     instance --set policy.large_swapin=off, or --set folio_kib=32 for the allocator test.
     """
+    from fleetswap_cluster.job import is_abandoned
+    from fleetswap_cluster.storage import Storage
+
     from ..console import Console
     from ..errors import InputError
     from ..fleet_scenario import FleetScenario
@@ -82,21 +86,21 @@ def run(
         else load_fleet_scenario(scenario, settings, devices, seed)
     )
     folder = out or str(Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
-    if Path(folder).exists():
+    if Path(folder).exists() and not is_abandoned(Storage(folder)):
         raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
     facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
     if isinstance(resolved, FleetScenario):
-        with crew_for(resolved, err) as crew:
-            summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew, err)
+        summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew_for, err)
         _show(folder, summary, fleet_tables(summary), as_json, err, ", report.html")
         return
     if cluster:
         raise InputError(f"--cluster: {scenario} is no fleet; allowed are fleets and .toml files")
     choose = partial(opened, backend, threads, err)
-    if isinstance(resolved, Breakeven):
-        summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
-    else:
-        summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
+    with NewFolder(Path(folder)):
+        if isinstance(resolved, Breakeven):
+            summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
+        else:
+            summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
     _show(folder, summary, tables, as_json, err)
 
 

@@ -66,7 +66,7 @@ def sweep(
     brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,on
     --over device_class.phone-8g.block=4K,64K
     """
-    from fleetswap_cluster.job import begin, unfinished
+    from fleetswap_cluster.job import claim, is_abandoned, unfinished
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
@@ -81,7 +81,7 @@ def sweep(
         refuse_with_resume(("scenario", "over", "devices", "seed", "shards", "settings", "metrics", "pareto", "out"))
         with unfinished(Storage(resume), KIND) as job:
             if job is not None:
-                with crew_for(job.plan.scenarios[0], err) as crew:
+                with crew_for(job.plan.scenarios, err) as crew:
                     _complete(job, crew, err)
         _show(resume, as_json, err)
         return
@@ -98,7 +98,7 @@ def sweep(
         check_metrics(option, names)
     points = grid(scenario, [parse_axis(one) for one in over], settings, devices, seed)
     folder = out or str(Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
-    if Path(folder).exists():
+    if Path(folder).exists() and not is_abandoned(Storage(folder)):
         raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
     about = {
         "kind": KIND,
@@ -110,10 +110,9 @@ def sweep(
         "pareto": asked["--pareto"],
     }
     scenarios = [point.scenario for point in points]
-    with crew_for(scenarios[0], err) as crew:
+    with claim(Storage(folder)) as start, crew_for(scenarios, err) as crew:
         plan = plan_fleet(scenarios, crew.at_once, crew.slots, shards or 0, about=about)
-        with begin(Storage(folder), plan) as job:
-            _complete(job, crew, err)
+        _complete(start(plan), crew, err)
     _show(folder, as_json, err)
 
 
