@@ -6,6 +6,7 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fleetswap.errors import InputError
@@ -16,7 +17,7 @@ from fleetswap_kernels.cores import usable_cores
 
 from .crew import DaskCrew
 from .installation import Installation, installation, one_at_a_time
-from .scheduler import ClusterError, answering
+from .scheduler import ClusterError, answering, ask
 from .worker import own_backend
 
 if TYPE_CHECKING:
@@ -200,8 +201,8 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: s
     here = installation()
     wrong = []
     devices: dict[str, dict[str, Any]] = {}
+    answers = ask(client, partial(client.run, _present, scenario, backend, threads, on_error="return"))
     with answering(client):
-        answers = client.run(_present, scenario, backend, threads, on_error="return")
         info = client.scheduler_info(n_workers=-1)["workers"].values()
     for address, told in answers.items():
         if isinstance(told, BaseException):

@@ -13,7 +13,7 @@ from fleetswap.engine import Progress
 from .dispatcher import Dispatcher, Patience, Report, do_here, print_nothing
 from .ledger import Ledger, Record
 from .plan import Tasks
-from .scheduler import answering
+from .scheduler import ask
 from .worker import Order, own_backend, simulate
 
 if TYPE_CHECKING:
@@ -109,8 +109,8 @@ class DaskCrew:
 
     def at_once(self, device_bytes: int) -> int:
         """How many devices the memory of every worker holds."""
-        with answering(self.client):
-            found: dict[str, int] = self.client.run(_at_once, self.backend, self.threads, device_bytes)
+        question = partial(self.client.run, _at_once, self.backend, self.threads, device_bytes)
+        found: dict[str, int] = ask(self.client, question)
         limit = [self.memory_bytes // MEMORY_SHARE // device_bytes] if self.memory_bytes else []
         return max(min([*found.values(), *limit]), 1)
 

@@ -36,7 +36,7 @@ def equal(one, other):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(page_tables(), swap_areas() | st.just(SwapAreas.unknown()), st.integers(0, 1023) | st.just(ALL))
 def test_the_twins_agree_with_each_other_and_the_oracle(cpu, cuda, tables, areas, orders):
     found = census(cpu, tables, areas, orders)
@@ -51,7 +51,7 @@ def test_the_twins_agree_with_each_other_and_the_oracle(cpu, cuda, tables, areas
         assert found.order_pages[p].tolist() == counts.tolist()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(page_tables(), swap_areas())
 def test_parts_of_a_fleet_are_the_fleet(cpu, tables, areas):
     whole = census(cpu, tables, areas)

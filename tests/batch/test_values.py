@@ -38,7 +38,7 @@ def bin_of(value):
     return LAST_BIN + (number if value >= 0 else -number)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(matrices())
 def test_the_twins_agree_with_each_other_and_plain_sums(cpu, cuda, matrix):
     values, groups = matrix
@@ -53,7 +53,7 @@ def test_the_twins_agree_with_each_other_and_plain_sums(cpu, cuda, matrix):
                 assert counts[at].sum() == len(mine)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(matrices(), st.integers(0, 1000))
 def test_quantiles_are_those_of_a_log_histogram(cpu, cuda, matrix, permille):
     values, groups = matrix

@@ -39,9 +39,7 @@ def _recorded(name: str) -> list[str]:
 def _module(*words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(str(ROOT / folder) for folder in ("", "kernels", "cluster"))
     command = [sys.executable, "-m", "fleetswap", *words]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": path}
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
 
 
 @pytest.mark.parametrize(

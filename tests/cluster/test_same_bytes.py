@@ -34,7 +34,7 @@ def test_other_numbers_of_workers(plain, tmp_path):
     with open_cluster("local", 1) as client:
         for workers in (1, 5):
             client.cluster.scale(workers)
-            client.wait_for_workers(workers, timeout=120)
+            client.wait_for_workers(workers)
             found = muster(client, tiny())
             assert found.slots == workers
             plan = plan_fleet([tiny()], found.at_once, found.slots)

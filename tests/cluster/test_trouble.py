@@ -59,10 +59,10 @@ def test_a_hanging_worker_is_reported_and_done_without(plain, tmp_path):
 def test_a_worker_that_dask_gave_up_is_started_again(plain, tmp_path):
     """As Dask does with one that dies while it starts; here it is the only one."""
     with open_cluster("local", 1) as client:
-        crew = replace(muster(client, tiny()), patience=Patience(no_worker_s=30))
+        crew = muster(client, tiny())
         (nanny,) = client.cluster.workers.values()
         with begin(Storage(tmp_path / "run"), PLAN) as job:
-            complete(job, crew, progress=AfterSome(lambda: client.sync(nanny.close, timeout=1)))
+            complete(job, crew, progress=AfterSome(lambda: client.sync(nanny.close)))
     assert_same(tmp_path / "run", plain)
 
 
@@ -73,7 +73,7 @@ def test_a_worker_that_joins_late_works(plain, tmp_path):
 
             def join():
                 client.cluster.scale(2)
-                client.wait_for_workers(2, timeout=120)
+                client.wait_for_workers(2)
 
             complete(job, crew, progress=AfterSome(join))
             assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2

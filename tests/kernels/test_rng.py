@@ -9,7 +9,7 @@ import sys
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap_kernels import rng
@@ -63,7 +63,6 @@ def test_philox_known_answers(counter, key, expected):
     assert philox4x32(*counter, *key) == expected
 
 
-@settings(deadline=None)  # the first example compiles
 @given(st.tuples(*_FIELDS.values()))
 def test_draw_is_the_documented_word_of_the_documented_counter(at):
     seed, stream, device_id, process, step, draw = at
@@ -74,7 +73,6 @@ def test_draw_is_the_documented_word_of_the_documented_counter(at):
     assert 0 <= expected <= _ONES
 
 
-@settings(deadline=None)  # the first example compiles
 @given(st.tuples(*_FIELDS.values()))
 def test_a_block_is_four_draws(at):
     *where, draw = at

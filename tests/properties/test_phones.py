@@ -92,7 +92,7 @@ def check(choices, seed, steps=None):
     return dev
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=SLOW, derandomize=True)
+@settings(max_examples=1_000, suppress_health_check=SLOW, derandomize=True)
 @given(SETTINGS, st.integers(0, 2**63 - 1))
 def test_nothing_is_lost_whatever_the_policy(choices, seed):
     check(choices, seed)
@@ -100,7 +100,7 @@ def test_nothing_is_lost_whatever_the_policy(choices, seed):
 
 @pytest.mark.long
 @pytest.mark.parametrize("share", range(SHARES))
-@settings(max_examples=5_000, deadline=None, suppress_health_check=SLOW, phases=[Phase.generate])
+@settings(max_examples=5_000, suppress_health_check=SLOW, phases=[Phase.generate])
 @given(choices=SETTINGS, seed=st.integers(0, 2**59))
 def test_nothing_is_lost_in_many_phones(share, choices, seed):
     check(choices, SHARES * seed + share)
