@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetswap_kernels.extras import install_command
 from fleetswap_kernels.pages import PAGE_BYTES
 
 from .errors import InputError
@@ -87,7 +88,7 @@ def load_codecs() -> tuple[Codec, ...]:
         lz4_version = importlib.import_module("lz4").library_version_string()
     except ImportError:
         raise InputError(
-            "calibrate needs the package lz4, which is not installed; pip install 'fleetswap[calibrate]'"
+            f"calibrate needs the package lz4, which is not installed: {install_command('calibrate')}"
         ) from None
     codecs = [
         Codec(

@@ -14,6 +14,7 @@ from fleetswap.fleet import warm_up
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.workload.phones import plan as lay_out
 from fleetswap_kernels.cores import usable_cores
+from fleetswap_kernels.extras import install_command
 
 from .crew import DaskCrew
 from .installation import Installation, installation, one_at_a_time
@@ -62,8 +63,9 @@ def check_name(name: str) -> None:
     needed = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}.get(name, "distributed")
     for module in ("distributed", needed):
         if find_spec(module) is None:
-            package = "'fleetswap[cluster]'" if module == "distributed" else module.replace("_", "-")
-            raise InputError(f"--cluster {name}: {module} is not installed: pip install {package}")
+            own = module == "distributed"
+            command = install_command("cluster") if own else f"pip install {module.replace('_', '-')}"
+            raise InputError(f"--cluster {name}: {module} is not installed: {command}")
 
 
 def backend_on(cluster: str | Client, backend: str) -> str:

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from importlib import metadata
 from typing import Any
 
+
+from .extras import install_command
 from .gpu_memory import GpuMemory
 from .gpu_state import CudaState
 from .lanes import LANES, Spent
@@ -21,7 +23,7 @@ from .launch import BackendMissingError, DeviceMemoryError, NewFleet
 from .layout import HEADER_BYTES, SHORT_HEADER
 
 DRIVER = "libcuda.so.1"
-INSTALL = "pip install 'fleetswap[cuda13]', or [cuda12] for a driver older than 580"
+INSTALL = f"{install_command('cuda13')}, or [cuda12] for a driver older than 580"
 
 
 def open_gpu() -> CudaBackend:

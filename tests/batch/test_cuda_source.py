@@ -64,7 +64,7 @@ def launch_with(monkeypatch, module):
 
 
 def test_what_is_missing_is_said(monkeypatch):
-    with pytest.raises(CupyMissingError, match=r"^cupy cannot be imported .*; pip install 'fleetswap\[cuda13\]'$"):
+    with pytest.raises(CupyMissingError, match=r"^cupy cannot be imported .*; .* -m pip install -e .*\[cuda13\]'?$"):
         launch_with(monkeypatch, None)
     with pytest.raises(CupyMissingError, match=r"^no CUDA device can be used: cudaErrorInsufficientDriver$"):
         launch_with(monkeypatch, host_cuda.fake_cupy(error="cudaErrorInsufficientDriver"))

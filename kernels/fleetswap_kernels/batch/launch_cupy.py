@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..extras import install_command
 from .cuda_source import cuda_source
 
 THREADS_PER_BLOCK = 128
@@ -36,7 +37,7 @@ class CupyLaunch:
         try:
             import cupy
         except ImportError as error:
-            raise CupyMissingError(f"cupy cannot be imported ({error}); pip install 'fleetswap[cuda13]'") from None
+            raise CupyMissingError(f"cupy cannot be imported ({error}); {install_command('cuda13')}") from None
         try:
             devices = cupy.cuda.runtime.getDeviceCount()
         except cupy.cuda.runtime.CUDARuntimeError as error:
