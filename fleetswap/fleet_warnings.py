@@ -59,10 +59,9 @@ def _folios(scenario: FleetScenario) -> Iterator[str]:
     without = [name for name, sizes in usable.items() if granted and not sizes & granted]
     if without:
         size = USUAL_FOLIO_BYTES if USUAL_FOLIO_BYTES in granted else max(granted)
-        yield (
-            f"policy.large_swapin: is on, but no folio size is enabled that it could bring {_on(scenario, without)}; "
-            f'policy.mthp.{shown_size(size)} = "always" enables one'
-        )
+        hint = f'; policy.mthp.{shown_size(size)} = "always" enables one' if len(without) == len(usable) else ""
+        where = _on(scenario, without)
+        yield f"policy.large_swapin: is on, but no folio size is enabled that it could bring {where}{hint}"
     for size, switch in chosen.swapin_sizes.items():
         if switch == "on" and not any(size in sizes for sizes in usable.values()):
             yield f"policy.swapin_sizes.{shown_size(size)}: is on, but folios of that size are not enabled"
