@@ -16,7 +16,7 @@ from fleetswap.workload.phones import plan as lay_out
 from fleetswap_kernels.cores import usable_cores
 from fleetswap_kernels.extras import install_command
 
-from .crew import DaskCrew
+from .dask_crew import DaskCrew
 from .installation import Installation, installation, one_at_a_time
 from .scheduler import ClusterError, answering, ask
 from .worker import own_backend

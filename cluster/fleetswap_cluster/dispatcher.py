@@ -14,6 +14,7 @@ from fleetswap.engine import Progress, no_progress
 from fleetswap.fleet import BrokenDeviceError
 from fleetswap_kernels.arena import DeviceError
 
+from .crew import Report, print_nothing
 from .ledger import CorruptShardError, Ledger, Record
 from .plan import Tasks
 from .scheduler import ClusterError, ask, gone
@@ -73,14 +74,6 @@ class _Flight:
     future: Future
     since: float = field(default_factory=time.monotonic)
     reported: bool = False
-
-
-Report = Callable[[str], None]
-"""Called with a line that people should see."""
-
-
-def print_nothing(line: str) -> None:
-    """Tell nobody."""
 
 
 POLL_S = 0.05

@@ -11,7 +11,8 @@ from fleetswap.backend import Chosen
 from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap_cluster.clusters import backend_on, muster
-from fleetswap_cluster.crew import MEMORY_SHARE, Alone
+from fleetswap_cluster.crew import Alone
+from fleetswap_cluster.dask_crew import MEMORY_SHARE
 from fleetswap_cluster.job import begin, unfinished
 from fleetswap_cluster.ledger import place
 from fleetswap_cluster.plan import plan_fleet

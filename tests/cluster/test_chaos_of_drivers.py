@@ -16,7 +16,7 @@ from distributed import Client
 
 from fleetswap.cli import main
 from fleetswap_cluster import clusters
-from fleetswap_cluster.crew import DaskCrew
+from fleetswap_cluster.dask_crew import DaskCrew
 from tests.cluster.programs import (
     FLEETSWAP,
     FOREVER_S,
