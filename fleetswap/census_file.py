@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import PM_SLOT_SHIFT, PM_SWAP_SHIFT, SLOT_MASK, words_of_slots
 
 from .errors import InputError
+from .npz_file import read_npz
 
 ARRAYS = ("pte", "slot", "offsets", "start", "process", "swap_map", "zeromap")
 """Arrays that a file may have."""
@@ -35,20 +34,10 @@ def read_census_file(path: Path) -> tuple[PageTables, SwapAreas]:
         If it cannot be read, lacks an array or has one that cannot be; the message names file, array, value and what
         is allowed.
     """
-    try:
-        # Opened here: NumPy leaves a broken file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            names = tuple(file.files)
-            unknown = [name for name in names if name not in ARRAYS]
-            if unknown:
-                raise InputError(f"{path}: array {unknown[0]!r} is unknown; allowed are {', '.join(ARRAYS)}")
-            arrays = {name: file[name] for name in names}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (AttributeError, EOFError, KeyError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: is no .npz file: {error}") from None
-    except ValueError as error:
-        raise error if isinstance(error, InputError) else InputError(f"{path}: is no .npz file: {error}") from None
+    arrays = read_npz(path, ".npz file", f"arrays of numbers, of {', '.join(ARRAYS)}")
+    unknown = [name for name in arrays if name not in ARRAYS]
+    if unknown:
+        raise InputError(f"{path}: array {unknown[0]!r} is unknown; allowed are {', '.join(ARRAYS)}")
     try:
         return _page_tables(arrays), _swap_areas(arrays)
     except ValueError as error:

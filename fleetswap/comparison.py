@@ -137,7 +137,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise InputError(
             f"{error.filename or folder}: cannot be read: {error.strerror}; expected a finished run"
         ) from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run") from None

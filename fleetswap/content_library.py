@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import zipfile
-import zlib
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .errors import InputError
+from .npz_file import read_npz
 
 if TYPE_CHECKING:
     import numpy as np
@@ -58,20 +57,17 @@ def load_library(path: Path | None = None) -> ContentClasses:
     InputError
         If it cannot be read or is no content library.
     """
-    import numpy as np
-
     from fleetswap_kernels.codecs import CODECS
     from fleetswap_kernels.content_model import ContentClasses
 
     path = path or measured_path()
-    try:
-        # Opened here: NumPy leaves a broken file open.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in (*_SHAPES, "classes", "algos")}
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (AttributeError, EOFError, KeyError, TypeError, ValueError, zipfile.BadZipFile, zlib.error) as error:
-        raise InputError(f"{path}: is no content library: {error}") from None
+    arrays = read_npz(path, "content library", "an .npz file as `fleetswap calibrate` writes it")
+    for name in ("classes", "algos", *_SHAPES):
+        kinds, expected = ("U", "a list of names") if name in ("classes", "algos") else ("iu", "integers")
+        if name not in arrays:
+            raise InputError(f"{path}: is no content library: array {name} is missing")
+        if arrays[name].dtype.kind not in kinds or arrays[name].ndim == 0:
+            raise InputError(f"{path}: {name} has type {arrays[name].dtype}; expected {expected}")
     names = tuple(str(name) for name in arrays["classes"])
     if tuple(str(name) for name in arrays["algos"]) != CODECS:
         raise InputError(f"{path}: algos is {arrays['algos'].tolist()}; expected {list(CODECS)}")

@@ -20,6 +20,17 @@ WARP_REGISTERS = 256
 """Registers are given to a warp in pieces of so many (CUDA occupancy calculator)."""
 
 
+_ALLOWED = {
+    "greater_than": "allowed are numbers above 0",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "string_type": "expected a text",
+    "string_too_short": "expected a text",
+    "model_type": "expected a table of value and source",
+}
+"""What is possible instead of a value, by the kind of what is wrong with it."""
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -141,6 +152,6 @@ def load_gpu(name: str) -> Gpu:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        value = "" if first["type"] in ("missing", "extra_forbidden") else f"; it is {first['input']!r}"
-        allowed = f"; keys are {', '.join(Gpu.model_fields)}" if first["type"] == "extra_forbidden" else ""
-        raise InputError(f"{path}: {key}: {first['msg']}{value}{allowed}") from None
+        told = {"missing": "is missing", "extra_forbidden": f"is unknown; keys are {', '.join(Gpu.model_fields)}"}
+        other = f"cannot be {first['input']!r}; {_ALLOWED.get(first['type'], 'see the built-in files')}"
+        raise InputError(f"{path}: {key}: {told.get(first['type'], other)}") from None

@@ -112,8 +112,8 @@ def _read(path: Path) -> bytes:
                 parts.append(part)
     except EOFError:
         reason = "the file is truncated: its compressed data end too early"
-    except (gzip.BadGzipFile, zlib.error) as error:
-        reason = f"the file is corrupt: {error}"
+    except (gzip.BadGzipFile, zlib.error):
+        reason = "the file is corrupt: its compressed data are no gzip, or damaged"
     except OSError as error:
         raise InputError(f"{path}: cannot be read: {error.strerror}") from None
     data = b"".join(parts)
@@ -126,8 +126,8 @@ def _read(path: Path) -> bytes:
 def _parse(path: Path, at: int, line: bytes) -> dict[str, Any]:
     try:
         dump = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise InputError(f"{path}:{at}: the dump is corrupt, no JSON: {error}") from None
+    except (ValueError, RecursionError):
+        raise InputError(f"{path}:{at}: the dump is corrupt, no JSON") from None
     if not isinstance(dump, dict) or not ("dump" in dump or "summary" in dump):
         raise InputError(f"{path}:{at}: the dump is corrupt: expected an object with `dump` or `summary`")
     flaw = _flaw(dump, {"line": int, "label": str})

@@ -246,8 +246,8 @@ def digest_run(folder: Path) -> str:
                 digest.update(column_name.encode() + b"\0" + column)
         digest.update((folder / "summary.json").read_bytes())
     except OSError as error:
-        raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"{error.filename or folder}: cannot be read: {error.strerror or 'damaged'}") from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run") from None

@@ -19,11 +19,11 @@ from .fleet_schema import OF_COMMAND_LINE, default_table, is_one_value, is_secti
 from .fleet_units import Key, near, not_possible, shown_value
 from .scenario import BUILT_IN as OTHERS
 from .scenario import digest_of, file_or_name
+from .toml_file import read_toml
 
 __all__ = ["built_in", "digest", "json_schema", "load_fleet_scenario", "notes", "resolved"]
 
 MAX_ANCESTORS = 8
-MAX_FILE_BYTES = 1 << 20
 MAX_DEPTH = 8
 """No key lies deeper in tables."""
 OF_FILES = ("inherits", "replaces")
@@ -161,7 +161,7 @@ def _layers(name_or_path: str) -> list[_Layer]:
                 )
             path = folder / label
             label = str(path)
-        table = _read(path, asked)
+        table = read_toml(path, asked)
         parent = table.pop("inherits", None)
         layers.insert(0, _Layer(label, table, path.parent, table.pop("replaces", [])))
         if parent is None:
@@ -181,37 +181,6 @@ def _path(name: str) -> Path | None:
     if name not in built_in():
         return None
     return Path(str(resources.files("fleetswap") / "data" / "scenarios" / f"{name}.toml"))
-
-
-def _read(path: Path, asked: str) -> Table:
-    """The table of a file."""
-    try:
-        with path.open("rb") as opened:
-            raw = opened.read(MAX_FILE_BYTES + 1)
-        text = raw.decode()
-    except OSError as error:
-        raise InputError(f"{asked}{path}: cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise InputError(
-            f"{asked}{path}: line {line}: byte {raw[error.start]:#x} is not possible; allowed is UTF-8"
-        ) from None
-    except ValueError:
-        raise InputError(f"{asked}{shown_value(str(path))} is not possible; allowed are paths") from None
-    if len(raw) > MAX_FILE_BYTES:
-        raise InputError(f"{asked}{path}: is too large; allowed are up to {MAX_FILE_BYTES} bytes")
-    try:
-        return tomllib.loads(text)
-    except RecursionError:
-        raise InputError(f"{asked}{path}: is nested too deeply; allowed are {MAX_DEPTH} levels") from None
-    except tomllib.TOMLDecodeError as error:
-        match = re.fullmatch(r"(.*) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)", str(error), re.DOTALL)
-        what = match[1] if match else str(error)
-        lines = text.count("\n") + (not text.endswith("\n"))
-        where = f"line {match[2]}, column {match[3]}" if match and match[2] else f"line {max(1, lines)}"
-        raise InputError(f"{asked}{path}: {where}: is no TOML: {what}") from None
-    except ValueError:
-        raise InputError(f"{asked}{path}: is no TOML: a number is too long") from None
 
 
 def _add(layer: _Layer, merged: Table, sources: dict[Key, str], problems: list[_Problem]) -> None:
