@@ -133,7 +133,10 @@ class Storage:
         StorageError
         """
         with self.refusals("read"):
-            found = self._fs.find(self._at(folder))
+            try:
+                found = self._fs.find(self._at(folder))
+            except FileNotFoundError:  # Of a bucket, some packages tell it so.
+                return []
         names = (path.removeprefix(f"{self._root}/") for path in found)
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
