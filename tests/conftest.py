@@ -13,8 +13,8 @@ from importlib import metadata
 import pytest
 from hypothesis import HealthCheck, settings
 
-from fleetswap_kernels.choose import choose
-from fleetswap_kernels.launch import Backend, BackendMissingError
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend, BackendMissingError
 from tests.launch.fake_gpu import FakeGpu
 
 # No test knows how fast a machine is. What else holds, such as the profile for CI, goes on to hold.

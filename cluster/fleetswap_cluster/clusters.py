@@ -10,16 +10,16 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fleetswap.errors import InputError
-from fleetswap.fleet import warm_up
-from fleetswap.fleet_scenario import FleetScenario
+from fleetswap.fleet.shard import warm_up
+from fleetswap.job.installation import Installation, installation, one_at_a_time
+from fleetswap.job.worker import own_backend
+from fleetswap.scenario.model import FleetScenario
 from fleetswap.workload.phones import plan as lay_out
-from fleetswap_kernels.cores import usable_cores
-from fleetswap_kernels.extras import install_command
+from fleetswap_kernels.backend.cores import usable_cores
+from fleetswap_kernels.backend.extras import install_command
 
 from .dask_crew import DaskCrew
-from .installation import Installation, installation, one_at_a_time
 from .scheduler import ClusterError, answering, ask
-from .worker import own_backend
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -7,14 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fleetswap.engine import Progress
+from fleetswap.fleet.pieces import Progress
+from fleetswap.job.crew import Report
+from fleetswap.job.ledger import Ledger, Record
+from fleetswap.job.plan import Tasks
+from fleetswap.job.worker import Order, own_backend
 
-from .crew import Report
 from .dispatcher import Dispatcher, Patience, do_here
-from .ledger import Ledger, Record
-from .plan import Tasks
 from .scheduler import ask
-from .worker import Order, own_backend
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -42,7 +42,7 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
     page number of each region; `process`, a number for each region, such as its PID; `swap_map`, uint8, the kernel's
     byte for each slot; `zeromap`, uint8, its bitmap of zero pages. docs/census.md says how to record one.
     """
-    from ..census_file import read_census_file
+    from ..calibrate.census_file import read_census_file
     from ..console import Console, progress_bar
 
     mask = _mask(orders)

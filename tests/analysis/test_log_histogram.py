@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.log_histogram import BINS, SUB_BITS, LogHistogram, bin_bounds, bin_numbers
+from fleetswap.fleet.log_histogram import BINS, SUB_BITS, LogHistogram, bin_bounds, bin_numbers
 
 ERROR = 1 << (SUB_BITS + 1)  # a quantile is within 1 / ERROR
 EXACT = 1 << (SUB_BITS + 1)  # magnitudes below are exact

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.paired import compare_pairs
-from fleetswap.pairing import PairingGain, pairing_gain
+from fleetswap.analysis.paired import compare_pairs
+from fleetswap.analysis.pairing import PairingGain, pairing_gain
 
 Ints = npt.NDArray[np.int64]
 

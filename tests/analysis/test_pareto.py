@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.pareto import pareto_front
+from fleetswap.analysis.pareto import pareto_front
 
 
 def by_definition(points: list[list[Any]], directions: list[Any]) -> list[bool]:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap_kernels import bits
 from fleetswap_kernels.batch.census import census
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import NOT_SWAPPED, words_of_slots
+from fleetswap_kernels.layout import words as bits
 from tests.batch import oracle
 from tests.batch.fleets import page_tables, swap_areas
 from tests.kernels.test_census import Device, nonzero, programs

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.log_histogram import LogHistogram
+from fleetswap.fleet.log_histogram import LogHistogram
+from fleetswap_kernels.backend.log_bins import BINS, LAST_BIN, SUB_BITS
 from fleetswap_kernels.batch.values import histogram, quantiles, reduce
-from fleetswap_kernels.log_bins import BINS, LAST_BIN, SUB_BITS
 
 GROUPS = 3
 LEAST, MOST = -(1 << 63), (1 << 63) - 1

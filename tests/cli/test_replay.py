@@ -14,9 +14,9 @@ import pytest
 
 import fleetswap
 from fleetswap.cli import COMMANDS, main
-from fleetswap.difference import NOT_COMPARABLE
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
+from fleetswap.conformance.difference import NOT_COMPARABLE
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests/conformance/corpus"

@@ -69,7 +69,7 @@ WRONG: dict[str, bytes] = {
     "flipped": MEASURED[:2000] + bytes(64) + MEASURED[2064:],
     "huge": huge(),
     "zip": archive(pte=b"nothing"),
-    "gzip": gzip.compress(b"nothing\n"),
+    "gzip": gzip.compress(b"nothing\n", mtime=0),
 }
 
 
@@ -270,9 +270,10 @@ def _unfinished(folder: Path, content: bytes) -> None:
     (folder / "unfinished/plan.json").write_bytes(content)
 
 
-@pytest.mark.parametrize(
-    "content", [*MANIFESTS, b'{"installation": {}}', b'{"installation": 1}'], ids=lambda content: str(content[:9])
-)
+PLANS = [*MANIFESTS, b'{"installation": {}}', b'{"installation": 1}']
+
+
+@pytest.mark.parametrize("content", PLANS, ids=[*WRONG, *map(str, range(len(PLANS) - len(WRONG)))])
 def test_damaged_plans(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     _unfinished(tmp_path / "run", content)
     for command in ("run", "sweep"):

@@ -15,14 +15,14 @@ from types import SimpleNamespace
 import pytest
 
 from fleetswap.errors import InputError
-from fleetswap_cluster import lock
-from fleetswap_cluster.lock import BEATS, NAME, run_lock
-from fleetswap_cluster.storage import Storage
+from fleetswap.job import lock
+from fleetswap.job.lock import BEATS, NAME, run_lock
+from fleetswap.job.storage import Storage
 from tests.cluster.programs import program, run_words, wait_for
 from tests.cluster.tiny_fleet import SAME, plain_run
 
 BEAT_S = 0.05
-HOLD = "import sys, time; from fleetswap_cluster.lock import run_lock; from fleetswap_cluster.storage import Storage\n"
+HOLD = "import sys, time; from fleetswap.job.lock import run_lock; from fleetswap.job.storage import Storage\n"
 HOLD += "with run_lock(Storage(sys.argv[1])): print('held', flush=True); time.sleep(600)"
 
 

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.cli import main
+from fleetswap.job.job import begin
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.job import begin
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
 from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, tiny
 
 
@@ -80,7 +80,7 @@ def test_workers_that_write_to_a_bucket(bucket, request, plain, tmp_path):
 
 
 def test_row_groups_do_not_tell_shards(monkeypatch, plain, tmp_path):
-    monkeypatch.setattr("fleetswap.fleet_results.ROW_GROUP", 16)
+    monkeypatch.setattr("fleetswap.fleet.fleet_directory.ROW_GROUP", 16)
     for shards in (1, 3, 13):
         with begin(Storage(tmp_path / str(shards)), plan_fleet([tiny()], shards=shards)) as job:
             complete(job, alone())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap_kernels import extras
+from fleetswap_kernels.backend import extras
 
 ROOT = Path(__file__).parents[2]
 EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap import patterns
-from fleetswap.patterns import FILL, MIX, RAND, TEXT, ZERO, Pattern, page_code, page_codes, parse_pattern
+from fleetswap.script import patterns
+from fleetswap.script.patterns import FILL, MIX, RAND, TEXT, ZERO, Pattern, page_code, page_codes, parse_pattern
 
 # SHA-256 of the first 40 pages of a region, written by the pattern code of the replay corpus's swapscript.c.
 _FIRST_40_PAGES = {

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap_kernels import rng
-from fleetswap_kernels.jit import host
-from fleetswap_kernels.link_only import WholeProgramCompiler
+from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
+from fleetswap_kernels.compile.decorators import host
+from fleetswap_kernels.device import rng
 
 philox4x32 = host(rng.philox4x32)
 philox_block = host(rng.philox_block)

@@ -15,13 +15,16 @@ from typing import Any
 
 import pytest
 
-from fleetswap.engine import cut
-from fleetswap.fleet import run_shards
+from fleetswap.fleet.pieces import cut
+from fleetswap.fleet.shard import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import gpu_fold, gpu_state, lanes, launch_gpu
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import choose
-from fleetswap_kernels.launch_cuda import signatures
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.cuda import fold as gpu_fold
+from fleetswap_kernels.backend.cuda import gpu as launch_gpu
+from fleetswap_kernels.backend.cuda import lanes
+from fleetswap_kernels.backend.cuda import state as gpu_state
+from fleetswap_kernels.backend.cuda.entries import signatures
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap import gpu_model
+from fleetswap.bench import gpu_model
+from fleetswap.bench.gpu import Figure, Gpu, gpu_names, load_gpu
+from fleetswap.bench.gpu_model import Work, by_level, compiled_for, devices_that_fit, edges, predict, work_of
 from fleetswap.errors import InputError
-from fleetswap.gpu import Figure, Gpu, gpu_names, load_gpu
-from fleetswap.gpu_model import Work, by_level, compiled_for, devices_that_fit, edges, predict, work_of
 
 
 def figure(value: float) -> Figure:

@@ -7,8 +7,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, habits, layout
+from fleetswap.check.device import Checker
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import phone as habits
+from fleetswap_kernels.layout import words as bits
 from tests.properties.phone_bench import (
     COLUMN,
     folio_frames,

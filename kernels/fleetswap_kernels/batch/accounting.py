@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..size_classes import MAX_BLOCK_ORDER, size_classes
+from ..layout.size_classes import MAX_BLOCK_ORDER, size_classes
 from .cpu.accounting import N_OBJECT_FIELDS, N_OBJECT_ORDERS
 from .launch import Launch
 from .page_tables import Ints

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..bits import CLUSTER_SLOTS, FAULT_ORDERS
+from ..layout.words import CLUSTER_SLOTS, FAULT_ORDERS
 from .cpu.census import N_ORDER_BINS, N_RUN_BINS
 from .launch import Launch
 from .page_tables import Ints, PageTables
@@ -43,8 +43,8 @@ def census(launch: Launch, tables: PageTables, areas: SwapAreas, orders: int = F
 
     A page counts for an order if its fault would take the direct path (spec 05 §5.1: an entry nobody shares) and find
     that block suitable (spec 05 §5.3, filters 4, 5 and 7): inside the region, address and slot congruent, words
-    consecutive, zero-page bits alike, nothing in the swap cache. `fleetswap_kernels.census` counts the same on a
-    simulated device.
+    consecutive, zero-page bits alike, nothing in the swap cache. `device.swap.census` counts the same on a simulated
+    device.
 
     Parameters
     ----------

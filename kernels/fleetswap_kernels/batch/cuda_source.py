@@ -7,12 +7,16 @@ from functools import cache
 from importlib import resources
 from types import ModuleType
 
-from .. import log_bin
-from ..layout import ZSHARE_STEPS, ZSHARES
-from ..pages import PAGE_BYTES
-from ..size_classes import HANDLE_BYTES
+from ..device.figures import log_bin
+from ..layout.device import ZSHARE_STEPS, ZSHARES
+from ..layout.pages import PAGE_BYTES
+from ..layout.size_classes import HANDLE_BYTES
 from . import words
-from .cpu import accounting, census, pagemap, uniformity, values
+from .cpu import accounting
+from .cpu import census
+from .cpu import pagemap
+from .cpu import uniformity
+from .cpu import values
 
 KERNELS = ("census", "uniformity", "accounting", "histogram", "sums")
 """Kernels of the source, under the names they have on the CPU."""

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..cores import usable_cores
-from .cpu import accounting, census, uniformity, values
+from ..backend.cores import usable_cores
+from .cpu import accounting
+from .cpu import census
+from .cpu import uniformity
+from .cpu import values
 
 _KERNELS: dict[str, Callable[..., None]] = {
     "census": census.census,
@@ -23,7 +26,7 @@ _KERNELS: dict[str, Callable[..., None]] = {
 
 
 class CpuLaunch:
-    """The `launch.Launch` of the CPU.
+    """The `contract.Launch` of the CPU.
 
     Parameters
     ----------
@@ -58,7 +61,7 @@ class CpuLaunch:
         parts: int = 1,
         cuts: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Run the units of a kernel, about as many on every thread (`launch.Launch.run`)."""
+        """Run the units of a kernel, about as many on every thread (`contract.Launch.run`)."""
         if units == 0:
             return
         pieces = max(parts, self.threads) if cuts is not None else parts

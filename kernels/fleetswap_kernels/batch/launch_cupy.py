@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..extras import install_command
+from ..backend.extras import install_command
 from .cuda_source import cuda_source
 
 THREADS_PER_BLOCK = 128
@@ -25,7 +25,7 @@ class CupyMissingError(RuntimeError):
 
 
 class CupyLaunch:
-    """The `launch.Launch` of the current CUDA device.
+    """The `contract.Launch` of the current CUDA device.
 
     Raises
     ------
@@ -72,7 +72,7 @@ class CupyLaunch:
         parts: int = 1,
         cuts: npt.NDArray[np.int64] | None = None,
     ) -> None:
-        """Start the units of a kernel (`launch.Launch.run`)."""
+        """Start the units of a kernel (`contract.Launch.run`)."""
         if units == 0:
             return
         function = self._module.get_function(kernel)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bits import CLUSTER_SLOTS
+from ..layout.words import CLUSTER_SLOTS
 from .cpu.uniformity import N_BLOCK_KINDS, N_BLOCK_ORDERS
 from .launch import Launch
 from .page_tables import Ints

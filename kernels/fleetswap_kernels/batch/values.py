@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..log_bins import BINS, LAST_BIN, quantile
+from ..backend.log_bins import BINS, LAST_BIN, quantile
 from .accounting import check_most
 from .cpu.values import COUNT, HIGH_SUM, LOW_SUM, N_SUMS
 from .launch import Launch

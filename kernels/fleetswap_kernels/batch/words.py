@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .. import bits
+from ..layout import words as bits
 
 PM_SWAP_SHIFT = 62
 PM_SLOT_SHIFT = 5

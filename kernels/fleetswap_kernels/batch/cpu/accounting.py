@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ... import bits
-from ...jit import device, entry
-from ...layout import ZSHARES
-from ...pages import PAGE_BYTES
-from ...zsmalloc import share_index
+from ...compile.decorators import device, entry
+from ...device.zram.zsmalloc import share_index
+from ...layout import words as bits
+from ...layout.device import ZSHARES
+from ...layout.pages import PAGE_BYTES
 
 N_OBJECT_ORDERS = bits.N_ORDERS
 N_OBJECT_FIELDS = 6

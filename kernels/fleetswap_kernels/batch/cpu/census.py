@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...jit import device, entry
+from ...compile.decorators import device, entry
 from ..words import NO_ENTRY, NOT_SWAPPED, PM_SLOT_SHIFT
 from .pagemap import CACHED_SLOT, NO_SLOT, row_of, slot_place, slot_state, swap_entry
 

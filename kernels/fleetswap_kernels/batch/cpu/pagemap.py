@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from ...jit import device
+from ...compile.decorators import device
 from ..words import HAS_CACHE, MAX_SWAPFILES, NO_ENTRY, PM_SLOT_SHIFT, PM_SWAP_SHIFT, SLOT_BITS, SLOT_MASK, TYPE_MASK
 
 PLAIN_SLOT = 0

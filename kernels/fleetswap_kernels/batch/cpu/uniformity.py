@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ... import bits
-from ...jit import device, entry
+from ...compile.decorators import device, entry
+from ...layout import words as bits
 from .pagemap import row_of
 
 CLUSTER_SLOTS = bits.CLUSTER_SLOTS

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ...jit import device, entry
-from ...log_bin import LAST_BIN, bin_number
+from ...compile.decorators import device, entry
+from ...device.figures.log_bin import LAST_BIN, bin_number
 
 N_SUMS = 3
 COUNT, HIGH_SUM, LOW_SUM = range(N_SUMS)
