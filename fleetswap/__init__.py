@@ -10,7 +10,13 @@ except PackageNotFoundError:  # run from a source tree that is not installed
 import importlib
 from typing import Any
 
-_LAZY = {"Scenario": "api", "RunResult": "api", "run": "api", "compare": "api", "InputError": "errors"}
+__all__ = ["InputError", "RunResult", "Scenario", "__version__", "compare", "resume", "run", "sweep"]
+
+_LAZY = {
+    "InputError": "errors",
+    "RunResult": "execution.run_result",
+    **dict.fromkeys(("Scenario", "compare", "resume", "run", "sweep"), "api"),
+}
 """What is imported when it is first used: `import fleetswap` alone must be light."""
 
 
@@ -18,3 +24,7 @@ def __getattr__(name: str) -> Any:
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

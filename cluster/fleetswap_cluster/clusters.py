@@ -14,7 +14,7 @@ from fleetswap.fleet.shard import warm_up
 from fleetswap.job.installation import Installation, installation, one_at_a_time
 from fleetswap.job.worker import own_backend
 from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import plan as lay_out
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.cores import usable_cores
 from fleetswap_kernels.backend.extras import install_command
 

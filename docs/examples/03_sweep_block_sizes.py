@@ -8,23 +8,24 @@
 # values on the same devices. Blocks are used where a large folio covers them; `thrash` enables folios of 64K.
 
 # %%
-from fleetswap.analysis.comparison import simulate
-from fleetswap.analysis.sweep import Axis, grid, sweep
+import fleetswap
 
-axes = [
-    Axis("device_class.tight-4g.block", ("4K", "16K", "64K")),
-    Axis("policy.large_swapin", ("on", "off")),
-]
-points = grid("thrash", axes, ["page_scale=512", "behaviour.switches_per_day=60"], devices=16)
-print(f"{len(points)} points: {'; '.join(point.label for point in points)}")
+metrics = ("ratio_permille", "stall_ns")
+found = fleetswap.sweep(
+    "thrash",
+    {"device_class.tight-4g.block": ("4K", "16K", "64K"), "policy.large_swapin": ("on", "off")},
+    ["page_scale=512", "behaviour.switches_per_day=60"],
+    devices=16,
+    metrics=metrics,
+    pareto=metrics,
+)
+print(f"{len(found.points)} points: {'; '.join(point.label for point in found.points)}")
 
 # %% [markdown]
 # Every point is compared with the first one, device by device. The Pareto front has the points that no other point
 # beats in one of two metrics without losing in the other.
 
 # %%
-metrics = ("ratio_permille", "stall_ns")
-found = sweep(points, simulate([point.scenario for point in points]), metrics, pareto=metrics)
 for i, point in enumerate(found.points):
     ratio, stall = (found.metrics[metric][i].overall for metric in metrics)
     hours = stall.total_b / stall.devices / 3.6e12
@@ -40,4 +41,6 @@ for i, point in enumerate(found.points):
 for i, point in enumerate(found.points[1:], 1):
     interval = found.metrics["stall_ns"][i].overall.relative_paired
     if interval is not None:
-        print(f"{point.label:30} stall time {interval.low:+.1%} to {interval.high:+.1%} against {points[0].label}")
+        print(
+            f"{point.label:30} stall time {interval.low:+.1%} to {interval.high:+.1%} against {found.points[0].label}"
+        )

@@ -4,28 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fleetswap_kernels.backend.choose import ONE_THREAD
-from fleetswap_kernels.backend.contract import Backend
-
 from ..errors import InputError
 from ..fleet.cells import ALL
 from ..fleet.directory import SCHEMA_VERSION, versions
 from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
 from ..fleet.metrics import METRICS, Ints
-from ..fleet.pieces import Fit, Progress, Shard, no_progress
-from ..fleet.shard import FleetShard, plan_shards, run_shard
+from ..fleet.shard import FleetShard
 from ..scenario.file import resolved
 from ..scenario.model import FleetScenario
-from ..workload.phones import PhonePlan, plan
 from .explanations import explain
 from .labels import labels, settings_of
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
@@ -83,30 +77,6 @@ class Collected:
         classes = np.concatenate(self.classes)
         summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
         return Side(resolved(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values)
-
-
-def simulate(
-    scenarios: Sequence[FleetScenario],
-    backend: Backend = ONE_THREAD,
-    shards: int = 0,
-    progress: Progress = no_progress,
-) -> Iterator[tuple[int, FleetShard]]:
-    """Simulate the same devices under one policy after the other, then the next ones: number of the policy, shard."""
-    if not scenarios:
-        return
-    plans = [plan(scenario) for scenario in scenarios]
-    most = max((plan_shards(s, p, shards, backend) for s, p in zip(scenarios, plans, strict=True)), key=len)
-    fit = Fit()
-    for shard in most:
-        for number, (scenario, laid_out) in enumerate(zip(scenarios, plans, strict=True)):
-            one = partial(_run_piece, scenario, laid_out, backend)
-            yield from ((number, result) for result in fit.run(shard, one, progress))
-
-
-def _run_piece(
-    scenario: FleetScenario, laid_out: PhonePlan, backend: Backend, piece: Shard, progress: Progress
-) -> FleetShard:
-    return run_shard(scenario, laid_out, piece, backend, progress)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -331,53 +301,25 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.table(columns)
 
 
-def compare(
-    a: Source,
-    b: Source,
-    *,
-    names: tuple[str, str] | None = None,
-    reference: FleetScenario | None = None,
-    backend: Backend = ONE_THREAD,
-    shards: int = 0,
-    progress: Progress = no_progress,
-) -> Comparison:
+def compare(sides: Sequence[Side], names: Sequence[str], reference: Side | None = None) -> Comparison:
     """Compare two policies on the same devices, with the same random numbers.
 
     Parameters
     ----------
-    a, b : FleetScenario or Path
-        A fleet to be simulated, or the directory of a finished run. Both must be the same fleet; policies, sizes and
-        apps may differ.
-    names : (str, str), optional
+    sides : sequence of Side
+        A and B, of the same fleet (`check_same_fleet`).
+    names : sequence of str
         What the user calls them.
-    reference : FleetScenario, optional
+    reference : Side, optional
         A third policy, of which only the pages read are used: those that A reads more are extra (`explain`).
-    backend : Backend
-    shards : int
-        Results depend on neither.
-    progress : callable
-        Called with numbers of device-steps done.
-
-    Raises
-    ------
-    InputError
-        If the fleets differ, naming what differs, or a directory is no finished run.
     """
-    sources = [source for source in (a, b, reference) if source is not None]
-    called = [*(names or (_called(a), _called(b))), "the reference"][: len(sources)]
-    check_sources(sources, called)
-    collected = [Collected(source) for source in sources if isinstance(source, FleetScenario)]
-    for number, shard in simulate([c.scenario for c in collected], backend, shards, progress):
-        collected[number].add(shard)
-        del shard  # so that it does not wait in memory for the next one
-    simulated = iter(collected)
-    sides = [next(simulated).side(backend.name) if isinstance(s, FleetScenario) else read_side(s) for s in sources]
-    first, second = sides[0], sides[1]
-    label_a, label_b = labels(first.scenario, second.scenario, called[0], called[1])
-    classes = list(first.scenario["device_class"])
-    metrics = {m: pair(m, first.values[m], second.values[m], first.classes, classes) for m in METRICS}
-    return Comparison(first.summary, second.summary, label_a, label_b, metrics, sides[2].summary if reference else None)
+    a, b = sides
+    label_a, label_b = labels(a.scenario, b.scenario, *names)
+    classes = list(a.scenario["device_class"])
+    metrics = {m: pair(m, a.values[m], b.values[m], a.classes, classes) for m in METRICS}
+    return Comparison(a.summary, b.summary, label_a, label_b, metrics, reference.summary if reference else None)
 
 
-def _called(source: Source) -> str:
+def name_of(source: Source) -> str:
+    """What a source is called."""
     return source.name if isinstance(source, FleetScenario) else str(source)

@@ -22,10 +22,10 @@ from .paired import PairedComparison
 from .pareto import Direction, pareto_front
 
 MAX_POINTS = 1000
-DEFAULT_METRICS = (
+DEFAULT_METRICS: tuple[str, ...] = (
     "pgmajfault", "pswpin", "fallback_permyriad", "alloc_success_permyriad", "memory_saved_bytes", "stall_ns", "kills",
 )  # fmt: skip
-DEFAULT_PARETO = ("stall_ns", "memory_saved_bytes")
+DEFAULT_PARETO: tuple[str, ...] = ("stall_ns", "memory_saved_bytes")
 CLOSING = {"[": "]", "{": "}", "(": ")"}
 
 
@@ -35,6 +35,11 @@ class Axis:
 
     key: str
     values: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        """The axis as the command line has it."""
+        return f"{self.key}={','.join(self.values)}"
 
 
 @dataclass(frozen=True)
@@ -266,7 +271,7 @@ def sweep(
     points : sequence of Point
         Of `grid`.
     simulated : iterable of (int, FleetShard)
-        Shards of each point in the order of devices, with the point's index (`comparison.simulate`).
+        Shards of each point in the order of devices, with the point's index.
     metrics, pareto : sequence of str
         Metrics to report, and those of the Pareto front, which are reported too.
     """

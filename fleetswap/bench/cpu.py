@@ -35,7 +35,7 @@ from ..scenario.experiments import AllocatorTest
 from ..scenario.file import load_fleet_scenario
 from ..workload.allocator_test import plan
 from ..workload.phones import arena_of as phone_arena
-from ..workload.phones import plan as plan_phones
+from ..workload.phones import lay_out as plan_phones
 from .c_reference import Reference, ReferenceMissingError
 
 DEFINITIONS = {
@@ -258,7 +258,7 @@ def _phones(result: Result, effort: Effort) -> None:
     """Phones for a day, from their boot on."""
     scenario = load_fleet_scenario("phones", (), devices=4 * effort.devices)
     laid_out = plan_phones(scenario)
-    arena, _ = phone_arena(scenario, laid_out)
+    arena, _ = phone_arena(laid_out)
     program = laid_out.program
     started = time.thread_time()
     arena.init()

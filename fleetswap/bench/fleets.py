@@ -25,7 +25,7 @@ from ..scenario.experiments import AllocatorTest
 from ..scenario.file import load_fleet_scenario
 from ..workload.allocator_test import plan as plan_test
 from ..workload.phones import arena_of, class_of_devices
-from ..workload.phones import plan as plan_phones
+from ..workload.phones import lay_out as plan_phones
 
 DEFINITIONS = {
     "devices": "simulated at once: as many as fit the backend's memory, at most those of the effort",
@@ -124,7 +124,7 @@ def _phones_load(effort: Effort) -> Load:
     laid_out = plan_phones(scenario)
 
     def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
-        return arena_of(scenario, laid_out, 0, devices, backend)
+        return arena_of(laid_out, 0, devices, backend)
 
     def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:
         fold = arena.fold(fleet.folding(scenario, class_of_devices(scenario, 0, len(numbers))[numbers]))

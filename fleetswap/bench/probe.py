@@ -17,7 +17,7 @@ from ..fleet.pieces import Shard, no_progress
 from ..fleet.shard import STEPS_AT_ONCE, folding, run_shard, stretches, warm_up
 from ..scenario.experiments import Scenario
 from ..scenario.model import FleetScenario
-from ..workload.phones import PhonePlan, class_of_devices, plan
+from ..workload.phones import LaidOut, class_of_devices, lay_out
 
 ENOUGH_S = 4.0
 """A probe stops after about so long, but never within the steps that a device does at once."""
@@ -34,7 +34,7 @@ def probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
         ``seconds``, of which ``simulating_s`` in kernels and ``folding_s`` outside; ``page_events`` of all devices;
         ``probe``, what was tried. Compiling is not counted.
     """
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     warm_up(laid_out)
     devices = np.bincount(class_of_devices(scenario, 0, scenario.devices), minlength=len(laid_out.classes)).tolist()
     steps = len(laid_out.marks) - 1
@@ -81,12 +81,12 @@ def _page_events(arena: Arena) -> int:
     return int(arena.counters()[:, counters.PAGE_EVENTS].sum())
 
 
-def _folding_s(scenario: FleetScenario, laid_out: PhonePlan, steps: int) -> float:
+def _folding_s(scenario: FleetScenario, laid_out: LaidOut, steps: int) -> float:
     """Time in which tallies become histograms and rows are made, from one step of some devices, scaled."""
     found = []
     for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
         at = time.perf_counter()
-        shard = run_shard(scenario, replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), ONE_THREAD)
+        shard = run_shard(replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), ONE_THREAD)
         found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
     (few, short), (many, long) = found
     each = max(long - short, 0.0) / max(many - few, 1)

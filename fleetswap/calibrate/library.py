@@ -13,7 +13,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,6 +27,7 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES
 
 from .. import __version__
 from ..errors import InputError
+from ..staging import staged_file
 from .content import rank_correlation
 from .measure import ORDERS, REPLACEABLE, SAME_FILLED, ZERO, CodecTimes, PageSizes, load_codecs
 from .source import PageSource, Run
@@ -309,39 +310,12 @@ def write_files(writers: Mapping[Path, Callable[[BinaryIO], None]]) -> None:
     InputError
         If one cannot be written; then none is left half written.
     """
-    partial = {path: path.with_name(f".{path.name}.{os.getpid()}.partial") for path in writers}
-    path = next(iter(writers))
-    try:
+    with contextlib.ExitStack() as stack:
         for path, write in writers.items():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with _created(partial[path]) as file:
+            partial = stack.enter_context(staged_file(path))
+            partial.parent.mkdir(parents=True, exist_ok=True)
+            with partial.open("xb") as file:
                 write(file)
-        for path, temporary in partial.items():
-            temporary.replace(path)
-            _flush(path.parent)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        for temporary in partial.values():
-            with contextlib.suppress(OSError):
-                temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _created(path: Path) -> Iterator[BinaryIO]:
-    """A new file that is on disk in the end."""
-    with path.open("xb") as file:
-        yield file
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _flush(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def write_class(file: BinaryIO, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,21 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .backend import backend_options, opened
-from .progress import prepare, print_warnings
+from .backend import backend_options
+from .crew import cluster_options, refuse_existing, refuse_with_resume, workforce_of
 
 if TYPE_CHECKING:
-    import pyarrow as pa
-
-    from ..analysis.comparison import Comparison, Source
-    from ..console import Table
+    from ..analysis.comparison import Source
+    from ..console import Console, Table
 
 WIDTH = 132
 """Columns that the tables need."""
 
 
 @click.command()
-@click.argument("a")
+@click.argument("a", required=False)
 @click.argument("b", required=False)
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]")
@@ -41,10 +37,11 @@ WIDTH = 132
     multiple=True,
     help="Also simulate A with this change; the pages that A reads beyond it are told as extra pages.",
 )
-@click.option("--out", type=click.Path(path_type=Path), help="Result folder  [default: runs/compare-A-TIME]")
+@click.option("--out", metavar="DIR", help="Result folder, a path or s3://...  [default: runs/compare-A-TIME]")
+@cluster_options
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
 def compare(
-    a: str,
+    a: str | None,
     b: str | None,
     devices: int | None,
     seed: int | None,
@@ -55,7 +52,10 @@ def compare(
     set_a: tuple[str, ...],
     set_b: tuple[str, ...],
     set_reference: tuple[str, ...],
-    out: Path | None,
+    out: str | None,
+    resume: str | None,
+    cluster: str | None,
+    workers: int | None,
     as_json: bool,
 ) -> None:
     """Compare two policies on the same devices, with the same random numbers.
@@ -63,17 +63,20 @@ def compare(
     A and B are built-in fleets, .toml files, or directories of finished runs. Without B, B is A with the changes of
     --set-b, for instance: fleetswap compare phones --set-a policy.large_swapin=off --set-b policy.large_swapin=on
     """
-    from ..analysis.comparison import check_sources
-    from ..analysis.comparison import compare as compare_sides
-    from ..console import Console, Text, progress_bar
+    from ..console import Console
     from ..errors import InputError
-    from ..fleet.shard import warm_up
-    from ..report.page import render_comparison
-    from ..report.wording import alike_sentence
-    from ..scenario.model import FleetScenario
-    from ..workload.phones import plan as lay_out
+    from ..execution.comparison import ask_comparison
+    from ..execution.display import Display
+    from ..execution.work import answer_question, resume_job
 
-    started = datetime.now(UTC)
+    err = Console(stderr=True)
+    workforce, display = workforce_of(cluster, workers, backend, threads), Display(err)
+    if resume:
+        refuse_with_resume(("a", "b", "devices", "seed", "shards", "both", "set_a", "set_b", "set_reference", "out"))
+        _show(resume, resume_job(resume, "comparison", workforce, display).summary, as_json, err)
+        return
+    if a is None:
+        raise InputError("A is missing: allowed are fleets, .toml files and run directories, or --resume DIR")
     if b is None and not set_b:
         raise InputError("B is missing: give a second scenario or run directory, or --set-b KEY=VALUE")
     names = (a, a if b is None else b)
@@ -89,52 +92,28 @@ def compare(
             problems.append(str(error).replace(f"{name} --set:", f"{name} {option if own else '--set'}:"))
     if problems:
         raise InputError("; ".join(dict.fromkeys(problems)))
-    reference = sides[2] if len(sides) > 2 else None
-    if reference is not None and not isinstance(reference, FleetScenario):
-        raise InputError(f"--set-reference: A is {names[0]}, a run directory; allowed is a scenario")
-    check_sources(sides, (*names, "the reference")[: len(sides)])
-    scenarios = [side for side in sides if isinstance(side, FleetScenario)]
-    err = Console(stderr=True)
-    print_warnings(err, scenarios)
-    chosen = opened(backend, threads, err)
-    facts: dict[str, Any] = {"started": started.isoformat()}
-    folder = out or Path("runs") / f"compare-{Path(a).stem}-{started:%Y%m%d-%H%M%S}"
-    with NewFolder(folder, "--out ") as new:
-        compile_s = prepare(err, lambda: warm_up(lay_out(scenarios[0]), chosen.backend)) if scenarios else 0.0
-        at = time.perf_counter()
-        with progress_bar(err, "device-steps") as progress:
-            total = sum(s.devices * s.days * s.steps_per_day for s in scenarios)
-            task = progress.add_task("simulating", total=total)
-            result = compare_sides(
-                sides[0],
-                sides[1],
-                names=names,
-                reference=reference,
-                backend=chosen.backend,
-                shards=shards or 0,
-                progress=lambda steps: progress.advance(task, steps),
-            )
-        told = result.to_dict()
-        seconds = time.perf_counter() - at
-        facts["timings_s"] = {"compile": compile_s, "compare": seconds}
-        facts |= {side: {"scenario": told[side]["scenario"], "scenario_hash": told[side]["digest"]} for side in "ab"}
-        contents = {
-            "summary.json": json.dumps(told, indent=1) + "\n",
-            "report.html": render_comparison(told),
-            "comparison.parquet": result.table(),
-        }
-        new.finish(contents, {"kind": "comparison", **facts, **chosen.facts()})
+    question = ask_comparison(sides[0], sides[1], sides[2] if len(sides) > 2 else None, names)
+    folder = out or str(Path("runs") / f"compare-{Path(a).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    refuse_existing(folder)
+    _show(folder, answer_question(question, folder, workforce, display, shards or 0).summary, as_json, err)
+
+
+def _show(folder: str, told: Mapping[str, Any], as_json: bool, err: Console) -> None:
+    """Print a comparison on stdout, and where it is."""
+    from ..console import Console, Text
+    from ..report.wording import alike_sentence
+
     if as_json:
-        click.echo(json.dumps({"folder": str(folder), **told}))
+        click.echo(json.dumps({"folder": folder, **told}))
     else:
         console = Console(columns=WIDTH)
-        if result.alike:
-            console.print(Text(alike_sentence(result.label_a, result.label_b), "bold"))
-        for table in comparison_tables(result):
+        if told["alike"]:
+            console.print(Text(alike_sentence(told["label_a"], told["label_b"]), "bold"))
+        for table in comparison_tables(told):
             console.print(table)
         for explanation in told["explanations"]:
             console.print(Text(explanation["title"], "bold"), f"{explanation['text']}\n", sep="\n")
-    err.print(f"compared in {seconds:.1f} s; written to {folder} ({', '.join(sorted(contents))}, manifest.json)")
+    err.print(f"written to {folder} (comparison.parquet, report.html, summary.json, manifest.json)")
 
 
 def _source(name: str, settings: Sequence[str], option: str, devices: int | None, seed: int | None) -> Source:
@@ -154,14 +133,15 @@ def _source(name: str, settings: Sequence[str], option: str, devices: int | None
     return load_fleet_scenario(name, settings, devices, seed or 0)
 
 
-def comparison_tables(result: Comparison) -> list[Table]:
+def comparison_tables(told: Mapping[str, Any]) -> list[Table]:
     """Every metric over the fleet, then the changes by device class."""
     from ..console import Table
 
-    rows = result.rows
+    rows = told["rows"]
     fleet = {row["metric"]: row for row in rows if row["class"] == "all"}
+    worst = {row["metric"]: row["class"] for row in rows if row["worst"]}
     devices = next(iter(fleet.values()))["devices"]
-    called = {"a": f"A: {result.label_a.removeprefix('A: ')}", "b": f"B: {result.label_b.removeprefix('B: ')}"}
+    called = {side: f"{side.upper()}: {told[f'label_{side}'].removeprefix(f'{side.upper()}: ')}" for side in "ab"}
     title = f"{called['a']}  |  {called['b']}  ({devices:,} devices; change from A to B, 95 % interval)"
     table = Table(title=title)
     table.add_column("fleet", no_wrap=True)
@@ -184,7 +164,7 @@ def comparison_tables(result: Comparison) -> list[Table]:
             shown_change(row["relative"]),
             shown_interval(row),
             {"a": "A", "b": "B"}.get(row["better"], "?"),
-            result.metrics[metric].worst_class or "-",
+            worst.get(metric, "-"),
             f"{row['worse_devices_permille'] / 10:.0f} %",
             _shown_gain(row["pairing_gain"]),
         )
@@ -235,60 +215,3 @@ def _shown_gain(gain: float | None) -> str:
 def shown_change(relative: float | None) -> str:
     """A relative change in percent."""
     return "-" if relative is None else f"{100 * relative:+.1f} %"
-
-
-class NewFolder:
-    """A result folder: what is written goes to a folder of another name beside it, which gets its name at the end.
-
-    Parameters
-    ----------
-    folder : Path
-    option : str
-        What errors put before its name.
-    """
-
-    def __init__(self, folder: Path, option: str = "") -> None:
-        self.folder = folder
-        self.option = option
-        self.partial = folder.with_name(folder.name + ".partial")
-
-    def __enter__(self) -> NewFolder:
-        """Make the folder, before anything costs time."""
-        from ..errors import InputError
-
-        if self.folder.exists():
-            raise InputError(f"{self.option}{self.folder}: exists already; name a folder that does not")
-        try:
-            shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Remove what is not finished."""
-        shutil.rmtree(self.partial, ignore_errors=True)
-
-    def finish(self, contents: Mapping[str, str | pa.Table], manifest: Mapping[str, Any]) -> None:
-        """Write files and manifest, and give the folder its name.
-
-        Raises
-        ------
-        InputError
-            If they cannot be written.
-        """
-        import pyarrow.parquet as pq
-
-        from ..errors import InputError
-        from ..fleet.directory import SCHEMA_VERSION, finish_directory, versions
-
-        try:
-            for name, content in contents.items():
-                if isinstance(content, str):
-                    (self.partial / name).write_text(content, encoding="utf-8")
-                else:
-                    pq.write_table(content, self.partial / name, compression="zstd")
-            told = {"schema_version": SCHEMA_VERSION, "versions": versions(), **manifest}
-            finish_directory(self.partial, self.folder, told)
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None

@@ -1,26 +1,16 @@
-"""Who works for a command: options that name a cluster, its workers made ready, and how a job is worked off."""
+"""Options that say who works for a command, and what it goes on with."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from .backend import opened
-from .progress import prepare
-
 if TYPE_CHECKING:
-    from fleetswap.job.crew import Crew
-    from fleetswap.job.job import Job
-
-    from ..console import Console
-    from ..scenario.model import FleetScenario
+    from ..execution.workforce import Workforce
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-Merged = TypeVar("Merged")
 
 
 def cluster_options(command: Command) -> Command:
@@ -64,75 +54,28 @@ def refuse_with_resume(names: Sequence[str]) -> None:
             )
 
 
-@contextlib.contextmanager
-def open_crew(
-    cluster: str | None,
-    workers: int | None,
-    backend: str,
-    threads: int | None,
-    scenarios: Sequence[FleetScenario],
-    err: Console,
-) -> Iterator[Crew]:
-    """Workers with the same installation as here and with kernels ready; without a cluster it is this process.
+def workforce_of(cluster: str | None, workers: int | None, backend: str, threads: int | None) -> Workforce:
+    """Who is to work, by the options of a command."""
+    from click.core import ParameterSource
 
-    Parameters
-    ----------
-    scenarios : sequence of FleetScenario
-        What they will simulate: one that cannot be laid out, or whose files they cannot read, is refused here.
+    from ..execution.workforce import Workforce
+
+    source = click.get_current_context().get_parameter_source("backend")
+    return Workforce(cluster, workers, backend, threads, explains_backend=source is not ParameterSource.DEFAULT)
+
+
+def refuse_existing(folder: str) -> None:
+    """Refuse a directory for results that exists.
 
     Raises
     ------
     InputError
-        If the cluster or the backend cannot be used.
     """
-    from fleetswap.job.crew import Alone
+    from pathlib import Path
 
     from ..errors import InputError
-    from ..fleet.shard import warm_up
-    from ..workload.phones import plan
+    from ..job.job import is_abandoned
+    from ..job.storage import Storage
 
-    laid_out = [plan(scenario) for scenario in scenarios]
-    if cluster is None:
-        if workers:
-            raise InputError("--workers: needs --cluster; for threads of this process there is --threads")
-        chosen = opened(backend, threads, err)
-        yield Alone(chosen, prepare(err, lambda: warm_up(laid_out[0], chosen.backend)))
-        return
-    from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
-    from fleetswap_kernels.backend.cores import usable_cores
-
-    check_name(cluster)
-    backend = backend_on(cluster, backend)
-    each = threads or (max(usable_cores() // workers, 1) if cluster == "local" and workers else 1)
-    err.print(f"opening cluster {cluster} ...")
-    started = time.perf_counter()
-    with open_cluster(cluster, workers, each) as client:
-        err.print(f"dashboard: {client.dashboard_link}")
-        crew = muster(client, scenarios[0], each, backend)
-        for name, facts in crew.devices.items():
-            err.print(f"backend {facts['backend']}: {name}")
-        memory = f", {crew.memory_bytes / (1 << 30):.1f} GiB each" if crew.memory_bytes else ""
-        err.print(
-            f"{crew.slots} shard(s) at a time, {each} thread(s){memory}; versions equal, kernels ready after "
-            f"{time.perf_counter() - started:.1f} s"
-        )
-        yield crew
-
-
-def work_off(job: Job, crew: Crew, err: Console, merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
-    """Do all tasks of a job with a bar, then merge with the facts of the work."""
-    from ..console import progress_bar
-
-    plan = job.plan
-    first = plan.scenarios[0]
-
-    def work() -> Mapping[str, Any]:
-        with progress_bar(err, "device-steps", first.days * first.steps_per_day) as progress:
-            task = progress.add_task("simulating", total=plan.device_steps)
-            return job.work(
-                crew,
-                lambda steps: progress.advance(task, steps),
-                err.print,
-            )
-
-    return job.complete(work, merge)
+    if Path(folder).exists() and not is_abandoned(Storage(folder)):
+        raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")

@@ -51,7 +51,7 @@ def _shards(backend: Backend) -> int:
     """Pieces of the built-in fleet on a backend."""
     from ..fleet.shard import plan_shards
     from ..scenario.file import load_fleet_scenario
-    from ..workload.phones import plan
+    from ..workload.phones import lay_out
 
     scenario = load_fleet_scenario(EXAMPLE, ())
-    return len(plan_shards(scenario, plan(scenario), 0, backend))
+    return len(plan_shards(lay_out(scenario), 0, backend))

@@ -150,11 +150,10 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
 
     from ..fleet.metrics import METRICS
     from ..fleet.shard import plan_shards
-    from ..workload.phones import class_of_devices
-    from ..workload.phones import plan as lay_out
+    from ..workload.phones import class_of_devices, lay_out
 
     laid_out = lay_out(scenario)
-    pieces = plan_shards(scenario, laid_out, shards)
+    pieces = plan_shards(laid_out, shards)
     counts = [np.bincount(class_of_devices(scenario, p.first, p.end), minlength=len(laid_out.classes)) for p in pieces]
     devices = np.sum(counts, axis=0).tolist()
     sizes = [blueprint.sizes for blueprint in laid_out.blueprints]

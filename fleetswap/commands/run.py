@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
@@ -16,8 +17,7 @@ import click
 from fleetswap_kernels.layout.codecs import CODECS
 
 from .backend import backend_options, opened
-from .compare import NewFolder
-from .crew import cluster_options, open_crew, refuse_with_resume
+from .crew import cluster_options, refuse_existing, refuse_with_resume, workforce_of
 from .progress import prepare
 
 if TYPE_CHECKING:
@@ -61,47 +61,66 @@ def run(
     swap-in off and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for
     instance --set policy.large_swapin=off, or --set folio_kib=32 for the allocator test.
     """
-    from fleetswap.job.job import is_abandoned
-    from fleetswap.job.storage import Storage
-
     from ..console import Console
     from ..errors import InputError
+    from ..execution.display import Display
+    from ..execution.run import ask_run
+    from ..execution.work import answer_question, resume_job
     from ..report.tables import fleet_tables
-    from ..scenario.experiments import BUILT_IN, Breakeven, load_scenario
+    from ..scenario.experiments import BUILT_IN, load_scenario
     from ..scenario.file import load_fleet_scenario
-    from ..scenario.model import FleetScenario
-    from .fleet_run import begin_fleet, resume_fleet
 
     err = Console(stderr=True)
-    crew_for = partial(open_crew, cluster, workers, backend, threads)
+    workforce, display = workforce_of(cluster, workers, backend, threads), Display(err)
     if resume:
         refuse_with_resume(("scenario", "devices", "seed", "shards", "settings", "out", "check"))
-        summary = resume_fleet(resume, crew_for, err)
+        with _failing(err):
+            summary = dict(resume_job(resume, "run", workforce, display).summary)
         _show(resume, summary, fleet_tables(summary), as_json, err, ", report.html")
         return
-    started = datetime.now(UTC)
-    resolved = (
-        load_scenario(scenario, devices, seed, settings)
-        if scenario in BUILT_IN
-        else load_fleet_scenario(scenario, settings, devices, seed)
-    )
-    folder = out or str(Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
-    if Path(folder).exists() and not is_abandoned(Storage(folder)):
-        raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
-    facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
-    if isinstance(resolved, FleetScenario):
-        summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew_for, err)
+    folder = out or str(Path("runs") / f"{Path(scenario).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    if scenario not in BUILT_IN:
+        question = ask_run(load_fleet_scenario(scenario, settings, devices, seed), check)
+        refuse_existing(folder)
+        with _failing(err):
+            summary = dict(answer_question(question, folder, workforce, display, shards or 0).summary)
         _show(folder, summary, fleet_tables(summary), as_json, err, ", report.html")
         return
+    experiment = load_scenario(scenario, devices, seed, settings)
+    refuse_existing(folder)
     if cluster:
         raise InputError(f"--cluster: {scenario} is no fleet; allowed are fleets and .toml files")
-    choose = partial(opened, backend, threads, err)
-    with NewFolder(Path(folder)):
-        if isinstance(resolved, Breakeven):
-            summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
-        else:
-            summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
+    summary, tables = _run_experiment(experiment, shards, partial(opened, backend, threads, err), Path(folder), err)
     _show(folder, summary, tables, as_json, err)
+
+
+def _run_experiment(
+    experiment: Scenario | Breakeven, shards: int | None, choose: Choose, folder: Path, err: Console
+) -> tuple[dict[str, Any], list[Any]]:
+    """An experiment that is no fleet: its summary and its tables."""
+    from ..scenario.experiments import Breakeven
+    from ..staging import staged_folder
+
+    facts: dict[str, Any] = {"started": datetime.now(UTC).isoformat()}
+    with staged_folder(folder, "--out ") as staged:
+        if isinstance(experiment, Breakeven):
+            facts["seed"] = experiment.seed
+            return _run_breakeven(experiment, shards or 1, choose, staged, facts, err)
+        facts["seed"] = experiment.test.seed
+        return _run_allocator_test(experiment, shards or 0, choose, staged, facts, err)
+
+
+@contextlib.contextmanager
+def _failing(err: Console) -> Iterator[None]:
+    """End with exit code 1 if a recount differs."""
+    from ..console import Text
+    from ..fleet.shard import BrokenDeviceError
+
+    try:
+        yield
+    except BrokenDeviceError as error:
+        err.print(Text.assemble(("FAIL", "bold red"), f" {error}"))
+        raise click.exceptions.Exit(1) from None
 
 
 def _show(
@@ -162,7 +181,7 @@ def _run_breakeven(
     from ..console import progress_bar
     from ..errors import InputError
     from ..fleet.breakeven import devices_table, points_of, run_points, series_table, summarise
-    from ..fleet.directory import write_directory
+    from ..fleet.directory import write_files
     from ..fleet.pieces import cut, warm_up
     from ..report.tables import breakeven_tables
     from ..scenario.cost import load_profile
@@ -191,5 +210,5 @@ def _run_breakeven(
     summary = summarise(scenario, found)
     facts |= chosen.facts()
     manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}
-    write_directory(folder, manifest, devices_table(found), series_table(found), summary)
+    write_files(folder, manifest, devices_table(found), series_table(found), summary)
     return summary, breakeven_tables(summary)

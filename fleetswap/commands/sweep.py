@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .backend import backend_options
-from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
-from .crew import cluster_options, open_crew, refuse_with_resume, work_off
-from .progress import print_warnings
+from .compare import WIDTH, shown_change, shown_interval, shown_value
+from .crew import cluster_options, refuse_existing, refuse_with_resume, workforce_of
 
 if TYPE_CHECKING:
-    from fleetswap.job.crew import Crew
-    from fleetswap.job.job import Job
-
     from ..console import Console, Table
-
-KIND = "sweep"
 
 
 @click.command()
@@ -66,94 +57,38 @@ def sweep(
     brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,on
     --over device_class.phone-8g.block=4K,64K
     """
-    from fleetswap.job.job import claim, is_abandoned, unfinished
-    from fleetswap.job.plan import plan_fleet
-    from fleetswap.job.storage import Storage
-
-    from ..analysis.sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
+    from ..analysis.sweep import DEFAULT_METRICS, DEFAULT_PARETO, parse_axis
     from ..console import Console
     from ..errors import InputError
+    from ..execution.display import Display
+    from ..execution.sweep import ask_sweep
+    from ..execution.work import answer_question, resume_job
     from ..scenario.experiments import BUILT_IN
 
     err = Console(stderr=True)
-    crew_for = partial(open_crew, cluster, workers, backend, threads)
+    workforce, display = workforce_of(cluster, workers, backend, threads), Display(err)
     if resume:
         refuse_with_resume(("scenario", "over", "devices", "seed", "shards", "settings", "metrics", "pareto", "out"))
-        with unfinished(Storage(resume), KIND) as job:
-            if job is not None:
-                with crew_for(job.plan.scenarios, err) as crew:
-                    _complete(job, crew, err)
-        _show(resume, as_json, err)
+        _show(resume, dict(resume_job(resume, "sweep", workforce, display).summary), as_json, err)
         return
-    started = datetime.now(UTC)
     if scenario is None:
         raise InputError("SCENARIO is missing: allowed are fleets and .toml files, or --resume DIR")
     if scenario in BUILT_IN:
         raise InputError(f"{scenario}: is no fleet; allowed are fleets and .toml files")
-    asked = {
-        option: tuple(name.strip() for name in given.split(",")) if given is not None else default
-        for option, given, default in (("--metrics", metrics, DEFAULT_METRICS), ("--pareto", pareto, DEFAULT_PARETO))
-    }
-    for option, names in asked.items():
-        check_metrics(option, names)
-    points = grid(scenario, [parse_axis(one) for one in over], settings, devices, seed)
-    folder = out or str(Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
-    if Path(folder).exists() and not is_abandoned(Storage(folder)):
-        raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
-    about = {
-        "kind": KIND,
-        "seed": seed,
-        "started": started.isoformat(),
-        "over": list(over),
-        "settings": [dict(point.settings) for point in points],
-        "metrics": asked["--metrics"],
-        "pareto": asked["--pareto"],
-    }
-    scenarios = [point.scenario for point in points]
-    with claim(Storage(folder)) as start, crew_for(scenarios, err) as crew:
-        plan = plan_fleet(scenarios, crew.at_once, crew.slots, shards or 0, about=about)
-        _complete(start(plan), crew, err)
-    _show(folder, as_json, err)
+    names = [
+        tuple(name.strip() for name in given.split(",")) if given is not None else default
+        for given, default in ((metrics, DEFAULT_METRICS), (pareto, DEFAULT_PARETO))
+    ]
+    question = ask_sweep(scenario, [parse_axis(text) for text in over], settings, devices, seed, *names)
+    folder = out or str(Path("runs") / f"sweep-{Path(scenario).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
+    refuse_existing(folder)
+    _show(folder, dict(answer_question(question, folder, workforce, display, shards or 0).summary), as_json, err)
 
 
-def _complete(job: Job, crew: Crew, err: Console) -> None:
-    """Simulate all points, compare them, and write the folder."""
-    from fleetswap.job.merge import publish, scratch
-
-    from ..analysis.comparison import rows_table
-    from ..analysis.sweep import Point
-    from ..analysis.sweep import sweep as compare_points
-
-    plan, about = job.plan, job.plan.about
-    points = [Point(own, scenario) for own, scenario in zip(about["settings"], plan.scenarios, strict=True)]
-    print_warnings(err, plan.scenarios)
-    err.print(
-        f"{points[0].scenario.name}: {len(points):,} points of {plan.devices:,} devices, {plan.shards:,} shard(s) "
-        f"each, seed {about['seed']}"
-    )
-    at = time.perf_counter()
-
-    def merge(facts: Mapping[str, Any]) -> None:
-        found = compare_points(points, job.results(), about["metrics"], about["pareto"])
-        told = found.to_dict()
-        kept = {name: about[name] for name in ("kind", "seed", "started", "over")}
-        kept |= {"points": told["points"], "scenario": told["scenario"]}
-        contents = {"summary.json": json.dumps(told, indent=1) + "\n", "sweep.parquet": rows_table(told["rows"])}
-        with scratch(job.ledger.storage) as folder, NewFolder(folder) as new:
-            new.finish(contents, {**kept, **facts, "timings_s": {"sweep": time.perf_counter() - at}})
-            publish(folder, job.ledger)
-
-    work_off(job, crew, err, merge)
-
-
-def _show(folder: str, as_json: bool, err: Console) -> None:
+def _show(folder: str, told: dict[str, Any], as_json: bool, err: Console) -> None:
     """Print the summary of a finished sweep on stdout, and where it is."""
-    from fleetswap.job.ledger import read_summary
-    from fleetswap.job.storage import Storage
-
     from ..console import Console
 
-    told = read_summary(Storage(folder))
     if as_json:
         click.echo(json.dumps({"folder": folder, **told}))
     else:

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import platform
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -124,7 +122,12 @@ def versions() -> dict[str, str]:
 def write_run(
     folder: Path, scenario: Scenario, results: list[ShardResult], order: int, facts: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """Write the run directory of an allocator test; returns its summary (`write_directory`)."""
+    """Write the files of an allocator test into a folder; returns its summary.
+
+    Raises
+    ------
+    OSError
+    """
     series = Series()
     series.merge(result.series for result in results)
     summary = summarise(scenario, series)
@@ -137,51 +140,37 @@ def write_run(
             for r in results
         ],
     }
-    write_directory(folder, manifest, devices_table(scenario, results, order), series_table(series), summary)
+    write_files(folder, manifest, devices_table(scenario, results, order), series_table(series), summary)
     return summary
 
 
-def write_directory(
+def write_files(
     folder: Path, manifest: Mapping[str, Any], devices: pa.Table, series: pa.Table, summary: Mapping[str, Any]
 ) -> None:
-    """Write the files of a run directory.
-
-    Everything goes to a folder of another name beside it, is flushed to the disk, and is renamed at the end.
-
-    Raises
-    ------
-    InputError
-        If the folder exists or cannot be written.
-    """
-    import pyarrow.parquet as pq
-
-    partial = folder.with_name(folder.name + ".partial")
-    try:
-        if folder.exists():
-            raise InputError(f"{folder}: exists already; name another folder with --out")
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        pq.write_table(devices, partial / "devices.parquet")
-        pq.write_table(series, partial / "series.parquet")
-        _write_json(partial / "summary.json", summary)
-        finish_directory(partial, folder, {"schema_version": SCHEMA_VERSION, "versions": versions(), **manifest})
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
-
-
-def finish_directory(partial: Path, folder: Path, manifest: Mapping[str, Any]) -> None:
-    """Write the manifest of a folder with the hash of every file, flush all to the disk, and give it its name.
+    """Write the files of a run into a folder, the manifest last.
 
     Raises
     ------
     OSError
     """
-    files = {path.name: _sha256(path) for path in sorted(partial.iterdir())}
-    _write_json(partial / "manifest.json", {**manifest, "files": files})
-    for path in [*partial.iterdir(), partial]:
-        _flush(path)
-    partial.rename(folder)
-    _flush(folder.parent)
+    import pyarrow.parquet as pq
+
+    pq.write_table(devices, folder / "devices.parquet")
+    pq.write_table(series, folder / "series.parquet")
+    write_json(folder / "summary.json", summary)
+    write_manifest(folder, manifest)
+
+
+def write_manifest(folder: Path, facts: Mapping[str, Any]) -> None:
+    """Write the manifest of a folder: facts, versions, and the hash of every file that is in it.
+
+    Raises
+    ------
+    OSError
+    """
+    files = {path.name: _sha256(path) for path in sorted(folder.iterdir())}
+    manifest = {"schema_version": SCHEMA_VERSION, "versions": versions(), **facts, "files": files}
+    write_json(folder / "manifest.json", manifest)
 
 
 def shard_checksum(result: ShardResult) -> str:
@@ -192,21 +181,19 @@ def shard_checksum(result: ShardResult) -> str:
     return digest.hexdigest()
 
 
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON document.
+
+    Raises
+    ------
+    OSError
+    """
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 def _columns(table: pa.Table) -> dict[str, bytes]:

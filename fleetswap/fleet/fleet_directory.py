@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import json
-import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,12 +15,10 @@ import numpy as np
 from fleetswap_kernels.device.swap.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 from fleetswap_kernels.layout.pages import SIZES_KIB
 
-from ..errors import InputError
-from ..report.page import render_run
 from ..scenario.file import digest, resolved
 from ..scenario.model import FleetScenario
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
-from .directory import SCHEMA_VERSION, finish_directory, versions
+from .directory import write_json
 from .log_histogram import SUB_BITS
 from .metrics import METRICS, Ints, columns
 from .pieces import Shard
@@ -229,13 +225,12 @@ def load_writers() -> None:
 
 
 class FleetWriter:
-    """Writes the run directory of a fleet, shard by shard.
-
-    Everything goes to a folder of another name beside it, which becomes the run directory in one step at the end.
+    """Writes the files of a run into a folder, shard by shard.
 
     Parameters
     ----------
     folder : Path
+        An empty one, of which nobody knows yet (`staging`).
     scenario : FleetScenario
 
     Attributes
@@ -248,7 +243,6 @@ class FleetWriter:
 
     def __init__(self, folder: Path, scenario: FleetScenario) -> None:
         self.folder = folder
-        self.partial = folder.with_name(folder.name + ".partial")
         self.scenario = scenario
         self.totals = FleetTotals()
         self.shards: list[Shard] = []
@@ -256,88 +250,58 @@ class FleetWriter:
         self._devices: Any = None
         self._rows: Any = None
 
-    def begin(self) -> None:
-        """Make the folder.
+    def add_all(self, shards: Iterable[FleetShard]) -> None:
+        """Add shards as they come; none is kept while the next one is made."""
+        try:
+            for shard in shards:
+                self.add(shard)
+                del shard
+        except BaseException:
+            with contextlib.suppress(Exception):
+                self._devices.close()
+            raise
+
+    def add(self, shard: FleetShard) -> None:
+        """Write the devices of the next shard and add them to the totals; shards come in the order of devices.
 
         Raises
         ------
-        InputError
-            If the run directory exists or none can be made there.
+        OSError
         """
-        load_writers()
-        if self.folder.exists():
-            raise InputError(f"{self.folder}: exists already; name another folder with --out")
-        with self._writing():
-            shutil.rmtree(self.partial, ignore_errors=True)
-            self.partial.mkdir(parents=True)
-
-    def add_all(self, shards: Iterator[FleetShard]) -> None:
-        """Add shards as they are simulated; none is kept while the next one is."""
-        for shard in shards:
-            self.add(shard)
-            del shard
-
-    def add(self, shard: FleetShard) -> None:
-        """Write the devices of the next shard and add them to the totals; shards come in the order of devices."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
         table = devices_table(self.scenario, shard)
-        with self._writing():
-            if self._devices is None:
-                self._devices = pq.ParquetWriter(self.partial / "devices.parquet", table.schema, compression="zstd")
-                self._rows = table[:0]
-            self._rows = pa.concat_tables([self._rows, table])
-            while self._rows.num_rows >= ROW_GROUP:
-                self._write_rows(self._rows[:ROW_GROUP])
-                self._rows = self._rows[ROW_GROUP:]
+        if self._devices is None:
+            self._devices = pq.ParquetWriter(self.folder / "devices.parquet", table.schema, compression="zstd")
+            self._rows = table[:0]
+        self._rows = pa.concat_tables([self._rows, table])
+        while self._rows.num_rows >= ROW_GROUP:
+            self._write_rows(self._rows[:ROW_GROUP])
+            self._rows = self._rows[ROW_GROUP:]
         self.totals.add(shard, tuple(self.scenario.device_class))
         self.shards.append(shard.shard)
         self.step_ns += shard.step_ns
 
-    def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
+    def finish(self) -> dict[str, Any]:
+        """Write the rest of the devices, series and summary; returns the summary.
+
+        Raises
+        ------
+        OSError
+        """
         import pyarrow.parquet as pq
 
-        devices = self.partial / "devices.parquet"
-        with self._writing():
-            self._write_rows(self._rows)
-            self._devices.close()
+        devices = self.folder / "devices.parquet"
+        self._write_rows(self._rows)
+        self._devices.close()
         classes = read_classes(devices, list(self.scenario.device_class))
         summary = summarise(self.scenario, self.totals, classes, partial(read_metric, devices))
-        told = versions()
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "versions": told,
-            "scenario": summary["scenario"],
-            "scenario_hash": summary["digest"],
-            **facts,
-        }
-        html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
-        with self._writing():
-            pq.write_table(
-                series_table(self.scenario, self.totals), self.partial / "series.parquet", compression="zstd"
-            )
-            (self.partial / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
-            (self.partial / "report.html").write_text(html, encoding="utf-8")
-            finish_directory(self.partial, self.folder, manifest)
+        pq.write_table(series_table(self.scenario, self.totals), self.folder / "series.parquet", compression="zstd")
+        write_json(self.folder / "summary.json", summary)
         return summary
-
-    def abandon(self) -> None:
-        """Remove what was written; the run is not finished."""
-        with contextlib.suppress(Exception):
-            if self._devices is not None:
-                self._devices.close()
-        shutil.rmtree(self.partial, ignore_errors=True)
 
     def _write_rows(self, rows: pa.Table) -> None:
         """One row group; pieces that its columns are made of would show in its pages."""
         if rows.num_rows:
             self._devices.write_table(rows.combine_chunks())
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            raise InputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None

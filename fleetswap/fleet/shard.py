@@ -23,7 +23,7 @@ from ..check.findings import Findings
 from ..scenario.content_library import load_library
 from ..scenario.cost import load_profile
 from ..scenario.model import FleetScenario
-from ..workload.phones import PhonePlan, arena_of, class_of_devices
+from ..workload.phones import LaidOut, arena_of, class_of_devices
 from .cells import WHOLE_RUN, Cell, Cells, Totals, cells_of, totals_of
 from .metrics import METRICS, column_table, metric_table, parts_of
 from .pieces import Fit, Progress, Shard, cut, no_progress
@@ -91,30 +91,27 @@ class Keeper:
 NOTHING_KEPT = Keeper()
 
 
-def plan_shards(
-    scenario: FleetScenario, laid_out: PhonePlan, shards: int = 0, backend: Backend = ONE_THREAD
-) -> list[Shard]:
+def plan_shards(laid_out: LaidOut, shards: int = 0, backend: Backend = ONE_THREAD) -> list[Shard]:
     """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
     if shards == 0:
-        shards = -(-scenario.devices // backend.at_once(mean_device_bytes(scenario, laid_out) + FOLD_BYTES))
-    return cut(scenario.devices, shards)
+        shards = -(-laid_out.devices // backend.at_once(mean_device_bytes(laid_out) + FOLD_BYTES))
+    return cut(laid_out.devices, shards)
 
 
-def fleet_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
+def fleet_bytes(laid_out: LaidOut) -> int:
     """Memory of all devices, were they simulated at once."""
-    shares = np.array([c.share for c in scenario.device_class.values()], dtype=np.int64)
+    shares = np.array([c.share for c in laid_out.scenario.device_class.values()], dtype=np.int64)
     each = [device_bytes(b.sizes) for b in laid_out.blueprints]
-    return scenario.devices * int(shares @ np.array(each, dtype=np.int64)) // int(shares.sum())
+    return laid_out.devices * int(shares @ np.array(each, dtype=np.int64)) // int(shares.sum())
 
 
-def mean_device_bytes(scenario: FleetScenario, laid_out: PhonePlan) -> int:
+def mean_device_bytes(laid_out: LaidOut) -> int:
     """Memory of a device, on average over the fleet, rounded up."""
-    return -(-fleet_bytes(scenario, laid_out) // scenario.devices)
+    return -(-fleet_bytes(laid_out) // laid_out.devices)
 
 
 def run_shard(
-    scenario: FleetScenario,
-    laid_out: PhonePlan,
+    laid_out: LaidOut,
     shard: Shard,
     backend: Backend,
     progress: Progress = no_progress,
@@ -135,12 +132,12 @@ def run_shard(
     BrokenDeviceError
         If something is.
     """
-    classes = class_of_devices(scenario, shard.first, shard.end)
+    classes = class_of_devices(laid_out.scenario, shard.first, shard.end)
     counts = np.bincount(classes, minlength=len(laid_out.classes))
     started = time.perf_counter_ns()
     # Devices go back to their order at the end.
-    arena, order = arena_of(scenario, laid_out, shard.first, shard.end, backend)
-    fold = arena.fold(folding(scenario, classes[order]))
+    arena, order = arena_of(laid_out, shard.first, shard.end, backend)
+    fold = arena.fold(folding(laid_out.scenario, classes[order]))
     result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64))
     done = keeper.restore(arena, fold, result)
     if not done:
@@ -148,7 +145,7 @@ def run_shard(
     result.step_ns = time.perf_counter_ns() - started
     if done:
         progress(done * len(arena))
-    steps = len(laid_out.marks) - 1
+    steps = laid_out.steps
     for first, end in stretches(done, steps, 1 if check else STEPS_AT_ONCE):
         started = time.perf_counter_ns()
         tallies = arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1], progress)
@@ -161,7 +158,7 @@ def run_shard(
     result.add(WHOLE_RUN, fold.whole_run(steps), laid_out.classes, counts)
     back = np.argsort(order, kind="stable")
     result.counters = fold.change()[back]
-    _check_counters(scenario, laid_out, result)
+    _check_counters(laid_out, result)
     parts = fold.parts()[back]
     for name, metric in METRICS.items():
         figures = parts_of(metric, parts)
@@ -201,9 +198,9 @@ def _check(arena: Arena, numbers: npt.NDArray[np.int64], step: int) -> None:
             raise BrokenDeviceError(f"device {number} after step {step}: {'; '.join(found[:3])}")
 
 
-def _check_counters(scenario: FleetScenario, laid_out: PhonePlan, result: FleetShard) -> None:
+def _check_counters(laid_out: LaidOut, result: FleetShard) -> None:
     """Check at the end of every run that counters add up: it costs next to nothing."""
-    advises = any(app.madvise_hugepage for app in scenario.app_class.values())
+    advises = any(app.madvise_hugepage for app in laid_out.scenario.app_class.values())
     for c, blueprint in enumerate(laid_out.blueprints):
         of_class = np.flatnonzero(result.classes == c)
         found = Findings()
@@ -213,7 +210,7 @@ def _check_counters(scenario: FleetScenario, laid_out: PhonePlan, result: FleetS
             raise BrokenDeviceError(f"devices of class {laid_out.classes[c]}: {'; '.join(found.lines[:3])}")
 
 
-def warm_up(laid_out: PhonePlan, backend: Backend = ONE_THREAD) -> int:
+def warm_up(laid_out: LaidOut, backend: Backend = ONE_THREAD) -> int:
     """Compile the kernels, or load them from the cache folder; nanoseconds it took."""
     started = time.perf_counter_ns()
     arena = Arena([(laid_out.blueprints[0], 1)], backend=backend)
@@ -225,8 +222,7 @@ def warm_up(laid_out: PhonePlan, backend: Backend = ONE_THREAD) -> int:
 
 
 def run_shards(
-    scenario: FleetScenario,
-    laid_out: PhonePlan,
+    laid_out: LaidOut,
     shards: list[Shard],
     backend: Backend,
     progress: Progress = no_progress,
@@ -235,9 +231,7 @@ def run_shards(
     """Simulate shards one after the other, in pieces that fit memory (`run_shard`)."""
     fit = Fit()
     for shard in shards:
-        yield from fit.run(
-            shard, lambda piece, count: run_shard(scenario, laid_out, piece, backend, count, check), progress
-        )
+        yield from fit.run(shard, lambda piece, count: run_shard(laid_out, piece, backend, count, check), progress)
 
 
 def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:

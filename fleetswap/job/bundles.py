@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fleetswap.fleet.pieces import Shard
-from fleetswap.scenario.model import FleetScenario
-
+from ..fleet.pieces import Shard
+from ..workload.phones import LaidOut
 from .plan import Plan, Task
 
 BUNDLE_SHARDS = 64
@@ -30,9 +29,9 @@ class Bundles:
     plan: Plan
 
     @property
-    def scenarios(self) -> tuple[FleetScenario, ...]:
+    def fleets(self) -> tuple[LaidOut, ...]:
         """Of the plan."""
-        return self.plan.scenarios
+        return self.plan.fleets
 
     @property
     def each(self) -> int:
@@ -45,18 +44,18 @@ class Bundles:
         return self.each >= FEWEST and self.plan.shards >= FEWEST * self.each
 
     def __len__(self) -> int:
-        return -(-self.plan.shards // self.each) * len(self.scenarios)
+        return -(-self.plan.shards // self.each) * len(self.fleets)
 
     def members(self, number: int) -> range:
         """Numbers of a bundle's tasks in the plan, in the order of devices."""
-        many = len(self.scenarios)
+        many = len(self.fleets)
         bundle, policy = divmod(number, many)
         last = min((bundle + 1) * self.each, self.plan.shards)
         return range(bundle * self.each * many + policy, last * many, many)
 
     def task(self, number: int) -> Task:
         """The merge of a number, 0 to `len` - 1."""
-        bundle, policy = divmod(number, len(self.scenarios))
+        bundle, policy = divmod(number, len(self.fleets))
         members = self.members(number)
         first, last = (self.plan.task(n).shard for n in (members[0], members[-1]))
         return Task(number, policy, Shard(bundle, first.first, last.end))

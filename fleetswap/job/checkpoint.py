@@ -8,11 +8,11 @@ import time
 
 import numpy as np
 
-from fleetswap.fleet.shard import FleetShard, Keeper
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.contract import Fold
 from fleetswap_kernels.layout.device import HEADER_BYTES
 
+from ..fleet.shard import FleetShard, Keeper
 from .ledger import place
 from .shard_file import parquet, read_states, read_steps, states_table, steps_table
 from .storage import Storage, as_json

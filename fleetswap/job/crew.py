@@ -6,9 +6,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fleetswap.fleet.backend import Chosen
-from fleetswap.fleet.pieces import Progress
-
+from ..fleet.backend import Chosen
+from ..fleet.pieces import Progress
 from .ledger import Ledger, Record
 from .plan import Tasks
 from .worker import Order, simulate

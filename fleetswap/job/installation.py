@@ -12,8 +12,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from fleetswap.fleet.directory import versions
 from fleetswap_kernels.compile.kernel_cache import cache_dir
+
+from ..fleet.directory import versions
 
 
 @dataclass(frozen=True)

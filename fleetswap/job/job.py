@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from fleetswap.errors import InputError
-from fleetswap.fleet.fleet_directory import load_writers
-from fleetswap.fleet.pieces import Progress, no_progress
-from fleetswap.fleet.shard import FleetShard
-
+from ..errors import InputError
+from ..fleet.fleet_directory import load_writers
+from ..fleet.pieces import Progress, no_progress
+from ..fleet.shard import FleetShard
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
@@ -168,13 +167,15 @@ def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
 
 
 @contextlib.contextmanager
-def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
-    """Hold the directory of an unfinished run or sweep; None if it is finished.
+def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | None = None) -> Iterator[Job | None]:
+    """Hold the directory of an unfinished job; None if it is finished.
 
     Parameters
     ----------
     kind : str
-        What the command works on, as it is in the plan: "run" or "sweep".
+        What is expected there, as it is in the plan: "run", "comparison", "sweep"; by default anything.
+    commands : mapping of str to str, optional
+        The command that goes on with each kind, for errors.
 
     Raises
     ------
@@ -185,8 +186,10 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
     manifest = storage.get(MANIFEST)
     source = f"{storage.url}/{MANIFEST}"
     found = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
-    if found.get("kind", kind) != kind:
-        raise InputError(f"{storage.url}: is a {found['kind']}; go on with fleetswap {found['kind']} --resume")
+    there = str(found.get("kind", kind))
+    if kind and there != kind:
+        command = (commands or {}).get(there, there)
+        raise InputError(f"{storage.url}: is a {there}; go on with fleetswap {command} --resume")
     if manifest is not None:
         ledger.finish()
         yield None

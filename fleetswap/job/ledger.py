@@ -23,9 +23,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from fleetswap.errors import InputError
-from fleetswap.fleet.shard import FleetShard
-
+from ..errors import InputError
+from ..fleet.shard import FleetShard
 from .installation import Installation
 from .plan import Plan, Tasks
 from .shard_file import read_shard, write_shard
@@ -200,7 +199,7 @@ class Ledger:
         StorageError
         """
         task = tasks.task(number)
-        files = write_shard(tasks.scenarios[task.policy], result)
+        files = write_shard(tasks.fleets[task.policy].scenario, result)
         for name, content in files.items():
             self.storage.put(f"{place(tasks.folder + 'shards', number)}.{name}", content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -226,7 +225,7 @@ class Ledger:
         if record is None or files is None:
             raise CorruptShardError(tasks.folder, number)
         task = tasks.task(number)
-        found = read_shard(tasks.scenarios[task.policy], task.shard, files)
+        found = read_shard(tasks.fleets[task.policy].scenario, task.shard, files)
         found.step_ns = record.step_ns
         return found
 

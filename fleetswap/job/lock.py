@@ -17,8 +17,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from typing import IO
 
-from fleetswap.errors import InputError
-
+from ..errors import InputError
 from .ledger import FOLDER
 from .storage import Storage, StorageError, as_json
 from .worker import worker_name

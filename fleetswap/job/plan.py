@@ -1,4 +1,4 @@
-"""Plan of a run: its scenarios, and the tasks they are cut into; a pure function of scenarios and memory."""
+"""Plan of a job: its fleets, and the tasks they are cut into; a pure function of scenarios and memory."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
-from fleetswap.errors import InputError
-from fleetswap.fleet.pieces import Shard, piece
-from fleetswap.fleet.shard import mean_device_bytes
-from fleetswap.scenario.file import digest
-from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import plan as lay_out
 from fleetswap_kernels.backend.choose import ONE_THREAD
+
+from ..errors import InputError
+from ..fleet.pieces import Shard, piece
+from ..fleet.shard import mean_device_bytes
+from ..scenario.model import FleetScenario
+from ..workload.phones import LaidOut, lay_out
 
 SCHEMA = 1
 SHARDS_PER_WORKER = 4
@@ -45,7 +45,7 @@ class Tasks(Protocol):
     folder: ClassVar[str]
 
     @property
-    def scenarios(self) -> tuple[FleetScenario, ...]:
+    def fleets(self) -> tuple[LaidOut, ...]:
         """By policy."""
 
     def __len__(self) -> int: ...
@@ -63,8 +63,8 @@ class Plan:
 
     Parameters
     ----------
-    scenarios : tuple of FleetScenario
-        One for a run, all points of a sweep; the same devices in each.
+    fleets : tuple of LaidOut
+        One for a run, the sides of a comparison, all points of a sweep; the same devices in each.
     shards : int
         Ranges the devices are cut into.
     check : bool
@@ -79,41 +79,40 @@ class Plan:
     """
 
     folder: ClassVar[str] = ""
-    scenarios: tuple[FleetScenario, ...]
+    fleets: tuple[LaidOut, ...]
     shards: int
     check: bool = False
     about: Mapping[str, Any] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return self.shards * len(self.scenarios)
+        return self.shards * len(self.fleets)
 
     @property
     def devices(self) -> int:
         """Devices of each scenario."""
-        return self.scenarios[0].devices
+        return self.fleets[0].devices
 
     @property
     def device_steps(self) -> int:
         """Steps of all devices under all policies."""
-        return sum(s.devices * s.days * s.steps_per_day for s in self.scenarios)
+        return sum(fleet.devices * fleet.steps for fleet in self.fleets)
 
     def task(self, number: int) -> Task:
         """The task of a number, 0 to `len` - 1."""
-        shard, policy = divmod(number, len(self.scenarios))
+        shard, policy = divmod(number, len(self.fleets))
         return Task(number, policy, piece(self.devices, self.shards, shard))
 
     def steps_of(self, number: int) -> int:
         """Device-steps of a task."""
         task = self.task(number)
-        scenario = self.scenarios[task.policy]
-        return (task.shard.end - task.shard.first) * scenario.days * scenario.steps_per_day
+        return (task.shard.end - task.shard.first) * self.fleets[task.policy].steps
 
     def to_json(self) -> dict[str, Any]:
         """Content of plan.json."""
         return {
             "schema": SCHEMA,
-            "scenarios": [s.model_dump(mode="json") for s in self.scenarios],
-            "digests": [digest(s) for s in self.scenarios],
+            "scenarios": [fleet.scenario.model_dump(mode="json") for fleet in self.fleets],
+            "digests": [fleet.digest for fleet in self.fleets],
             "shards": self.shards,
             "check": self.check,
             "about": dict(self.about),
@@ -136,18 +135,18 @@ class Plan:
         try:
             if content["schema"] != SCHEMA:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
-            scenarios = tuple(FleetScenario.model_validate(one) for one in content["scenarios"])
-            found = cls(scenarios, int(content["shards"]), content["check"], dict(content["about"]))
-            digests = list(zip(scenarios, content["digests"], strict=True))
+            fleets = tuple(lay_out(FleetScenario.model_validate(one)) for one in content["scenarios"])
+            found = cls(fleets, int(content["shards"]), content["check"], dict(content["about"]))
+            digests = list(zip(fleets, content["digests"], strict=True))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{source}: is not the plan of a run") from None
-        for scenario, expected in digests:
-            if digest(scenario) != expected:
+        for fleet, expected in digests:
+            if fleet.digest != expected:
                 raise InputError(
-                    f"{source}: {scenario.name}: content library or cost profile is not the one the run began with; "
-                    "put it back, or run anew"
+                    f"{source}: {fleet.scenario.name}: content library or cost profile is not the one the run began "
+                    "with; put it back, or run anew"
                 )
         return found
 
@@ -160,7 +159,7 @@ class Plan:
 
 
 def plan_fleet(
-    scenarios: Sequence[FleetScenario],
+    fleets: Sequence[LaidOut],
     at_once: Callable[[int], int] = ONE_THREAD.at_once,
     workers: int = 1,
     shards: int = 0,
@@ -171,7 +170,7 @@ def plan_fleet(
 
     Parameters
     ----------
-    scenarios : sequence of FleetScenario
+    fleets : sequence of LaidOut
         The same devices in each.
     at_once : function of int
         How many devices of so many bytes a worker's memory holds (`contract.Backend.at_once`).
@@ -181,9 +180,9 @@ def plan_fleet(
         How many instead, if not 0.
     """
     if not shards:
-        each = max(mean_device_bytes(s, lay_out(s)) for s in scenarios)
-        needed = -(-scenarios[0].devices // at_once(each))
+        each = max(mean_device_bytes(fleet) for fleet in fleets)
+        needed = -(-fleets[0].devices // at_once(each))
         shards = max(needed, SHARDS_PER_WORKER * workers if workers > 1 else 1)
     if shards < 1:
         raise InputError(f"shards: {shards} is not possible; allowed are 1 and more")
-    return Plan(tuple(scenarios), min(shards, scenarios[0].devices), check, about or {})
+    return Plan(tuple(fleets), min(shards, fleets[0].devices), check, about or {})

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fleetswap.fleet.cells import Cell
-from fleetswap.fleet.fleet_directory import devices_table
-from fleetswap.fleet.log_histogram import LogHistogram
-from fleetswap.fleet.metrics import METRICS, Ints, columns
-from fleetswap.fleet.pieces import Shard
-from fleetswap.fleet.shard import FleetShard
-from fleetswap.scenario.model import FleetScenario
 from fleetswap_kernels.layout import counters
+
+from ..fleet.cells import Cell
+from ..fleet.fleet_directory import devices_table
+from ..fleet.log_histogram import LogHistogram
+from ..fleet.metrics import METRICS, Ints, columns
+from ..fleet.pieces import Shard
+from ..fleet.shard import FleetShard
+from ..scenario.model import FleetScenario
 
 if TYPE_CHECKING:
     import pyarrow as pa

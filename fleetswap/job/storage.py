@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from fleetswap.errors import InputError
+from ..errors import InputError
 
 # gcsfs logs a traceback of what it raises, and Python prints what no handler takes: a refusal is one line.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
@@ -184,14 +184,18 @@ class Storage:
         try:
             yield
         except OSError as error:
-            kind = FullStorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
-            # Object stores' errors may hold no more than an address.
-            reason = error.strerror or f"{type(error).__name__}: {error}"
-            raise kind(f"{self.url}: cannot be {action}: {reason}") from None
+            raise self.refusal(error, action) from None
         except Exception as error:  # of any class: botocore's, aiohttp's, google.auth's have no base in common
             if self.is_local:
                 raise
             raise StorageError(f"{self.url}: cannot be {action}: {error}") from error
+
+    def refusal(self, error: OSError, action: str = "written") -> StorageError:
+        """What is told of an error that the operating system or an object store's package gave."""
+        kind = FullStorageError if error.errno in (errno.ENOSPC, errno.EDQUOT) else StorageError
+        # Object stores' errors may hold no more than an address.
+        reason = error.strerror or f"{type(error).__name__}: {error}"
+        return kind(f"{self.url}: cannot be {action}: {reason}")
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root

@@ -8,14 +8,12 @@ import time
 from dataclasses import dataclass
 from functools import lru_cache
 
-from fleetswap.errors import InputError
-from fleetswap.fleet.backend import open_backend
-from fleetswap.fleet.pieces import Fit, Progress, Shard, no_progress
-from fleetswap.fleet.shard import FleetShard, join, run_shard, warm_up
-from fleetswap.workload.phones import PhonePlan
-from fleetswap.workload.phones import plan as lay_out
 from fleetswap_kernels.backend.contract import Backend
 
+from ..errors import InputError
+from ..fleet.backend import open_backend
+from ..fleet.pieces import Fit, Progress, Shard, no_progress
+from ..fleet.shard import FleetShard, join, run_shard, warm_up
 from .bundles import Bundles
 from .checkpoint import Checkpoint
 from .installation import Installation, installation, one_at_a_time
@@ -73,13 +71,13 @@ def simulate(order: Order, backend: Backend, progress: Progress = no_progress, l
     """
     started = time.perf_counter()
     ledger = ledger or Ledger(Storage(order.run))
-    plan, layouts = _read_plan(order.run, order.plan)
+    plan = _read_plan(order.run, order.plan)
     task = plan.task(order.number)
-    scenario, laid_out = plan.scenarios[task.policy], layouts[task.policy]
+    fleet = plan.fleets[task.policy]
     keeper = Checkpoint(ledger.storage, order.plan, order.number, order.checkpoint_s)
 
     def simulate_piece(piece: Shard, count: Progress) -> FleetShard:
-        return run_shard(scenario, laid_out, piece, backend, count, plan.check, keeper)
+        return run_shard(fleet, piece, backend, count, plan.check, keeper)
 
     result = join(task.shard, Fit().run(task.shard, simulate_piece, progress))
     made = Made(backend.name, str(backend.facts()["name"]), worker_name(), time.perf_counter() - started)
@@ -99,7 +97,7 @@ def merge(order: Order) -> Record:
     """
     started = time.perf_counter()
     ledger = Ledger(Storage(order.run))
-    plan, _ = _read_plan(order.run, order.plan)
+    plan = _read_plan(order.run, order.plan)
     bundles = Bundles(plan)
     members = (ledger.read(plan, number) for number in bundles.members(order.number))
     result = join(bundles.task(order.number).shard, members)
@@ -123,10 +121,10 @@ def ready_backend(order: Order, name: str, threads: int) -> Backend:
 
 @lru_cache(maxsize=1)
 def _ready_backend(run: str, plan_digest: str, name: str, threads: int) -> Backend:
-    _, layouts = _read_plan(run, plan_digest)
+    plan = _read_plan(run, plan_digest)
     backend = own_backend(name, threads)
     with one_at_a_time():
-        warm_up(layouts[0], backend)
+        warm_up(plan.fleets[0], backend)
     return backend
 
 
@@ -146,15 +144,15 @@ def own_backend(name: str, threads: int) -> Backend:
 
 
 @lru_cache(maxsize=1)
-def _read_plan(run: str, plan_digest: str) -> tuple[Plan, tuple[PhonePlan, ...]]:
-    """The plan of a run and the layout of its scenarios."""
+def _read_plan(run: str, plan_digest: str) -> Plan:
+    """The plan of a run, its fleets laid out."""
     try:
         plan, _ = Ledger(Storage(run)).plan()
     except InputError as error:
         raise WrongWorkerError(f"{worker_name()}: {error}") from None
     if plan.digest != plan_digest:
         raise WrongWorkerError(f"{worker_name()} finds another plan in {run}; is that the folder the driver sees?")
-    return plan, tuple(lay_out(scenario) for scenario in plan.scenarios)
+    return plan
 
 
 def worker_name() -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
-from ..errors import InputError
+from ..staging import staged_file
 
 
 def write_report(path: Path, html: str) -> None:
@@ -16,21 +15,5 @@ def write_report(path: Path, html: str) -> None:
     InputError
         If the file cannot be written.
     """
-    partial = path.with_name(path.name + ".partial")
-    try:
-        with partial.open("wb") as file:
-            file.write(html.encode("utf-8", "xmlcharrefreplace"))
-            file.flush()
-            os.fsync(file.fileno())
-        partial.replace(path)
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        # A name that nothing could be written to, such as one below a file, needs no cleaning.
-        if partial.is_file():
-            partial.unlink()
+    with staged_file(path) as partial:
+        partial.write_bytes(html.encode("utf-8", "xmlcharrefreplace"))

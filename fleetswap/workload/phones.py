@@ -22,6 +22,7 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES, order_of
 from fleetswap_kernels.layout.size_classes import size_classes
 
 from ..scenario.content_library import library_model, load_library
+from ..scenario.file import digest
 from ..scenario.model import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
 from ..script.config import Config
 from ..script.program import policy
@@ -44,11 +45,15 @@ GLOBAL = {"never": bits.THP_NEVER, "madvise": bits.THP_MADVISE, "always": bits.T
 
 
 @dataclass(frozen=True)
-class PhonePlan:
-    """A fleet ready for arenas.
+class LaidOut:
+    """A fleet ready to be simulated: laid out once, and handed on.
 
     Parameters
     ----------
+    scenario : FleetScenario
+        What was asked.
+    digest : str
+        Hash of the resolved scenario.
     classes : tuple of str
         Names of the device classes.
     blueprints : tuple of Blueprint
@@ -59,14 +64,32 @@ class PhonePlan:
         Program positions: start, end of every step of the time series.
     """
 
+    scenario: FleetScenario
+    digest: str
     classes: tuple[str, ...]
     blueprints: tuple[Blueprint, ...]
     program: npt.NDArray[np.uint32]
     marks: tuple[int, ...]
 
+    @property
+    def devices(self) -> int:
+        """Devices of the fleet."""
+        return self.scenario.devices
 
-def plan(scenario: FleetScenario) -> PhonePlan:
-    """Lay out a fleet."""
+    @property
+    def steps(self) -> int:
+        """Steps of the time series."""
+        return len(self.marks) - 1
+
+
+def lay_out(scenario: FleetScenario) -> LaidOut:
+    """Lay out a fleet.
+
+    Raises
+    ------
+    InputError
+        If a file that the scenario names cannot be used.
+    """
     steps = scenario.days * scenario.steps_per_day
     switches = scenario.days * scenario.behaviour.switches_per_day
     program = np.zeros((2 * steps, ops.OP_WORDS), dtype=np.uint32)
@@ -76,9 +99,8 @@ def plan(scenario: FleetScenario) -> PhonePlan:
         census = bits.FAULT_ORDERS if (step + 1) % scenario.steps_per_day == 0 else 0
         program[2 * step + 1, [0, 2]] = ops.GAUGE, census
     names = tuple(scenario.device_class)
-    return PhonePlan(
-        names, tuple(blueprint(scenario, name) for name in names), program, tuple(2 * i for i in range(steps + 1))
-    )
+    blueprints = tuple(blueprint(scenario, name) for name in names)
+    return LaidOut(scenario, digest(scenario), names, blueprints, program, tuple(2 * i for i in range(steps + 1)))
 
 
 def class_of_devices(scenario: FleetScenario, first: int, end: int) -> npt.NDArray[np.int64]:
@@ -94,11 +116,7 @@ def class_of_devices(scenario: FleetScenario, first: int, end: int) -> npt.NDArr
 
 
 def arena_of(
-    scenario: FleetScenario,
-    laid_out: PhonePlan,
-    first: int = 0,
-    end: int | None = None,
-    backend: Backend = ONE_THREAD,
+    laid_out: LaidOut, first: int = 0, end: int | None = None, backend: Backend = ONE_THREAD
 ) -> tuple[Arena, npt.NDArray[np.int64]]:
     """Memory of the devices `first` to `end` - 1, all by default.
 
@@ -109,7 +127,7 @@ def arena_of(
     int64 array of shape (devices,)
         The number of each device in the arena, less `first`.
     """
-    classes = class_of_devices(scenario, first, scenario.devices if end is None else end)
+    classes = class_of_devices(laid_out.scenario, first, laid_out.devices if end is None else end)
     order = np.argsort(classes, kind="stable")
     counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
     kinds = [(blueprint, n) for blueprint, n in zip(laid_out.blueprints, counts, strict=True) if n]

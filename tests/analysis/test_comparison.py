@@ -18,12 +18,10 @@ import pytest
 from fleetswap.analysis.comparison import (
     Comparison,
     check_same_fleet,
-    compare,
     pair,
     read_manifest,
     row,
     rows_table,
-    simulate,
 )
 from fleetswap.analysis.explanations import explain
 from fleetswap.analysis.labels import labels, settings_of
@@ -34,6 +32,7 @@ from fleetswap.report.page import render_comparison
 from fleetswap.scenario.file import load_fleet_scenario, resolved
 from fleetswap.scenario.model import FleetScenario
 from fleetswap_kernels.backend.contract import Backend
+from tests.analysis.simulated import compare, simulate
 
 SMALL = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 DEVICES = 14

@@ -28,6 +28,7 @@ from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.job.worker import Order, merge, simulate
 from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.workload.phones import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Dispatcher
 
@@ -45,7 +46,7 @@ def shard_figures(each: int, folder: Path) -> dict[str, Any]:
     """What one shard takes, on average over some on one thread."""
     scenario = load_fleet_scenario(SCENARIO, devices=SHARDS * each)
     backend = open_backend("cpu", 1).backend
-    with begin(Storage(folder), plan_fleet([scenario], shards=SHARDS)) as job:
+    with begin(Storage(folder), plan_fleet([lay_out(scenario)], shards=SHARDS)) as job:
         orders = [Order(str(folder), job.plan.digest, number, installation()) for number in range(SHARDS)]
         at = time.process_time()
         records = [simulate(order, backend) for order in orders]
@@ -55,13 +56,14 @@ def shard_figures(each: int, folder: Path) -> dict[str, Any]:
         stored = {name: (folder / path).stat().st_size for name, path in names.items()}
         merged = []
         for i in range(REPEATS):
-            writer = FleetWriter(folder / f"merged{i}", scenario)
-            writer.begin()
+            merging = folder / f"merged{i}"
+            merging.mkdir()
+            writer = FleetWriter(merging, scenario)
             at = time.process_time()
             writer.add_all(shard for _, shard in job.ledger.read_all(job.plan))
             merged.append(time.process_time() - at)
         at = time.process_time()
-        writer.finish({})
+        writer.finish()
         finished = time.process_time() - at
     kept = {path.name: path.stat().st_size for path in writer.folder.iterdir()}
     return {
@@ -79,19 +81,20 @@ def bundle_figures(each: int, folder: Path) -> dict[str, Any]:
     """What the shards of a full bundle take that a worker merges, on one thread."""
     scenario = load_fleet_scenario(SCENARIO, devices=BUNDLE_SHARDS * each)
     backend = open_backend("cpu", 1).backend
-    with begin(Storage(folder), plan_fleet([scenario], shards=BUNDLE_SHARDS)) as job:
+    with begin(Storage(folder), plan_fleet([lay_out(scenario)], shards=BUNDLE_SHARDS)) as job:
         order = Order(str(folder), job.plan.digest, 0, installation())
         for number in range(BUNDLE_SHARDS):
             simulate(replace(order, number=number), backend)
         at = time.process_time()
         merge(replace(order, merges=True))
         merged = time.process_time() - at
-        writer = FleetWriter(folder / "merged", scenario)
-        writer.begin()
+        merging = folder / "merged"
+        merging.mkdir()
+        writer = FleetWriter(merging, scenario)
         at = time.process_time()
         writer.add_all(shard for _, shard in job.ledger.read_all(Bundles(job.plan)))
         taken = time.process_time() - at
-        writer.abandon()
+        writer.finish()
         job.ledger.finish()
     return {"devices_of_a_shard": each, "shards": BUNDLE_SHARDS, "worker_cpu_s": merged, "driver_cpu_s": taken}
 
@@ -109,7 +112,7 @@ def scheduler_figures(folder: Path) -> dict[str, Any]:
     own = psutil.Process()
     with (
         open_cluster("local", 2) as client,
-        begin(Storage(folder), plan_fleet([scenario], shards=TASKS)) as job,
+        begin(Storage(folder), plan_fleet([lay_out(scenario)], shards=TASKS)) as job,
     ):
         muster(client, scenario)
         dispatcher = Dispatcher(client, do_nothing, job.ledger, job.plan)

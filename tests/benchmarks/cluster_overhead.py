@@ -18,14 +18,15 @@ from pathlib import Path
 
 import psutil
 
+from fleetswap.execution.work import publish_answer
 from fleetswap.fleet.fleet_directory import FleetWriter
 from fleetswap.fleet.shard import plan_shards, run_shards, warm_up
 from fleetswap.job.job import begin
-from fleetswap.job.merge import merge_run
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.scenario.file import load_fleet_scenario
-from fleetswap.workload.phones import plan
+from fleetswap.staging import staged_folder
+from fleetswap.workload.phones import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_kernels.backend.cpu.state import CpuBackend
 
@@ -43,25 +44,24 @@ def cpu_s(processes: list[int]) -> float:
 def main(each: int) -> None:
     """Print seconds of both ways, and their ratio."""
     scenario = load_fleet_scenario("phones", devices=SHARDS * each)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     both = CpuBackend(WORKERS)
     warm_up(laid_out, both)
     outer = Path(tempfile.mkdtemp())
 
     def plainly(folder: Path) -> None:
-        writer = FleetWriter(folder, scenario)
-        writer.begin()
-        writer.add_all(run_shards(scenario, laid_out, plan_shards(scenario, laid_out, SHARDS), both))
-        writer.finish({})
+        with staged_folder(folder) as staged:
+            writer = FleetWriter(staged, scenario)
+            writer.add_all(run_shards(laid_out, plan_shards(laid_out, SHARDS), both))
+            writer.finish()
 
     with open_cluster("local", WORKERS) as client:
         crew = muster(client, scenario)
         processes = [os.getpid(), *client.run(os.getpid).values()]
 
         def on_cluster(folder: Path) -> None:
-            with begin(Storage(folder), plan_fleet([scenario], shards=SHARDS)) as job:
-                job.work(crew)
-                merge_run(job, {})
+            with begin(Storage(folder), plan_fleet([laid_out], shards=SHARDS, about={"kind": "run"})) as job:
+                publish_answer(job, job.work(crew))
 
         ways: dict[str, Callable[[Path], None]] = {"plain": plainly, "cluster": on_cluster}
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}

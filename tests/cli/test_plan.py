@@ -14,7 +14,7 @@ from fleetswap.bench.probe import DEVICES
 from fleetswap.commands.plan import GROUPS, groups_of
 from fleetswap.fleet.shard import STEPS_AT_ONCE, plan_shards, run_shard
 from fleetswap.scenario.file import load_fleet_scenario
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.arena import device_bytes
 from fleetswap_kernels.backend.cpu.state import CpuBackend
 from fleetswap_kernels.layout.device import OFFSETS, Sizes
@@ -58,12 +58,12 @@ def test_groups_sum_up_to_the_device(sizes: Sizes) -> None:
 def test_the_plan_of_a_fleet_is_what_is_run(capsys: pytest.CaptureFixture[str]) -> None:
     told = planned(capsys, "phones", "--devices", "20", *SMALL, "--shards", "3")
     scenario = load_fleet_scenario("phones", SETTINGS, 20)
-    laid_out = plan(scenario)
-    pieces = plan_shards(scenario, laid_out, 3)
+    laid_out = lay_out(scenario)
+    pieces = plan_shards(laid_out, 3)
     assert told["shards"] == len(pieces)
     counts = dict.fromkeys(laid_out.classes, 0)
     for piece in pieces:
-        for number in run_shard(scenario, laid_out, piece, CpuBackend(2)).classes:
+        for number in run_shard(laid_out, piece, CpuBackend(2)).classes:
             counts[laid_out.classes[number]] += 1
     assert {one["class"]: one["devices"] for one in told["classes"]} == counts
     for one, blueprint in zip(told["classes"], laid_out.blueprints, strict=True):

@@ -15,18 +15,15 @@ from fleetswap.cli import main
 from fleetswap.job.job import claim
 from fleetswap.job.lock import NAME
 from fleetswap.job.storage import Storage
-from fleetswap_cluster import api as cluster_api
 from fleetswap_kernels.backend.contract import BackendMissingError
 from fleetswap_kernels.backend.cuda import gpu as launch_gpu
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
 LONG = (
-    "fleetswap.api.warm_up",
+    "fleetswap.execution.workforce.warm_up",
     "fleetswap.fleet.pieces.warm_up",
     "fleetswap.fleet.shard.warm_up",
     "fleetswap.calibrate.measure.measure_sizes",
-    "fleetswap.analysis.comparison.simulate",
-    "fleetswap_cluster.api.open_cluster",
     "fleetswap_cluster.clusters.open_cluster",
 )
 """Where minutes begin: kernels are compiled, a cluster is opened, memory is measured."""
@@ -86,10 +83,10 @@ def test_a_folder_that_cannot_be_written(
 
 
 @pytest.mark.usefixtures("short")
-@pytest.mark.parametrize("run", [api.run, cluster_api.run])
-def test_a_folder_that_cannot_be_written_from_python(run: Callable[..., object], tmp_path: Path) -> None:
+@pytest.mark.parametrize("cluster", [None, "local"])
+def test_a_folder_that_cannot_be_written_from_python(cluster: str | None, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"/file/run: cannot be written: "):
-        run(api.Scenario.load(TINY), below_a_file(tmp_path))
+        api.run(api.Scenario.load(TINY), below_a_file(tmp_path), cluster=cluster)
 
 
 @pytest.mark.usefixtures("short")

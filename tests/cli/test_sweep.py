@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap import cli
-from fleetswap.analysis.comparison import compare, simulate
 from fleetswap.analysis.sweep import Axis, grid, parse_axis, sweep
 from fleetswap.errors import InputError
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap_kernels.backend.contract import Backend
+from tests.analysis.simulated import compare, simulate
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 SMALL = ("--devices", "8", *(word for one in SETTINGS for word in ("--set", one)))
@@ -67,7 +67,7 @@ def test_a_sweep_is_written_whole(capsys: pytest.CaptureFixture[str]) -> None:
     shown = capsys.readouterr()
     for text in ("pswpin: pages read", "policy.large_swapin", "off", "true", "front", "front of stall_ns, pswpin"):
         assert text in shown.out
-    assert "4 points of 8 devices" in shown.err
+    assert "4 policies on 8 devices" in shown.err
     assert sorted(path.name for path in Path("s").iterdir()) == ["manifest.json", "summary.json", "sweep.parquet"]
     assert [path.name for path in Path().iterdir()] == ["s"]
     assert json.loads(Path("s/manifest.json").read_text())["kind"] == "sweep"

@@ -20,9 +20,9 @@ from fleetswap_cluster.dask_crew import MEMORY_SHARE
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.contract import DeviceMemoryError
 from fleetswap_kernels.backend.cpu.state import CpuBackend
-from tests.cluster.tiny_fleet import DEVICES, TINY, alone, assert_same, complete, tiny
+from tests.cluster.tiny_fleet import DEVICES, TINY, alone, assert_same, complete, laid_out, tiny
 
-PLAN = plan_fleet([tiny()], shards=4, about={"kind": "run"})
+PLAN = plan_fleet([laid_out()], shards=4, about={"kind": "run"})
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,10 @@ from fleetswap.job.ledger import CorruptShardError, Ledger, place
 from fleetswap.job.plan import Plan, plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.job.worker import merge
+from fleetswap.workload.phones import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
 from tests.cluster.test_ledger import flip
-from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, plain_run, tiny
+from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, laid_out, plain_run, tiny
 
 
 class Pair(Alone):
@@ -85,14 +86,14 @@ def test_a_bundle_is_neighbours_of_one_policy(devices, shards, policies, data):
     ],
 )
 def test_where_bundles_pay(devices, shards, each, worthwhile):
-    bundles = Bundles(Plan((tiny().model_copy(update={"devices": devices}),), shards))
+    bundles = Bundles(Plan((lay_out(tiny().model_copy(update={"devices": devices})),), shards))
     assert (bundles.each, bundles.worthwhile) == (each, worthwhile)
 
 
 @pytest.mark.parametrize("shards", [16, 19, DEVICES])
 def test_the_bytes_are_the_same(shards, pair, opened, plain, tmp_path):
     lines = []
-    with begin(Storage(tmp_path / "run"), plan_fleet([tiny()], shards=shards)) as job:
+    with begin(Storage(tmp_path / "run"), plan_fleet([laid_out()], shards=shards)) as job:
         complete(job, pair, report=lines.append)
     assert_same(tmp_path / "run", plain)
     assert lines == ["merging 4 shards at a time, on the workers"]
@@ -103,7 +104,7 @@ def test_the_bytes_are_the_same(shards, pair, opened, plain, tmp_path):
 
 def test_a_sweep(pair, opened, tmp_path):
     scenarios = [tiny(), tiny(DEVICES, "policy.large_swapin=off")]
-    with begin(Storage(tmp_path / "run"), plan_fleet(scenarios, shards=20)) as job:
+    with begin(Storage(tmp_path / "run"), plan_fleet([lay_out(scenario) for scenario in scenarios], shards=20)) as job:
         job.work(pair)
         found = [(policy, shard.shard.first, shard.shard.end) for policy, shard in job.results()]
         assert found == [(policy, first, first + 8) for first in range(0, DEVICES, 8) for policy in (0, 1)]
@@ -114,7 +115,7 @@ def stopped(folder, crew):
     """A run that ended after all of its work and the merges of workers, before its files were written."""
     with (
         contextlib.suppress(RuntimeError),
-        begin(Storage(folder), plan_fleet([tiny()], about={"kind": "run"}, shards=20)) as job,
+        begin(Storage(folder), plan_fleet([laid_out()], about={"kind": "run"}, shards=20)) as job,
     ):
         job.work(crew)
         raise RuntimeError("power cut")
@@ -163,7 +164,7 @@ def test_a_damaged_shard_that_a_merge_finds(pair, plain, tmp_path, monkeypatch):
         return read(ledger, tasks, number)
 
     monkeypatch.setattr(Ledger, "read", damage_once)
-    with begin(Storage(run), plan_fleet([tiny()], shards=20)) as job:
+    with begin(Storage(run), plan_fleet([laid_out()], shards=20)) as job:
         complete(job, pair)
     assert_same(run, plain)
     assert simulated == [9]
@@ -194,7 +195,7 @@ def test_workers_that_are_killed_while_they_merge(tmp_path):
                 for at in (0.0, 0.2, 0.5):
                     threading.Timer(at, kill).start()
 
-        with begin(Storage(tmp_path / "run"), plan_fleet([tiny(devices)], shards=devices)) as job:
+        with begin(Storage(tmp_path / "run"), plan_fleet([laid_out(devices)], shards=devices)) as job:
             complete(job, crew, report=watch)
     assert killed
     assert_same(tmp_path / "run", expected)

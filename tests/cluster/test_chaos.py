@@ -18,7 +18,7 @@ from fleetswap.job.job import begin
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
-from tests.cluster.tiny_fleet import assert_same, complete, plain_run, tiny
+from tests.cluster.tiny_fleet import assert_same, complete, laid_out, plain_run, tiny
 
 WORKERS = 3
 STEPS = f"steps_per_day={3 * STEPS_AT_ONCE}"
@@ -53,7 +53,7 @@ def test_random_kills_change_nothing(kills, devices, tmp_path):
     with open_cluster("local", WORKERS) as client:
         crew = muster(client, tiny())
         killer = Killer(client.cluster, kills, seed=kills)
-        with begin(Storage(tmp_path / "run"), plan_fleet([tiny(devices, STEPS)], shards=2 * kills)) as job:
+        with begin(Storage(tmp_path / "run"), plan_fleet([laid_out(devices, STEPS)], shards=2 * kills)) as job:
             # States are kept whenever they can be, so that kills hit their writing too.
             complete(job, crew, progress=killer, checkpoint_s=0.0)
     assert killer.left == 0

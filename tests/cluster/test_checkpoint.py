@@ -10,12 +10,11 @@ from fleetswap.job.ledger import place
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.shard_file import write_shard
 from fleetswap.job.storage import Storage
-from fleetswap.workload.phones import plan
 from fleetswap_kernels.backend.choose import ONE_THREAD
-from tests.cluster.tiny_fleet import tiny
+from tests.cluster.tiny_fleet import laid_out
 
 STEPS = 3 * STEPS_AT_ONCE - 1
-PLAN = plan_fleet([tiny(12, f"steps_per_day={STEPS}")], shards=2)
+PLAN = plan_fleet([laid_out(12, f"steps_per_day={STEPS}")], shards=2)
 NUMBER = 1
 
 
@@ -35,9 +34,9 @@ class KilledAfter(Checkpoint):
 def simulate(keeper):
     """Files of the shard, and device-steps that were simulated or skipped."""
     told = []
-    scenario = PLAN.scenarios[0]
-    shard = run_shard(scenario, plan(scenario), PLAN.task(NUMBER).shard, ONE_THREAD, told.append, False, keeper)
-    return write_shard(scenario, shard), sum(told)
+    fleet = PLAN.fleets[0]
+    shard = run_shard(fleet, PLAN.task(NUMBER).shard, ONE_THREAD, told.append, False, keeper)
+    return write_shard(fleet.scenario, shard), sum(told)
 
 
 def checkpoint(storage, interval_s=0.0, digest=PLAN.digest):

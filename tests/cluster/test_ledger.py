@@ -15,7 +15,7 @@ from fleetswap.job.job import begin, unfinished
 from fleetswap.job.ledger import CorruptShardError, Ledger, place
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
-from tests.cluster.tiny_fleet import alone, assert_same, complete, tiny
+from tests.cluster.tiny_fleet import alone, assert_same, complete, laid_out
 
 SHARDS = 5
 
@@ -23,7 +23,7 @@ SHARDS = 5
 @pytest.fixture
 def stopped(tmp_path):
     """A run that ended after all of its work, before the merge."""
-    plan = plan_fleet([tiny()], shards=SHARDS, about={"kind": "run"})
+    plan = plan_fleet([laid_out()], shards=SHARDS, about={"kind": "run"})
     with contextlib.suppress(RuntimeError), begin(Storage(tmp_path / "run"), plan) as job:
         job.work(alone())
         raise RuntimeError("power cut")
@@ -34,9 +34,9 @@ def resume(folder):
     """Go on with a run; devices that were simulated."""
     simulated = []
 
-    def counted(scenario, laid_out, shard, *rest):
+    def counted(laid_out, shard, *rest):
         simulated.append((shard.first, shard.end))
-        return run_shard(scenario, laid_out, shard, *rest)
+        return run_shard(laid_out, shard, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("fleetswap.job.worker.run_shard", counted)
@@ -140,19 +140,19 @@ def test_no_run(tmp_path):
 def test_a_directory_that_is_not_new(stopped):
     with (
         pytest.raises(InputError, match="exists already; continue it with --resume, or name another folder"),
-        begin(Storage(stopped), plan_fleet([tiny()])),
+        begin(Storage(stopped), plan_fleet([laid_out()])),
     ):
         pass
 
 
 def test_nothing_done_leaves_nothing(tmp_path):
-    with pytest.raises(KeyboardInterrupt), begin(Storage(tmp_path / "run"), plan_fleet([tiny()])):
+    with pytest.raises(KeyboardInterrupt), begin(Storage(tmp_path / "run"), plan_fleet([laid_out()])):
         raise KeyboardInterrupt
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_task_that_is_not_done_cannot_be_read(tmp_path):
-    ledger, plan = Ledger(Storage(tmp_path)), plan_fleet([tiny()], shards=2)
+    ledger, plan = Ledger(Storage(tmp_path)), plan_fleet([laid_out()], shards=2)
     ledger.begin(plan, installation())
     with pytest.raises(CorruptShardError, match="task 1"):
         ledger.read(plan, 1)

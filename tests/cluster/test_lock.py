@@ -186,7 +186,7 @@ def verified(change, asleep):
 
 DRIVER = """
 import functools, sys
-from fleetswap_cluster import job, lock
+from fleetswap.job import job, lock
 job.run_lock = functools.partial(lock.run_lock, beat_s=0.5)
 from fleetswap.cli import main
 sys.exit(main(sys.argv[1:]))

@@ -12,12 +12,12 @@ from fleetswap.job.job import begin
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
-from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, tiny
+from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, laid_out, tiny
 
 
 @pytest.mark.parametrize(("shards", "threads"), [(1, 1), (7, 2), (DEVICES, 1)])
 def test_this_process(shards, threads, plain, tmp_path):
-    with begin(Storage(tmp_path / "run"), plan_fleet([tiny()], shards=shards)) as job:
+    with begin(Storage(tmp_path / "run"), plan_fleet([laid_out()], shards=shards)) as job:
         complete(job, alone(threads))
     assert_same(tmp_path / "run", plain)
     assert len(json.loads((tmp_path / "run" / "manifest.json").read_text())["shards"]) == shards
@@ -25,7 +25,7 @@ def test_this_process(shards, threads, plain, tmp_path):
 
 @pytest.mark.parametrize("shards", [1, 11])
 def test_two_workers(crew, shards, plain, tmp_path):
-    with begin(Storage(tmp_path / "run"), plan_fleet([tiny()], shards=shards)) as job:
+    with begin(Storage(tmp_path / "run"), plan_fleet([laid_out()], shards=shards)) as job:
         complete(job, crew)
     assert_same(tmp_path / "run", plain)
 
@@ -37,7 +37,7 @@ def test_other_numbers_of_workers(plain, tmp_path):
             client.wait_for_workers(workers)
             found = muster(client, tiny())
             assert found.slots == workers
-            plan = plan_fleet([tiny()], found.at_once, found.slots)
+            plan = plan_fleet([laid_out()], found.at_once, found.slots)
             with begin(Storage(tmp_path / str(workers)), plan) as job:
                 complete(job, found)
             assert_same(tmp_path / str(workers), plain)
@@ -50,7 +50,7 @@ def test_threads_of_one_process_and_an_object_store(plain, tmp_path):
     with Client(n_workers=1, threads_per_worker=3, processes=False, dashboard_address=":0") as client:
         crew = muster(client, tiny())
         assert crew.slots == 3
-        with begin(storage, plan_fleet([tiny()], shards=9)) as job:
+        with begin(storage, plan_fleet([laid_out()], shards=9)) as job:
             complete(job, crew)
     for name in storage.names(""):
         (tmp_path / name).write_bytes(storage.get(name))
@@ -61,7 +61,7 @@ def test_threads_of_one_process_and_an_object_store(plain, tmp_path):
 def test_workers_that_write_to_a_bucket(bucket, request, plain, tmp_path):
     """From the command line, with processes that open the store themselves; stopped and resumed."""
     run = f"{request.getfixturevalue(bucket)}/run"
-    plan = plan_fleet([tiny()], shards=6, about={"kind": "run"})
+    plan = plan_fleet([laid_out()], shards=6, about={"kind": "run"})
     told = []
 
     def stop(steps):
@@ -82,7 +82,7 @@ def test_workers_that_write_to_a_bucket(bucket, request, plain, tmp_path):
 def test_row_groups_do_not_tell_shards(monkeypatch, plain, tmp_path):
     monkeypatch.setattr("fleetswap.fleet.fleet_directory.ROW_GROUP", 16)
     for shards in (1, 3, 13):
-        with begin(Storage(tmp_path / str(shards)), plan_fleet([tiny()], shards=shards)) as job:
+        with begin(Storage(tmp_path / str(shards)), plan_fleet([laid_out()], shards=shards)) as job:
             complete(job, alone())
     written = {(tmp_path / str(shards) / "devices.parquet").read_bytes() for shards in (1, 3, 13)}
     assert len(written) == 1

@@ -14,7 +14,7 @@ from fleetswap.fleet.metrics import columns
 from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import FleetShard, run_shard
 from fleetswap.job.shard_file import DEVICES, read_shard, write_shard
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.cpu.state import CpuBackend
 from tests.cluster.tiny_fleet import tiny
@@ -23,7 +23,7 @@ from tests.cluster.tiny_fleet import tiny
 @pytest.fixture(scope="module")
 def shard():
     scenario = tiny()
-    return run_shard(scenario, plan(scenario), Shard(3, 11, 30), ONE_THREAD)
+    return run_shard(lay_out(scenario), Shard(3, 11, 30), ONE_THREAD)
 
 
 def test_everything_comes_back(shard):
@@ -55,7 +55,7 @@ def test_what_a_shard_consists_of_is_known_here():
 def test_equal_shards_have_equal_bytes(shard):
     files = write_shard(tiny(), shard)
     scenario = tiny()
-    again = run_shard(scenario, plan(scenario), shard.shard, CpuBackend(2))
+    again = run_shard(lay_out(scenario), shard.shard, CpuBackend(2))
     assert write_shard(scenario, again) == files
     assert write_shard(scenario, read_shard(scenario, shard.shard, files)) == files
 
@@ -67,7 +67,7 @@ def test_rows_can_be_read_while_the_run_goes_on(shard):
 
 def test_sums_beyond_64_bits(shard):
     scenario = tiny()
-    again = run_shard(scenario, plan(scenario), shard.shard, ONE_THREAD)
+    again = run_shard(lay_out(scenario), shard.shard, ONE_THREAD)
     key = next(iter(again.cells))
     again.cells[key].top = 10**30
     assert read_shard(scenario, shard.shard, write_shard(scenario, again)).cells[key].top == 10**30

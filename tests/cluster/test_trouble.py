@@ -20,9 +20,9 @@ from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Patience
 from fleetswap_cluster.scheduler import ClusterError, ask
 from tests.cluster.programs import address, free_port, scheduler, worker
-from tests.cluster.tiny_fleet import assert_same, complete, tiny
+from tests.cluster.tiny_fleet import assert_same, complete, laid_out, tiny
 
-PLAN = plan_fleet([tiny()], shards=12, about={"kind": "run"})
+PLAN = plan_fleet([laid_out()], shards=12, about={"kind": "run"})
 HASTY = Patience(slow_factor=3.0, slow_s=1.0, no_worker_s=1.0)
 
 
@@ -191,7 +191,7 @@ def test_a_shard_that_always_fails_ends_the_run(crew, tmp_path):
     try:
         with (
             pytest.raises(ClusterError, match=r"devices 0 to \d+ failed too often: ZeroDivisionError: "),
-            begin(Storage(tmp_path / "run"), plan_fleet([tiny()], shards=1)) as job,
+            begin(Storage(tmp_path / "run"), plan_fleet([laid_out()], shards=1)) as job,
         ):
             complete(job, replace(crew, patience=Patience(retries=2)))
     finally:
@@ -244,7 +244,7 @@ def test_the_number_of_tasks_in_flight_is_bounded(crew, tmp_path):
 
     watcher = threading.Thread(target=watch)
     watcher.start()
-    with begin(Storage(tmp_path / "run"), plan_fleet([tiny()], shards=40)) as job:
+    with begin(Storage(tmp_path / "run"), plan_fleet([laid_out()], shards=40)) as job:
         complete(job, crew)
     stop.set()
     watcher.join()

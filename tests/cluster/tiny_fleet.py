@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from fleetswap import api
+from fleetswap.execution.work import publish_answer
 from fleetswap.fleet.backend import open_backend
 from fleetswap.fleet.directory import digest_run
 from fleetswap.job.crew import Alone, Crew
 from fleetswap.job.job import Job
-from fleetswap.job.merge import merge_run
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
+from fleetswap.workload.phones import LaidOut, lay_out
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
 DEVICES = 40
@@ -23,8 +24,12 @@ def tiny(devices: int = DEVICES, *settings: str) -> FleetScenario:
     return load_fleet_scenario(TINY, settings, devices)
 
 
+def laid_out(devices: int = DEVICES, *settings: str) -> LaidOut:
+    return lay_out(tiny(devices, *settings))
+
+
 def plain_run(folder: Path, devices: int, *settings: str) -> Path:
-    """A run by the Python interface, which knows no ledger, no shard file and no cluster."""
+    """A run in this process, in one piece."""
     api.run(api.Scenario(tiny(devices, *settings)), folder, threads=1, shards=1)
     return folder
 
@@ -35,7 +40,7 @@ def alone(threads: int = 1, backend: str = "cpu") -> Alone:
 
 
 def complete(job: Job, crew: Crew, **words: object) -> None:
-    job.complete(lambda: job.work(crew, **words), lambda facts: merge_run(job, facts))
+    job.complete(lambda: job.work(crew, **words), lambda facts: publish_answer(job, facts))
 
 
 def assert_same(folder: Path, expected: Path) -> None:

@@ -11,7 +11,7 @@ from fleetswap.fleet.metrics import columns
 from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import BrokenDeviceError, run_shard
 from fleetswap.scenario.file import built_in, load_fleet_scenario
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
 
@@ -27,7 +27,7 @@ def run(name, *settings, blocks=""):
         classes = load_fleet_scenario(name, settings).device_class
         settings += tuple(f"device_class.{one}.block={blocks}" for one in classes)
     scenario = load_fleet_scenario(name, settings, DEVICES)
-    rows = run_shard(scenario, plan(scenario), Shard(0, 0, DEVICES), ONE_THREAD).counters
+    rows = run_shard(lay_out(scenario), Shard(0, 0, DEVICES), ONE_THREAD).counters
     return {column: rows[:, i] for column, i in COLUMN.items()}
 
 

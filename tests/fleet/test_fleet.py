@@ -20,7 +20,7 @@ from fleetswap.fleet.log_histogram import LogHistogram
 from fleetswap.fleet.metrics import METRICS, STATES, columns
 from fleetswap.fleet.pieces import cut
 from fleetswap.fleet.shard import plan_shards, run_shards
-from fleetswap.workload.phones import class_of_devices, plan
+from fleetswap.workload.phones import class_of_devices, lay_out
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
 from tests.properties.phones import tiny
@@ -46,10 +46,10 @@ def fleet(seed=5):
 
 def tables(scenario, shards, backend=ONE_THREAD):
     """Totals, devices and series of a fleet that is cut into so many shards."""
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     totals = FleetTotals()
     devices = []
-    for shard in run_shards(scenario, laid_out, plan_shards(scenario, laid_out, shards), backend, check=True):
+    for shard in run_shards(laid_out, plan_shards(laid_out, shards), backend, check=True):
         totals.add(shard, laid_out.classes)
         devices.append(devices_table(scenario, shard))
     return totals, pa.concat_tables(devices).unify_dictionaries(), series_table(scenario, totals)
@@ -102,8 +102,8 @@ def test_another_seed_is_another_fleet(whole):
 
 def test_shards_can_be_added_in_any_order():
     scenario = fleet()
-    laid_out = plan(scenario)
-    shards = list(run_shards(scenario, laid_out, cut(DEVICES, 4), ONE_THREAD))
+    laid_out = lay_out(scenario)
+    shards = list(run_shards(laid_out, cut(DEVICES, 4), ONE_THREAD))
     one, other = FleetTotals(), FleetTotals()
     for shard in shards:
         one.add(shard, laid_out.classes)
@@ -227,21 +227,20 @@ def test_every_row_of_the_series_is_a_whole_histogram(whole):
 
 def test_a_shard_is_not_kept_while_the_next_one_is_simulated(tmp_path):
     scenario = fleet()
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     gone = []
 
     def shards():
         last = None
-        for shard in run_shards(scenario, laid_out, cut(DEVICES, 3), ONE_THREAD):
+        for shard in run_shards(laid_out, cut(DEVICES, 3), ONE_THREAD):
             if last is not None:
                 gone.append(last() is None)
             last = weakref.ref(shard)
             yield shard
             del shard
 
-    writer = FleetWriter(tmp_path / "run", scenario)
-    writer.begin()
+    writer = FleetWriter(tmp_path, scenario)
     writer.add_all(shards())
-    writer.finish({})
+    writer.finish()
     assert gone == [True, True]
     assert writer.step_ns > 0

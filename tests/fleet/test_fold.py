@@ -12,7 +12,7 @@ from fleetswap.fleet.fleet_directory import value_of
 from fleetswap.fleet.metrics import METRICS, STATES, column_table, columns, metric_table, parts_of
 from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import run_shard
-from fleetswap.workload.phones import arena_of, plan
+from fleetswap.workload.phones import arena_of, lay_out
 from fleetswap_kernels.backend.cpu.entries import fold_devices
 from fleetswap_kernels.backend.tally import DEVICES, Folding
 from fleetswap_kernels.device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
@@ -284,9 +284,9 @@ def test_two_states_of_one_part_are_refused():
 def test_a_fold_of_a_backend_is_that_of_its_counters(backend):
     # The shard's fold against one of the counters that the same devices have after every step.
     scenario = tiny("steps_per_day=3", devices=5)
-    laid_out = plan(scenario)
-    shard = run_shard(scenario, laid_out, Shard(0, 0, 5), backend)
-    arena, order = arena_of(scenario, laid_out, backend=backend)
+    laid_out = lay_out(scenario)
+    shard = run_shard(laid_out, Shard(0, 0, 5), backend)
+    arena, order = arena_of(laid_out, backend=backend)
     arena.init()
     devices = Devices([0] * 5, scale=scenario.page_scale)
     for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):

@@ -7,7 +7,7 @@ import math
 import pytest
 
 from fleetswap.fleet.metrics import columns
-from fleetswap.workload.phones import arena_of, plan
+from fleetswap.workload.phones import arena_of, lay_out
 from tests.properties.phones import tiny
 
 COLUMN = columns()
@@ -18,8 +18,8 @@ EVERYBODY = 200
 def counted(name, *settings, devices=EVERYBODY):
     """A counter of each device, after every step."""
     scenario = tiny(*settings, devices=devices)
-    laid_out = plan(scenario)
-    arena, _ = arena_of(scenario, laid_out)
+    laid_out = lay_out(scenario)
+    arena, _ = arena_of(laid_out)
     arena.init()
     found = []
     for first, end in zip(laid_out.marks, laid_out.marks[1:], strict=False):

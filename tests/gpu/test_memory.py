@@ -10,7 +10,7 @@ import pytest
 
 from fleetswap.fleet.pieces import cut
 from fleetswap.fleet.shard import run_shards
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.arena import Arena, device_bytes
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
@@ -37,7 +37,7 @@ def test_kernels_fit_a_multiprocessor() -> None:
 
 def test_free_memory_is_that_of_the_driver(gpu: Any) -> None:
     before = gpu.memory()
-    laid_out = plan(tiny(devices=1))
+    laid_out = lay_out(tiny(devices=1))
     each = device_bytes(laid_out.blueprints[0].sizes)
     arena = Arena([(laid_out.blueprints[0], 500)], backend=gpu)
     assert before.free_bytes - gpu.memory().free_bytes >= 500 * (each + RESULT_BYTES)
@@ -48,13 +48,13 @@ def test_free_memory_is_that_of_the_driver(gpu: Any) -> None:
 
 def test_a_shard_larger_than_memory_is_halved(real_gpu: Any) -> None:
     scenario = tiny("steps_per_day=2", devices=256)
-    laid_out = plan(scenario)
-    expected = next(run_shards(scenario, laid_out, cut(256, 1), ONE_THREAD)).counters
+    laid_out = lay_out(scenario)
+    expected = next(run_shards(laid_out, cut(256, 1), ONE_THREAD)).counters
     pool = real_gpu.cupy.get_default_memory_pool()
     pool.free_all_blocks()
     pool.set_limit(size=128 * device_bytes(laid_out.blueprints[0].sizes))
     try:
-        found = list(run_shards(scenario, laid_out, cut(256, 1), real_gpu))
+        found = list(run_shards(laid_out, cut(256, 1), real_gpu))
     finally:
         pool.set_limit(size=0)
     assert len(found) > 1
@@ -64,9 +64,9 @@ def test_a_shard_larger_than_memory_is_halved(real_gpu: Any) -> None:
 
 def test_many_devices_over_all_streams(gpu: Backend) -> None:
     scenario = tiny("steps_per_day=2", devices=3000)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     counters = [
-        np.concatenate([s.counters for s in run_shards(scenario, laid_out, cut(3000, pieces), backend)])
+        np.concatenate([s.counters for s in run_shards(laid_out, cut(3000, pieces), backend)])
         for backend, pieces in chain([(ONE_THREAD, 1)], [(gpu, 1), (gpu, 3)])
     ]
     assert np.array_equal(counters[0], counters[1])

@@ -17,7 +17,7 @@ import pytest
 
 from fleetswap.fleet.pieces import cut
 from fleetswap.fleet.shard import run_shards
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import choose
 from fleetswap_kernels.backend.cuda import fold as gpu_fold
@@ -49,9 +49,9 @@ Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 def calls(fake_gpu: FakeGpu) -> list[Call]:
     """Everything that is asked while fleets run, devices are read and written, and a manifest is made."""
     scenario = tiny("steps_per_day=2", devices=40)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
-    list(run_shards(scenario, laid_out, cut(40, 2), backend, check=True))
+    list(run_shards(laid_out, cut(40, 2), backend, check=True))
     arena = Arena([(laid_out.blueprints[0], 40)], backend=backend)
     arena.init()
     arena.memory = arena.memory.copy()

@@ -18,7 +18,7 @@ from fleetswap.fleet.pieces import Shard, cut
 from fleetswap.fleet.shard import fleet_bytes, plan_shards, run_shards
 from fleetswap.script.language import parse_script
 from fleetswap.script.program import compile_script
-from fleetswap.workload.phones import PhonePlan, arena_of, plan
+from fleetswap.workload.phones import LaidOut, arena_of, lay_out
 from fleetswap_kernels.backend.arena import Arena, DeviceError, device_bytes
 from fleetswap_kernels.backend.choose import BACKENDS, ONE_THREAD, choose
 from fleetswap_kernels.backend.contract import Backend, BackendMissingError, DeviceMemoryError
@@ -138,7 +138,7 @@ def test_a_backend_that_is_missing_is_one_line(
 # Memory
 
 
-def room_for(devices: int, laid_out: PhonePlan) -> int:
+def room_for(devices: int, laid_out: LaidOut) -> int:
     """Bytes of a GPU whose memory ends at so many devices."""
     kind = laid_out.blueprints[0]
     assert kind.model is not None
@@ -152,26 +152,26 @@ def room_for(devices: int, laid_out: PhonePlan) -> int:
 
 def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=1000)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
-    assert len(plan_shards(scenario, laid_out, 0, backend)) == 1
+    assert len(plan_shards(laid_out, 0, backend)) == 1
     # Another program takes all but 400 MiB; 4 MiB are stacks (2 * 1024 of 2 KiB), 256 code, 12.5 margin: 127.5 remain.
     fake_gpu.used_bytes = fake_gpu.total_bytes - (400 << 20)
-    each = -(-fleet_bytes(scenario, laid_out) // 1000)
+    each = -(-fleet_bytes(laid_out) // 1000)
     at_once = int(127.5 * (1 << 20)) // (each + 8 * N_COUNTERS + 16 + FOLD_BYTES)
     large = tiny(devices=20_000)
-    assert len(plan_shards(large, laid_out, 0, backend)) == -(-20_000 // at_once)
+    assert len(plan_shards(lay_out(large), 0, backend)) == -(-20_000 // at_once)
 
 
 def test_a_shard_that_does_not_fit_is_halved(fake_gpu: FakeGpu) -> None:
     scenario = tiny("steps_per_day=2", devices=40)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
-    expected = next(run_shards(scenario, laid_out, cut(40, 1), ONE_THREAD)).counters
+    expected = next(run_shards(laid_out, cut(40, 1), ONE_THREAD)).counters
     each = device_bytes(laid_out.blueprints[0].sizes)
     fake_gpu.total_bytes = room_for(12, laid_out)
     told: list[int] = []
-    found = list(run_shards(scenario, laid_out, cut(40, 2), backend, told.append))
+    found = list(run_shards(laid_out, cut(40, 2), backend, told.append))
     # 20 do not fit, nor may 10 and 10 at a time be more than 12; the second shard is not even tried whole.
     assert [(r.shard.number, r.shard.first, r.shard.end) for r in found] == [
         (0, 0, 10),
@@ -190,13 +190,13 @@ def test_a_shard_that_does_not_fit_is_halved(fake_gpu: FakeGpu) -> None:
 def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     # Queued work, and the progress told, are those of a shard that is thrown away.
     scenario = tiny("steps_per_day=2", devices=64)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
-    expected = next(run_shards(scenario, laid_out, cut(64, 1), ONE_THREAD)).counters
+    expected = next(run_shards(laid_out, cut(64, 1), ONE_THREAD)).counters
     # Two lanes: two launches to gather, four to initialise, four for the first step; the second step fails.
     fake_gpu.out_of_memory_at_launch = 11
     told: list[int] = []
-    found = list(run_shards(scenario, laid_out, cut(64, 1), backend, told.append))
+    found = list(run_shards(laid_out, cut(64, 1), backend, told.append))
     assert [r.shard for r in found] == [Shard(0, 0, 32), Shard(0, 32, 64)]
     assert told == [32, 32, -64, 32, 32, 32, 32]
     assert np.array_equal(np.concatenate([r.counters for r in found]), expected)
@@ -213,11 +213,11 @@ def test_memory_that_runs_out_while_laying_out_is_told_once(fake_gpu: FakeGpu) -
 
 def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=3)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
     fake_gpu.total_bytes = device_bytes(laid_out.blueprints[0].sizes) // 2
     with pytest.raises(DeviceMemoryError, match=r"1 devices of .* bytes do not fit: Out of memory"):
-        list(run_shards(scenario, laid_out, cut(3, 1), backend))
+        list(run_shards(laid_out, cut(3, 1), backend))
 
 
 @pytest.mark.usefixtures("fake_gpu")
@@ -235,9 +235,9 @@ def test_other_errors_are_not_taken_for_exhausted_memory(monkeypatch: pytest.Mon
 
 def test_memory_is_given_back(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=50)
-    laid_out = plan(scenario)
+    laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
-    list(run_shards(scenario, laid_out, cut(50, 5), backend))
+    list(run_shards(laid_out, cut(50, 5), backend))
     assert fake_gpu.used_bytes == 0
     # One shard at a time.
     assert fake_gpu.most_bytes <= room_for(10, laid_out)
@@ -289,7 +289,7 @@ def test_a_program_is_uploaded_once(fake_gpu: FakeGpu) -> None:
 def test_lanes_have_streams_and_copies_overlap_kernels(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=130)
     backend, _ = choose("cuda")
-    arena, _ = arena_of(scenario, plan(scenario), backend=backend)
+    arena, _ = arena_of(lay_out(scenario), backend=backend)
     fake_gpu.launches.clear()
     fake_gpu.calls.clear()
     arena.init()

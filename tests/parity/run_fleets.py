@@ -23,7 +23,7 @@ from fleetswap.fleet.pieces import Shard, no_progress
 from fleetswap.scenario.experiments import Breakeven, Scenario, load_scenario
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.layout import counters
 from tests.parity.run_on_target import backend_of
@@ -54,7 +54,7 @@ def simulate(name: str, backend: Backend) -> tuple[list[np.ndarray], Any]:
     """Counters of every device, and whatever else a fleet gives, ready for JSON."""
     scenario = scenario_of(name)
     if isinstance(scenario, FleetScenario):
-        found = fleet.run_shard(scenario, plan(scenario), Shard(0, 0, scenario.devices), backend, check=True)
+        found = fleet.run_shard(lay_out(scenario), Shard(0, 0, scenario.devices), backend, check=True)
         cells = {str(at): [c.histogram.to_dict(), c.top, c.bottom] for at, c in found.cells.items()}
         return [found.counters, *found.metrics.values(), *found.totals.values()], cells
     if isinstance(scenario, Scenario):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import PhonePlan, arena_of, plan
+from fleetswap.workload.phones import LaidOut, arena_of, lay_out
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
@@ -87,7 +87,7 @@ def tiny(*settings: str, devices: int = 1, seed: int = 0) -> FleetScenario:
     return load_fleet_scenario(str(SCENARIO), settings, devices, seed)
 
 
-def verified(laid_out: PhonePlan, swap_cache: bool = True) -> PhonePlan:
+def verified(laid_out: LaidOut, swap_cache: bool = True) -> LaidOut:
     """The same phones, but they remember what every page should hold, so that reads are checked."""
     checked = [replace(b, sizes=replace(b.sizes, verify=True, swap_cache=swap_cache)) for b in laid_out.blueprints]
     return replace(laid_out, blueprints=tuple(checked))
@@ -95,9 +95,9 @@ def verified(laid_out: PhonePlan, swap_cache: bool = True) -> PhonePlan:
 
 def ready(
     scenario: FleetScenario, backend: Backend = ONE_THREAD, verify: bool = True, swap_cache: bool = True
-) -> tuple[Arena, PhonePlan]:
+) -> tuple[Arena, LaidOut]:
     """All devices of a fleet just after boot of the kernel, and their program."""
-    laid_out = verified(plan(scenario), swap_cache) if verify else plan(scenario)
-    arena, _ = arena_of(scenario, laid_out, backend=backend)
+    laid_out = verified(lay_out(scenario), swap_cache) if verify else lay_out(scenario)
+    arena, _ = arena_of(laid_out, backend=backend)
     arena.init()
     return arena, laid_out

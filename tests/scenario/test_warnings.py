@@ -10,7 +10,7 @@ from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import AppClass, Behaviour, DeviceClass, Policy, SystemMemory
-from fleetswap.workload.phones import plan
+from fleetswap.workload.phones import lay_out
 from tests.properties.phones import tiny
 
 
@@ -35,7 +35,7 @@ def test_a_lowest_watermark_that_acts_is_not_told(kib):
 
 def test_values_with_one_warning_run_alike_and_the_first_that_acts_does_not():
     def fields(kib):
-        return [dict(b.policy) for b in plan(load_fleet_scenario("phones", [f"{FREE}={kib}"])).blueprints]
+        return [dict(b.policy) for b in lay_out(load_fleet_scenario("phones", [f"{FREE}={kib}"])).blueprints]
 
     assert fields(0) == fields(8192) == fields(16384)
     assert fields(16384 + 256) != fields(16384)
@@ -125,7 +125,7 @@ def miniature(*settings):
         scenario = tiny(*settings)
     except InputError:
         return None, []
-    (made,) = plan(scenario).blueprints
+    (made,) = lay_out(scenario).blueprints
     return (made.sizes, sorted(made.policy.items()), made.habits.tobytes()), scenario.warnings
 
 

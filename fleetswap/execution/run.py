@@ -1,0 +1,63 @@
+"""A run: one fleet under one policy becomes devices, series, summary and report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from ..fleet.directory import versions
+from ..fleet.fleet_directory import FleetWriter
+from ..fleet.shard import mean_device_bytes
+from ..report.page import render_run
+from ..scenario.model import FleetScenario
+from ..workload.phones import LaidOut, lay_out
+from .question import Answer, Question, Shards
+
+
+def ask_run(scenario: FleetScenario, check: bool = False) -> Question:
+    """The question what a fleet does.
+
+    Parameters
+    ----------
+    scenario : FleetScenario
+    check : bool
+        Whether every device is recounted after every step.
+
+    Raises
+    ------
+    InputError
+        If a file that the scenario names cannot be used.
+    """
+    return Question("run", [lay_out(scenario)], {"started": datetime.now(UTC).isoformat()}, check)
+
+
+def merge_run(
+    fleets: Sequence[LaidOut],
+    about: Mapping[str, Any],
+    shards: Shards,
+    facts: Mapping[str, Any],
+    folder: Path,
+) -> tuple[Answer, dict[str, Any]]:
+    """Write the files of a run (`question.Merge`)."""
+    fleet = fleets[0]
+    writer = FleetWriter(folder, fleet.scenario)
+    started = time.perf_counter()
+    writer.add_all(shard for _, shard in shards)
+    timings = {"step": writer.step_ns / 1e9, "merge": time.perf_counter() - started}
+    summary = writer.finish()
+    page = render_run({**summary, "versions": versions(), "backend": str(facts.get("backend", "cpu"))})
+    (folder / "report.html").write_text(page, encoding="utf-8")
+    manifest = {
+        "scenario": summary["scenario"],
+        "scenario_hash": summary["digest"],
+        **about,
+        "seed": fleet.scenario.seed,
+        "device_bytes": mean_device_bytes(fleet),
+        "page_scale": fleet.scenario.page_scale,
+        **facts,
+        "timings_s": timings,
+    }
+    return Answer(summary), manifest
