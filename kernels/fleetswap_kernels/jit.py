@@ -11,8 +11,9 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Callable
-from functools import cache
+from functools import cache, wraps
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import numba
@@ -62,14 +63,20 @@ def rare(function: Callable[..., Any]) -> Callable[..., Any]:
     return _device(function, RareCompiler)
 
 
+def device_by_type(stands_for: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark what makes, of types of arguments, the device logic of a function that runs as it is if interpreted."""
+    choose: Callable[..., Any] = overload(stands_for, jit_options=_link_only(LinkOnlyCompiler))
+    return choose
+
+
+def _link_only(pipeline: type) -> dict[str, Any]:
+    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # No reference counting: device functions see records and arrays that they do not own.
+    return {"_nrt": False, **wrappers, "pipeline_class": pipeline, **_OPTIONS}
+
+
 def _device(function: Callable[..., Any], pipeline: type) -> Callable[..., Any]:
-    # No reference counting: device functions see records only, never a NumPy array they could own.
-    link_only: dict[str, Any] = {
-        "no_cpython_wrapper": True,
-        "no_cfunc_wrapper": True,
-        "pipeline_class": pipeline,
-    }
-    compiled: Callable[..., Any] = _one_version(numba.njit(_nrt=False, **link_only, **_OPTIONS)(function))
+    compiled: Callable[..., Any] = _one_version(numba.njit(**_link_only(pipeline))(function))
     DEVICE_FUNCTIONS.append(compiled)
     return compiled
 
@@ -159,6 +166,46 @@ def _model_at_compiled(models: Any) -> Any:
         return models[0]
 
     return record
+
+
+_TURN = Lock()
+
+
+def shared(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark what changes an element of a result that others may change at the same time.
+
+    A thread of the CPU has elements of its own. Those of a GPU do it in one step (`launch_cuda` says how), those of its
+    simulator, interpreted, take turns.
+    """
+
+    @wraps(function)
+    def in_turn(array: Any, at: Any, value: Any) -> None:
+        with _TURN:
+            function(array, at, value)
+
+    def alone(array: Any, at: Any, value: Any) -> Any:
+        return function
+
+    device_by_type(in_turn)(alone)
+    return in_turn
+
+
+@shared
+def add(array: Any, at: Any, value: Any) -> None:
+    """Add to an element of a result."""
+    array[at] += value
+
+
+@shared
+def keep_least(array: Any, at: Any, value: Any) -> None:
+    """Make an element of a result the least of itself and a value."""
+    array[at] = min(array[at], value)
+
+
+@shared
+def keep_greatest(array: Any, at: Any, value: Any) -> None:
+    """Make an element of a result the greatest of itself and a value."""
+    array[at] = max(array[at], value)
 
 
 def entry(function: Callable[..., Any]) -> Callable[..., Any]:

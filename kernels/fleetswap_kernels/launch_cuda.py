@@ -15,12 +15,14 @@ from numba.core import config
 from numba.cuda import types
 from numba.cuda.core import config as cuda_config
 from numba.cuda.np import numpy_support
+from numba.cuda.typing.typeof import typeof
 
 from .content_model import MODEL, exact_model
 from .counters import N_COUNTERS
-from .jit import DEVICE_FUNCTIONS, cache_dir, runs_short, runs_short_by_type
+from .jit import DEVICE_FUNCTIONS, add, cache_dir, keep_greatest, keep_least, runs_short, runs_short_by_type
 from .layout import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER, exact_view
 
+from .device.batch.units import BODIES, body_by_type, do_unit  # isort: skip
 from .interpreter import run_program  # isort: skip
 from .figures import METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric  # isort: skip
 from .log_bin import BINS, LAST_BIN, bin_number  # isort: skip
@@ -166,6 +168,11 @@ else:
     CUDACodeLibrary.modules = property(_modules_once)
 
     overload(runs_short)(runs_short_by_type)
+    overload(do_unit)(body_by_type)
+    # Lambdas, for Numba compiles functions of Python only.
+    overload(add)(lambda array, at, value: lambda array, at, value: cuda.atomic.add(array, at, value))  # noqa: PLW0108
+    overload(keep_least)(lambda array, at, value: lambda array, at, value: cuda.atomic.min(array, at, value))  # noqa: PLW0108
+    overload(keep_greatest)(lambda array, at, value: lambda array, at, value: cuda.atomic.max(array, at, value))  # noqa: PLW0108
 
     def array_of(memory: Any) -> Any:
         """What kernels take as an array: anything with a CUDA array interface."""
@@ -292,6 +299,16 @@ def fold_devices(
             cuda.atomic.add(bins, row * BINS + LAST_BIN + bin_number(value), 1)
 
 
+def run_units(units: int, copies: int, work: Any) -> None:
+    """Do one unit of a batch; a kernel body. The twin of `launch_batch.run_units`.
+
+    Threads that run at the same time share few copies of a result.
+    """
+    unit = cuda.grid(1)
+    if unit < units:
+        do_unit(unit, cuda.blockIdx.x % copies, work)
+
+
 def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
     """Bodies of all kernels and the types of their arguments."""
     arena = types.Array(numpy_support.from_dtype(HEADER), 1, "C")
@@ -308,7 +325,13 @@ def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
         "run_phones": (run_devices, (phones, base, models, base, *operations)),
         "gather_counters": (gather_counters, (quads, base, quads)),
         "fold_devices": (fold_devices, (base,) * 13 + (types.int64,) * 2),
+        **{batch_kernel(work): (run_units, (types.int64, types.int64, typeof(work()))) for work in BODIES},
     }
+
+
+def batch_kernel(work: type) -> str:
+    """Name of the kernel of a kind of work: that of its body."""
+    return str(BODIES[work].__name__)
 
 
 class Kernel:

@@ -16,9 +16,10 @@ from importlib import metadata
 from typing import Any
 
 
+from .gpu_batch import CudaBatches
 from .gpu_memory import GpuMemory
 from .gpu_state import LANES, CudaState
-from .launch import BackendMissingError, DeviceMemoryError, NewFleet
+from .launch import BackendMissingError, Batch, DeviceMemoryError, NewFleet
 from .layout import HEADER_BYTES, SHORT_HEADER
 
 DRIVER = "libcuda.so.1"
@@ -90,6 +91,7 @@ class CudaBackend:
             False: (Kernel("init_devices"), Kernel("run_devices")),
             True: (Kernel("init_phones"), Kernel("run_phones")),
         }
+        self._batches = CudaBatches(cupy)
         self.spent = Spent()
         self.refused: list[dict[str, int]] = []
         """Allocations that did not fit: bytes asked for and free, and devices."""
@@ -127,6 +129,10 @@ class CudaBackend:
     def at_once(self, device_bytes: int) -> int:
         """As many as fit free memory, with a margin."""
         return self.memory().at_once(device_bytes)
+
+    def run_batch(self, batch: Batch) -> Any:
+        """Do all units of a batch, one thread each (`launch.Backend.run_batch`)."""
+        return self._batches.run(batch)
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about it."""

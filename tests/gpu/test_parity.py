@@ -13,6 +13,7 @@ from fleetswap.program import Compiled, compile_script
 from fleetswap.script import load_script, parse_script
 from fleetswap_kernels.arena import ONE_THREAD, Arena
 from fleetswap_kernels.launch import Backend
+from tests.batch import samples
 from tests.parity.run_fleets import FLEETS, TESTS, simulate
 from tests.parity.test_phones import PHONES, SHORT
 from tests.parity.test_targets import CORPUS, GROUPS, NAMED
@@ -69,6 +70,11 @@ def test_phones_under_pressure(name: str, gpu: Backend) -> None:
         found.append((arena.memory, arena.counters()))
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][1], found[1][1])
+
+
+def test_batches(gpu: Backend) -> None:
+    for found, expected in zip(samples.found_by(gpu), samples.found_by(ONE_THREAD), strict=True):
+        assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -1,10 +1,13 @@
-"""Uniform blocks of one cluster of swap slots; the twin of ``cuda/uniformity.cuh``."""
+"""Uniform blocks of one cluster of swap slots."""
+
+from typing import NamedTuple
 
 import numpy as np
 
 from ... import bits
-from ...jit import device, entry
-from .pagemap import row_of
+from ...jit import add, device
+from .pagemap import bit_of, row_of
+from .work import Array, empty
 
 CLUSTER_SLOTS = bits.CLUSTER_SLOTS
 N_BLOCK_ORDERS = bits.N_ORDERS
@@ -13,10 +16,15 @@ N_BLOCK_KINDS = 5
 ALL_BLOCKS, FREE_BLOCKS, USED_BLOCKS, ZERO_BLOCKS, DATA_BLOCKS = range(N_BLOCK_KINDS)
 
 
-@device
-def bit_of(bitmap, place):
-    """A bit of a bitmap, lowest first."""
-    return np.int64(bitmap[place >> 3]) >> (place & 7) & 1
+class BlockWork(NamedTuple):
+    """Slots of swap areas, where `area_cluster` are the clusters before each area and of all; blocks by kind."""
+
+    area_offset: Array = empty(np.int64)
+    area_slots: Array = empty(np.int64)
+    area_cluster: Array = empty(np.int64)
+    swap_map: Array = empty(np.uint8)
+    zeromap: Array = empty(np.uint8)
+    counts: Array = empty(np.int64, 3)
 
 
 @device
@@ -38,11 +46,20 @@ def same_zero_bit(zeromap, place, slots):
 
 
 @device
-def count_blocks(cluster, order, area, area_offset, area_slots, swap_map, zeromap, counts):
-    """Add up the uniform blocks of 2^order slots of a cluster that lie in the area as a whole."""
+def count_blocks(unit, part, work):
+    """Add up the uniform blocks of a cluster that lie in the area as a whole.
+
+    Unit u has those of 2^(u % N_BLOCK_ORDERS) slots of cluster u // N_BLOCK_ORDERS.
+    """
+    cluster = unit // N_BLOCK_ORDERS
+    order = unit % N_BLOCK_ORDERS
+    area = row_of(work.area_cluster, cluster)
+    swap_map = work.swap_map
+    zeromap = work.zeromap
     slots = np.int64(1) << order
     place = cluster * CLUSTER_SLOTS
-    last = min(place + CLUSTER_SLOTS, np.int64(area_offset[area]) + np.int64(area_slots[area])) - slots
+    area_end = np.int64(work.area_offset[area]) + np.int64(work.area_slots[area])
+    last = min(place + CLUSTER_SLOTS, area_end) - slots
     blocks = np.int64(0)
     free = np.int64(0)
     used = np.int64(0)
@@ -61,17 +78,8 @@ def count_blocks(cluster, order, area, area_offset, area_slots, swap_map, zeroma
             else:
                 data += 1
         place += slots
-    counts[area, order, ALL_BLOCKS] += blocks
-    counts[area, order, FREE_BLOCKS] += free
-    counts[area, order, USED_BLOCKS] += used
-    counts[area, order, ZERO_BLOCKS] += zeros
-    counts[area, order, DATA_BLOCKS] += data
-
-
-@entry
-def uniformity(first, end, part, areas, area_offset, area_slots, area_cluster, swap_map, zeromap, counts):
-    """Run `count_blocks` on a range of units: unit u is order u % N_BLOCK_ORDERS of cluster u // N_BLOCK_ORDERS."""
-    for unit in range(first, end):
-        cluster = unit // N_BLOCK_ORDERS
-        area = row_of(area_cluster, areas, cluster)
-        count_blocks(cluster, unit % N_BLOCK_ORDERS, area, area_offset, area_slots, swap_map, zeromap, counts)
+    add(work.counts, (area, order, ALL_BLOCKS), blocks)
+    add(work.counts, (area, order, FREE_BLOCKS), free)
+    add(work.counts, (area, order, USED_BLOCKS), used)
+    add(work.counts, (area, order, ZERO_BLOCKS), zeros)
+    add(work.counts, (area, order, DATA_BLOCKS), data)

@@ -1,0 +1,1 @@
+"""Device logic: scalar functions written once for every target, of numbers and memory."""

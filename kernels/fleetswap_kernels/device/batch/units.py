@@ -1,0 +1,44 @@
+"""Units of work: which body does those of a kind of work."""
+
+from typing import Any
+
+from ...jit import device_by_type
+from .accounting import ObjectWork, account_object
+from .census import CensusWork, census_window
+from .uniformity import BlockWork, count_blocks
+from .values import BinWork, SumWork, count_values, sum_values
+
+BODIES = {
+    CensusWork: census_window,
+    BlockWork: count_blocks,
+    ObjectWork: account_object,
+    BinWork: count_values,
+    SumWork: sum_values,
+}
+
+
+def do_unit(unit: Any, part: Any, work: Any) -> None:
+    """Do a unit of work; what it shares with units of others goes to a part of the results.
+
+    Parameters
+    ----------
+    unit : int
+    part : int
+        Copy of the results that it may change (`launch.Batch`).
+    work : named tuple
+        Its type says what is done.
+    """
+    BODIES[type(work)](unit, part, work)
+
+
+def body_by_type(unit, part, work):
+    """The compiled `do_unit`."""
+    body = BODIES[work.instance_class]
+
+    def run(unit, part, work):
+        body(unit, part, work)
+
+    return run
+
+
+device_by_type(do_unit)(body_by_type)
