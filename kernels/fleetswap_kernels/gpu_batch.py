@@ -35,9 +35,9 @@ class CudaBatches:
             self._kernels[kind] = Kernel(batch_kernel(kind))
         fields = batch.laid_out(copies := copies_of(batch))
         stream = self._cupy.cuda.Stream(non_blocking=True)
+        there = {name: self._upload(value, stream) for name, value in fields.items() if hasattr(value, "dtype")}
         # Whatever makes a user's arrays there, on any stream, is done first.
         self._cupy.cuda.runtime.deviceSynchronize()
-        there = {name: self._upload(value, stream) for name, value in fields.items() if hasattr(value, "dtype")}
         if batch.units:
             work = batch.work._replace(**{name: array_of(array) for name, array in there.items()})
             self._kernels[kind].launch(stream_of(stream.ptr), batch.units, batch.units, copies, work)
