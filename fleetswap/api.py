@@ -35,6 +35,7 @@ from .errors import InputError
 from .fleet import fleet_bytes, plan_shards, run_shards, warm_up
 from .fleet_results import FleetWriter
 from .fleet_scenario import FleetScenario
+from .fleet_units import setting_word
 from .log_histogram import LogHistogram
 from .metrics import METRICS
 from .scenario import BUILT_IN
@@ -251,7 +252,7 @@ def run(
     out : path, optional
         Run directory to write; by default a temporary one that lives as long as the result.
     threads, shards : int, optional
-        CPU threads, all cores by default, and pieces of the fleet; results do not depend on them.
+        CPU threads, all usable cores by default, and pieces of the fleet; results do not depend on them.
     progress : bool
         Whether a bar with the time left is shown on stderr.
     backend : str
@@ -263,11 +264,11 @@ def run(
         If the scenario or the backend cannot be used or the directory cannot be written.
     """
     fleet = (scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)).fleet
-    temporary = Path(tempfile.mkdtemp(prefix="fleetswap-")) if out is None else None
-    folder = temporary / "run" if temporary else Path(out or "")
     chosen = open_backend(backend, threads)
     laid_out = plan(fleet)
     pieces = plan_shards(fleet, laid_out, shards or 0, chosen.backend)
+    temporary = Path(tempfile.mkdtemp(prefix="fleetswap-")) if out is None else None
+    folder = temporary / "run" if temporary else Path(out or "")
     facts: dict[str, Any] = {"seed": fleet.seed}
     facts |= {"started": datetime.now(UTC).isoformat(), "page_scale": fleet.page_scale}
     facts["device_bytes"] = fleet_bytes(fleet, laid_out) // fleet.devices
@@ -340,17 +341,10 @@ def _source(side: Scenario | RunResult | str | os.PathLike[str]) -> Source:
 def _words(settings: Settings) -> tuple[str, ...]:
     """Settings as the command line has them."""
     if isinstance(settings, Mapping):
-        return tuple(f"{key}={_word(value)}" for key, value in settings.items())
+        return tuple(f"{key}={setting_word(value)}" for key, value in settings.items())
     if isinstance(settings, str):
         raise InputError(f"settings: {settings!r} is not possible; allowed are a table, or a list of KEY=VALUE")
     return tuple(settings)
-
-
-def _word(value: Any) -> str:
-    """A value as TOML writes it; a text at the top as it is."""
-    if isinstance(value, Mapping):
-        return f"{{ {', '.join(f'{json.dumps(key)} = {json.dumps(inner)}' for key, inner in value.items())} }}"
-    return value if isinstance(value, str) else json.dumps(value)
 
 
 @contextlib.contextmanager
@@ -359,10 +353,9 @@ def _shown(shown: bool, total: int) -> Iterator[Progress]:
     if not shown:
         yield no_progress
         return
-    from rich.console import Console
-    from rich.progress import Progress as Bar
+    from .console import Console, progress_bar
 
-    with Bar(console=Console(stderr=True)) as bar:
+    with progress_bar(Console(stderr=True), "device-steps") as bar:
         task = bar.add_task("simulating", total=total)
         yield lambda steps: bar.advance(task, steps)
 

@@ -26,7 +26,8 @@ from fleetswap_kernels.batch.census import census
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap_kernels.choose import choose
+from fleetswap_kernels.cores import usable_cores
 
 from .reference import Reference, ReferenceMissingError
 from .scenario import AllocatorTest
@@ -129,7 +130,7 @@ class _Fleet:
         workload = plan(test)
         self.program = workload.program
         self.first, self.end = workload.marks[1], workload.marks[-1]
-        self.arena = Arena([(workload.blueprint, devices)], backend=CpuBackend(threads))
+        self.arena = Arena([(workload.blueprint, devices)], choose("cpu", threads)[0])
         self.arena.init()
         self.arena.run(self.program, 0, self.first)
         self._start = self.arena.memory.copy()
@@ -239,7 +240,7 @@ def _contents(result: Result, effort: Effort, policy: str) -> None:
 
 def _two_threads(result: Result, effort: Effort) -> None:
     name = "two_threads_over_one"
-    if len(os.sched_getaffinity(0)) < 2:
+    if usable_cores() < 2:
         result.missing("this process may use one CPU only", name)
         return
     one, two = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
@@ -319,7 +320,7 @@ def _census(result: Result, effort: Effort) -> None:
         work()
         return time.thread_time() - started
 
-    count, copy = partial(census, CpuBackend(), tables, areas), partial(np.copyto, target, pte)
+    count, copy = partial(census, choose("cpu", 1)[0], tables, areas), partial(np.copyto, target, pte)
     pairs = _pairs(effort.pairs, lambda: seconds(count), lambda: seconds(copy))
     result.values["census_ns_per_page"] = 1e9 * statistics.median(a for a, _ in pairs) / pages
     # A copy moves 16 bytes a page: the word read and written.

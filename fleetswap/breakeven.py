@@ -13,13 +13,16 @@ import numpy.typing as npt
 
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.launch import Backend
+from fleetswap_kernels.pages import PAGE_BYTES
 
 from .content_library import load_library
-from .cost import load_profile, price
+from .cost import load_profile
 from .engine import Fit, Progress, Shard
+from .price import price
 from .scenario import Breakeven
-from .workload.breakeven import CODECS, VARIANTS, Variant, contents_of, plan
+from .workload.breakeven import VARIANTS, Variant, contents_of, plan
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -113,7 +116,7 @@ def _run(
         first = mark
         if half % 2 == 0:
             now = arena.counters().astype(np.int64)
-            pool += now[:, counters.POOL_PAGES] * 4096
+            pool += now[:, counters.POOL_PAGES] * PAGE_BYTES
             compressed += now[:, counters.COMPR_DATA_SIZE]
     counted = arena.counters()
     library, _ = contents_of(scenario.content)

@@ -12,6 +12,7 @@ import contextlib
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -20,22 +21,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.content_model import resemblance_q16
+from fleetswap_kernels.pages import PAGE_BYTES
 
 from . import __version__
 from .content_measure import rank_correlation
 from .errors import InputError
-from .page_measure import (
-    ALGORITHMS,
-    ORDERS,
-    REPLACEABLE,
-    SAME_FILLED,
-    ZERO,
-    CodecTimes,
-    PageSizes,
-    load_codecs,
-)
-from .page_source import PAGE_BYTES, PageSource, Run
+from .page_measure import ORDERS, REPLACEABLE, SAME_FILLED, ZERO, CodecTimes, PageSizes, load_codecs
+from .page_source import PageSource, Run
 
 PROTOTYPES = 256
 PROTOTYPE_ORDER = 4
@@ -66,7 +60,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
     """
     edges, gain = gain_table(sizes)
     prototypes, same = _prototypes(sizes)
-    zstd = _columns(sizes)[ALGORITHMS.index("zstd")]
+    zstd = _columns(sizes)[CODECS.index("zstd")]
     blocks = sizes.blocks(PROTOTYPE_ORDER)[zstd]
     regions, place = sizes.places(PROTOTYPE_ORDER)
     level = ranks(blocks)
@@ -75,7 +69,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
     region, run = resemblance_q16(intraclass_correlation(level, regions), adjacent)
     return {
         "classes": np.array([name], dtype="U32"),
-        "algos": np.array(ALGORITHMS),
+        "algos": np.array(CODECS),
         "sizes": prototypes[np.newaxis],
         "same": same[np.newaxis],
         "edges": edges[np.newaxis],
@@ -87,14 +81,14 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
 
 
 def _columns(sizes: PageSizes) -> list[int]:
-    """Which measured codec stands for each of `ALGORITHMS`: itself, or lz4 for one that could not be measured."""
-    return [sizes.codecs.index(name if name in sizes.codecs else "lz4") for name in ALGORITHMS]
+    """Which measured codec stands for each of `CODECS`: itself, or lz4 for one that could not be measured."""
+    return [sizes.codecs.index(name if name in sizes.codecs else "lz4") for name in CODECS]
 
 
 def _prototypes(sizes: PageSizes) -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
     """Sizes of all parts of 256 blocks of 64 KiB, shape (256, 3, 31), and kinds of their pages, shape (256, 16)."""
     columns = _columns(sizes)
-    zstd = sizes.blocks(PROTOTYPE_ORDER)[columns[ALGORITHMS.index("zstd")]]
+    zstd = sizes.blocks(PROTOTYPE_ORDER)[columns[CODECS.index("zstd")]]
     chosen = np.argsort(zstd, kind="stable")[(2 * np.arange(PROTOTYPES) + 1) * len(zstd) // (2 * PROTOTYPES)]
     parts = [sizes.members(PROTOTYPE_ORDER, order)[columns][:, chosen] for order in range(PROTOTYPE_ORDER + 1)]
     together = np.concatenate(parts, axis=2).transpose(1, 0, 2)
@@ -107,8 +101,8 @@ def gain_table(sizes: PageSizes) -> tuple[NDArray[np.uint16], NDArray[np.uint16]
 
     The gains of a bin are scaled so that its blocks keep their total size.
     """
-    edges = np.zeros((len(ALGORITHMS), BINS - 1), dtype=np.uint16)
-    gain = np.full((len(ALGORITHMS), len(ORDERS), BINS, KNOTS), ONE_Q15, dtype=np.uint16)
+    edges = np.zeros((len(CODECS), BINS - 1), dtype=np.uint16)
+    gain = np.full((len(CODECS), len(ORDERS), BINS, KNOTS), ONE_Q15, dtype=np.uint16)
     for i, column in enumerate(_columns(sizes)):
         sums = sizes.members(PROTOTYPE_ORDER)[column].sum(axis=1)
         edges[i] = _quantiles(sums, BINS)[1:-1] >> PROTOTYPE_ORDER
@@ -188,7 +182,7 @@ def describe_origin(
         "pages": sizes.pages(),
         "sampling": f"whole 2 MiB regions by hash of their number, at most {max_mib} MiB",
         "blocks": {str(order): len(sizes.places(order)[0]) for order in ORDERS},
-        "codecs": {name: versions[name] for name in ALGORITHMS},
+        "codecs": {name: versions[name] for name in CODECS},
         "machine": {"system": platform.platform(), "cpu": _cpu(), "python": platform.python_version()},
     }
 
@@ -221,7 +215,7 @@ def profile_text(name: str, origin: Mapping[str, Any], times: Mapping[str, Codec
         f"{origin['pages']} pages; everything else is from {BASE_PROFILE}"
     )
     lines = [f"name = {_quoted(name)}", f"inherits = {_quoted(BASE_PROFILE)}", f"source = {_quoted(source)}"]
-    for codec in ALGORITHMS:
+    for codec in CODECS:
         if codec in times:
             lines += [
                 "",
@@ -297,9 +291,12 @@ def check_outputs(paths: Sequence[Path], source: PageSource, force: bool) -> Non
         if path.is_dir():
             raise InputError(f"{path}: is a folder; name a file")
         above = next(folder for folder in path.absolute().parents if folder.exists())
-        if not above.is_dir() or not os.access(above, os.W_OK):
-            why = "may not be written to" if above.is_dir() else "is no folder"
-            raise InputError(f"{path}: cannot be written: {above} {why}; name another place")
+        try:
+            with tempfile.TemporaryFile(dir=above):  # Permissions alone do not tell, least of all root's.
+                pass
+        except OSError as error:
+            why = f"may not be written to ({error.strerror})" if above.is_dir() else "is no folder"
+            raise InputError(f"{path}: cannot be written: {above} {why}; name another place") from None
         if path.exists() and not force:
             raise InputError(f"{path}: exists already; choose another name, or replace it with --force")
 

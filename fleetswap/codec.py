@@ -5,15 +5,10 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.lz4 import page_sizes
+from fleetswap_kernels.host_calls import page_sizes
+from fleetswap_kernels.pages import PAGE_BYTES
 from fleetswap_kernels.size_classes import size_classes
 
-from .patterns import PAGE_BYTES
-
-MEASURED_ALGORITHMS = ("lz4", "zstd")
-"""Those that can size any page here."""
-ALGORITHMS = (*MEASURED_ALGORITHMS, "lzo-rle")
-"""Those a device can have; lzo-rle sizes contents of measured classes only."""
 ZSTD_LEVEL = 3
 """zram's default (drivers/block/zram/backend_zstd.c)."""
 
@@ -25,7 +20,7 @@ def stored_bytes(pages: npt.NDArray[np.uint8], algorithm: str) -> npt.NDArray[np
     ----------
     pages : uint8 array of shape (n, 4096)
     algorithm : str
-        One of `ALGORITHMS`; lzo-rle counts as lz4 here. lz4 is the model of the kernel's compressor, checked against
+        One of `CODECS`; lzo-rle counts as lz4 here. lz4 is the model of the kernel's compressor, checked against
         its mm_stat; zstd is the library itself, whose format parameters zram leaves at their defaults.
 
     Returns

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
 from .cells import ALL
@@ -21,9 +21,9 @@ from .engine import Fit, Progress, Shard, no_progress
 from .errors import InputError
 from .explanations import explain
 from .fleet import FleetShard, plan_shards, run_shard
-from .fleet_results import FleetTotals, summarise
+from .fleet_results import FleetTotals, read_classes, read_metric, summarise
 from .fleet_scenario import FleetScenario
-from .labels import labels
+from .labels import labels, settings_of
 from .metrics import METRICS, Ints
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
 from .results import SCHEMA_VERSION, versions
@@ -80,8 +80,9 @@ class Collected:
     def side(self, backend: str) -> Side:
         """The whole fleet, with the name of the backend that simulated it."""
         values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
-        summary = {**summarise(self.scenario, self.totals), "versions": versions(), "backend": backend}
-        return Side(resolved(self.scenario), summary, np.concatenate(self.classes), values)
+        classes = np.concatenate(self.classes)
+        summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
+        return Side(resolved(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values)
 
 
 def simulate(
@@ -152,24 +153,17 @@ def read_side(folder: Path) -> Side:
         See `read_manifest`.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     manifest = read_manifest(folder)
-    names = {name: (f"{name}_of", f"{name}_base") if METRICS[name].base else (name,) for name in METRICS}
+    devices = folder / "devices.parquet"
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        table = pq.read_table(
-            folder / "devices.parquet", columns=["class", *(c for own in names.values() for c in own)]
-        )
-        kinds = table["class"].unify_dictionaries().combine_chunks()
-        read = {name: [table[c].to_numpy().astype(np.int64) for c in own] for name, own in names.items()}
-        places = {name: i for i, name in enumerate(manifest["scenario"]["device_class"])}
-        lookup = np.array([places[name] for name in kinds.dictionary.to_pylist()], dtype=np.int64)
+        classes = read_classes(devices, list(manifest["scenario"]["device_class"]))
+        values = {name: read_metric(devices, name) for name in METRICS}
     except (OSError, KeyError, ValueError, pa.ArrowException):
         raise InputError(f"{folder}: is a run of another version of fleetswap; run it again") from None
-    values = {name: columns[0] if len(columns) == 1 else np.stack(columns, axis=1) for name, columns in read.items()}
     told = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}
-    return Side(manifest["scenario"], {**summary, **told}, lookup[kinds.indices.to_numpy()], values)
+    return Side(manifest["scenario"], {**summary, **told}, classes, values)
 
 
 def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> None:
@@ -200,7 +194,7 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
     ------
     InputError
     """
-    told = [resolved(s) if isinstance(s, FleetScenario) else read_manifest(s)["scenario"] for s in sources]
+    told = [resolved(s) if isinstance(s, FleetScenario) else read_side(s).scenario for s in sources]
     for other, name in zip(told[1:], names[1:], strict=True):
         check_same_fleet(told[0], other, names[0], name)
 
@@ -291,6 +285,11 @@ class Comparison:
     reference: Mapping[str, Any] | None = None
 
     @property
+    def alike(self) -> bool:
+        """Whether both are the same scenario, value for value."""
+        return settings_of(self.a["scenario"]) == settings_of(self.b["scenario"])
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """One row per metric and class, all devices first."""
         return [
@@ -302,7 +301,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """What `html.page.render_comparison` and summary.json have."""
-        told = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b, "rows": self.rows}
+        told: dict[str, Any] = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b}
+        told |= {"alike": self.alike, "rows": self.rows}
         return {**told, "explanations": explain({**told, "reference": self.reference})}
 
     def table(self) -> pa.Table:

@@ -60,7 +60,8 @@ def load_library(path: Path | None = None) -> ContentClasses:
     """
     import numpy as np
 
-    from fleetswap_kernels.content_model import CODECS, ContentClasses
+    from fleetswap_kernels.codecs import CODECS
+    from fleetswap_kernels.content_model import ContentClasses
 
     path = path or measured_path()
     try:

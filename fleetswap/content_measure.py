@@ -10,10 +10,13 @@ import numpy.typing as npt
 
 from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Arena, Blueprint
-from fleetswap_kernels.content_model import CODECS, ContentClasses, build_model
-from fleetswap_kernels.launch_cpu import measure_blocks
+from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.codecs import CODECS
+from fleetswap_kernels.content_model import ContentClasses, build_model
+from fleetswap_kernels.host_calls import measure_blocks
 from fleetswap_kernels.layout import Sizes
-from fleetswap_kernels.size_classes import PAGE_BYTES, SizeClasses, size_classes
+from fleetswap_kernels.pages import PAGE_BYTES
+from fleetswap_kernels.size_classes import SizeClasses, size_classes
 
 Sizes64 = npt.NDArray[np.int64]
 START_PAGE = 1 << 32 >> 12 << 9
@@ -107,7 +110,7 @@ def _filled(
         "scale_by_process": int(scaled),
     }
     blueprint = Blueprint(sizes, policy, np.zeros(2, np.uint32), np.ones((1 << order) + 1, np.uint32), model=model)
-    arena = Arena([(blueprint, 1)], first_id=d)
+    arena = Arena([(blueprint, 1)], ONE_THREAD, first_id=d)
     program = np.zeros((3, ops.OP_WORDS), dtype=np.uint32)
     program[0, :2] = ops.PROC, 0
     program[1] = ops.MAP, 0, 0, pages, START_PAGE, bits.VMA_NOHUGEPAGE, 0, 0

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .arguments import read_choice, read_number, read_size
-from .codec import ALGORITHMS
+from fleetswap_kernels.codecs import CODECS
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB
 
-SIZES_KB = (16, 32, 64, 128, 256, 512, 1024, 2048)
-"""Folio sizes of anonymous memory, KiB."""
+from .arguments import read_choice, read_number, read_size
+from .device_limits import KERNELS, MAX_CPUS, MAX_LIMIT_BYTES, MAX_SLOTS, MIN_SLOTS
+
 SETTINGS = ("always", "madvise", "inherit", "never")
-KERNELS = ("6.12", "v7")
-MAX_CPUS = 64
 MAX_BLOCK_ORDER = 9
-MIN_SLOTS = 10
-"""The smallest swap area mkswap makes."""
-MAX_SLOTS = 1 << 24
-PAGE_BYTES = 4096
-MAX_LIMIT_BYTES = 8 << 40
 MAX_WORDS = 63
 
 FORMS = {
@@ -63,7 +57,7 @@ def read_thp(words: list[str]) -> dict[int, str]:
     sizes: dict[int, str] = {}
     for word in words:
         size, _, setting = word.partition("=")
-        known = {str(kb): kb for kb in SIZES_KB}
+        known = {str(kb): kb for kb in SIZES_KIB}
         if size not in known:
             raise ValueError(f"bad folio size {size!r} in {word!r}; allowed are {', '.join(known)} (KiB)")
         sizes[known[size]] = read_choice(setting, f"setting of {size} KiB folios", SETTINGS)
@@ -120,6 +114,6 @@ def _set_zram(config: Config, size: str, values: list[str]) -> None:
     names = [value for value in values if not value.startswith("mem_limit=")]
     if len(names) != 1:
         raise ValueError(f"expected `{ZRAM_FORM}`, got {len(names)} algorithms")
-    config.algorithm = read_choice(names[0], "compression algorithm", ALGORITHMS)
+    config.algorithm = read_choice(names[0], "compression algorithm", CODECS)
     if limits:
         config.mem_limit_bytes = read_size(limits[0], "mem_limit", 0, MAX_LIMIT_BYTES)

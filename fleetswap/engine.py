@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels import counters
-from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend, DeviceMemoryError
 
+from .errors import InputError
 from .scenario import POLICIES, AllocatorTest, Scenario
 from .series import METRICS, Series
 from .workload.allocator_test import Plan, plan
@@ -117,6 +119,8 @@ def plan_shards(scenario: Scenario, shards: int = 0, backend: Backend = ONE_THRE
 
 def cut(devices: int, shards: int) -> list[Shard]:
     """Cut a number of devices into at most so many ranges, as equal as can be."""
+    if shards < 1:
+        raise InputError(f"shards: {shards} is not possible; allowed are 1 and more")
     shards = min(shards, devices)
     return [piece(devices, shards, number) for number in range(shards)]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from .fleet_units import parse_size
+
 Told = Mapping[str, Any]
 """A comparison in plain values (`comparison.Comparison.to_dict`), and the summary of its reference."""
 POINT = 0.01
@@ -143,10 +145,12 @@ class _Finding:
                 early, late = (_granted(part) for part in (steps[:quarter], steps[-quarter:]))
                 if early is None or late is None:
                     continue
-                pool = self.told[side]["scenario"]["policy"]["large_pool"]["share_percent"]
+                pool = self.told[side]["scenario"]["policy"]["large_pool"]
+                # The pool serves one size and no other (`physical.frames_take`).
+                share = pool["share_percent"] if parse_size(pool["size"]) == parse_size(size) else 0
                 text = f"{self._label(side)}: {size} folios granted in the first quarter of the run"
                 text += f" {_percent(100 * early)}, in the last {_percent(100 * late)}"
-                parts.append(text + (f", with {pool} % of RAM reserved for large folios." if pool else "."))
+                parts.append(text + (f", with {share} % of RAM reserved for them." if share else "."))
                 fell |= early - late >= POINT
         if not fell:
             return None

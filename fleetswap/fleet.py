@@ -10,18 +10,23 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend, Fold
+from fleetswap_kernels.pages import order_of
 from fleetswap_kernels.price import PRICE_WORDS
 from fleetswap_kernels.tally import FOLD_BYTES, Folding, Tally
 
 from .cells import WHOLE_RUN, Cell, Cells, Totals, cells_of, totals_of
 from .content_library import load_library
-from .cost import load_profile, price_list
+from .cost import load_profile
+from .counter_invariants import check_counters, orders_by_advice
 from .engine import Fit, Progress, Shard, cut, no_progress
+from .findings import Findings
 from .fleet_scenario import FleetScenario
 from .invariants import Checker
 from .metrics import METRICS, column_table, metric_table, parts_of
+from .price import price_list
 from .workload.phones import PhonePlan, arena_of, class_of_devices
 
 STEPS_AT_ONCE = 8
@@ -156,6 +161,7 @@ def run_shard(
     result.add(WHOLE_RUN, fold.whole_run(steps), laid_out.classes, counts)
     back = np.argsort(order, kind="stable")
     result.counters = fold.change()[back]
+    _check_counters(scenario, laid_out, result)
     parts = fold.parts()[back]
     for name, metric in METRICS.items():
         figures = parts_of(metric, parts)
@@ -181,7 +187,7 @@ def folding(scenario: FleetScenario, groups: npt.NDArray[np.int64]) -> Folding:
     library = None if scenario.content_library == "measured" else Path(scenario.content_library)
     contents = load_library(library).names
     prices = [
-        price_list(load_profile(device.cost), device.codec, (device.block // 4096).bit_length() - 1, contents)
+        price_list(load_profile(device.cost), device.codec, order_of(device.block), contents)
         for device in scenario.device_class.values()
     ]
     return Folding(groups, np.stack(prices), column_table(scenario.page_scale), metric_table())
@@ -193,6 +199,18 @@ def _check(arena: Arena, numbers: npt.NDArray[np.int64], step: int) -> None:
         found = Checker(arena.view(d)).violations()
         if found:
             raise BrokenDeviceError(f"device {number} after step {step}: {'; '.join(found[:3])}")
+
+
+def _check_counters(scenario: FleetScenario, laid_out: PhonePlan, result: FleetShard) -> None:
+    """Check at the end of every run that counters add up: it costs next to nothing."""
+    advises = any(app.madvise_hugepage for app in scenario.app_class.values())
+    for c, blueprint in enumerate(laid_out.blueprints):
+        of_class = np.flatnonzero(result.classes == c)
+        found = Findings()
+        orders = orders_by_advice(blueprint.policy.__getitem__, advises)
+        check_counters(result.counters[of_class], *orders, found)
+        if found.lines:
+            raise BrokenDeviceError(f"devices of class {laid_out.classes[c]}: {'; '.join(found.lines[:3])}")
 
 
 def warm_up(laid_out: PhonePlan, backend: Backend = ONE_THREAD) -> int:

@@ -6,9 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from fleetswap_kernels.pages import PAGE_BYTES
+
 from .content_library import class_names, load_library
 from .cost import BUILT_IN, load_profile
-from .device_config import MAX_SLOTS, PAGE_BYTES
+from .device_limits import MAX_SLOTS
 from .errors import InputError
 from .fleet_scenario import FleetScenario
 from .fleet_units import KIB, MIB, Key, near, not_possible, shown_size, shown_value

@@ -6,14 +6,16 @@ import contextlib
 import importlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
+from fleetswap_kernels.pages import SIZES_KIB
 
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
 from .engine import Shard
@@ -22,14 +24,14 @@ from .fleet import FleetShard, add_up
 from .fleet_scenario import FleetScenario
 from .html.page import render_run
 from .log_histogram import SUB_BITS
-from .metrics import METRICS, SIZES_KIB, columns
+from .metrics import METRICS, Ints, columns
+from .quantiles import quantiles
 from .results import SCHEMA_VERSION, finish_directory, versions
 from .scenario_file import digest, resolved
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-PERCENTS = (5, 50, 95, 99)
 ROW_GROUP = 8192
 """Rows that devices.parquet stores together, however the fleet is cut: its bytes do not depend on shards."""
 ASSUMPTIONS = (
@@ -73,18 +75,43 @@ def value_of(metric: str, cell: Cell) -> int:
     return cell.top * METRICS[metric].per // max(cell.bottom, 1)
 
 
-def _figures(metric: str, cell: Cell, percents: tuple[int, ...]) -> dict[str, int]:
-    """A metric of the devices that have it: of a share, those with a base."""
-    return {"total": value_of(metric, cell), **{f"p{q}": cell.histogram.quantile(10 * q) for q in percents}}
+def _step(metric: str, cell: Cell) -> dict[str, int]:
+    """A metric of the devices that have it in a step, of a share those with a base; quantiles are the histogram's."""
+    return {"total": value_of(metric, cell), **{f"p{q}": cell.histogram.quantile(10 * q) for q in (5, 50, 95)}}
 
 
-def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
-    """The summary of a run: metrics by class, the series, fallbacks by reason, allocation over uptime."""
+def _quantiles(metric: str, values: Ints, groups: Mapping[str, slice]) -> dict[str, dict[str, int]]:
+    """Exact quantiles of a metric over the devices of each group that have it: of a share, those with a base."""
+    known = METRICS[metric]
+    have = np.ones(len(values), dtype=bool) if known.base is None else values[:, 1] > 0
+    own = known.value([values] if known.base is None else [*values.T])
+    return {name: found for name, of in groups.items() if (found := quantiles(own[of][have[of]])) is not None}
+
+
+def summarise(
+    scenario: FleetScenario, totals: FleetTotals, classes: Ints, values: Callable[[str], Ints]
+) -> dict[str, Any]:
+    """The summary of a run: metrics by class, the series, fallbacks by reason, allocation over uptime.
+
+    Parameters
+    ----------
+    scenario : FleetScenario
+    totals : FleetTotals
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    values : callable
+        Gives a metric of all devices in the order of `classes`, as `FleetShard.metrics` has it; asked for one after the
+        other, so that a fleet may be larger than memory.
+    """
     steps = range(scenario.days * scenario.steps_per_day)
     where = [ALL, *(name for name in scenario.device_class if totals.devices.get(name))]
     at = columns()
     whole = totals.totals[ALL, WHOLE_RUN]
     last = totals.totals[ALL, steps[-1]]
+    by_class = np.argsort(classes, kind="stable")
+    ends = np.cumsum([0, *np.bincount(classes, minlength=len(scenario.device_class))]).tolist()
+    groups = {ALL: slice(None), **dict(zip(scenario.device_class, map(slice, ends, ends[1:]), strict=False))}
+    exact = {metric: _quantiles(metric, values(metric)[by_class], groups) for metric in METRICS}
 
     def known(name: str, step: int, metric: str) -> bool:
         return totals.cells[name, step, metric].histogram.devices > 0
@@ -107,17 +134,15 @@ def summarise(scenario: FleetScenario, totals: FleetTotals) -> dict[str, Any]:
         "quantile_error": f"1/{2 << SUB_BITS}",
         "metrics": {
             name: {
-                m: _figures(m, totals.cells[name, WHOLE_RUN, m], PERCENTS) for m in METRICS if known(name, WHOLE_RUN, m)
+                m: {"total": value_of(m, totals.cells[name, WHOLE_RUN, m]), **exact[m][name]}
+                for m in METRICS
+                if name in exact[m]
             }
             for name in where
         },
         "series": {
             name: {
-                m: [
-                    {"step": s, **_figures(m, totals.cells[name, s, m], (5, 50, 95))}
-                    for s in steps
-                    if known(name, s, m)
-                ]
+                m: [{"step": s, **_step(m, totals.cells[name, s, m])} for s in steps if known(name, s, m)]
                 for m in METRICS
             }
             for name in where
@@ -150,6 +175,26 @@ def devices_table(scenario: FleetScenario, shard: FleetShard) -> pa.Table:
     return pa.table(data)
 
 
+def read_classes(path: Path, names: Sequence[str]) -> Ints:
+    """Class of each device in a file that `devices_table` made, by index."""
+    import pyarrow.parquet as pq
+
+    kinds = pq.read_table(path, columns=["class"])["class"].unify_dictionaries().combine_chunks()
+    lookup = np.array([names.index(name) for name in kinds.dictionary.to_pylist()], dtype=np.int64)
+    classes: Ints = lookup[kinds.indices.to_numpy()]
+    return classes
+
+
+def read_metric(path: Path, metric: str) -> Ints:
+    """A metric of each device in a file that `devices_table` made, as `FleetShard.metrics` has it."""
+    import pyarrow.parquet as pq
+
+    names = [metric] if METRICS[metric].base is None else [f"{metric}_of", f"{metric}_base"]
+    table = pq.read_table(path, columns=names)
+    read = [table[name].to_numpy().astype(np.int64) for name in names]
+    return read[0] if len(read) == 1 else np.stack(read, axis=1)
+
+
 def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
     """One row per step, class and metric: histogram of the devices' values (`LogHistogram.from_dict`), sums of parts.
 
@@ -174,6 +219,13 @@ def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
     kinds = {"step": ints, "class": pa.string(), "metric": pa.string(), "numerator": wide, "base": wide}
     kinds |= {"sub_bits": ints, "devices": ints, "total": wide, "least": ints, "greatest": ints}
     return pa.Table.from_pylist(rows, schema=pa.schema(kinds | {"bins": list_of_ints, "counts": list_of_ints}))
+
+
+def load_writers() -> None:
+    """Load all that writing a run needs: that something cannot be shows before hours of simulation, not after them."""
+    for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
+        importlib.import_module(module)
+    importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
 
 
 class FleetWriter:
@@ -212,10 +264,7 @@ class FleetWriter:
         InputError
             If the run directory exists or none can be made there.
         """
-        # Before hours of simulation, not after them, it shows whether all that writing needs can be loaded.
-        for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
-            importlib.import_module(module)
-        importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
+        load_writers()
         if self.folder.exists():
             raise InputError(f"{self.folder}: exists already; name another folder with --out")
         with self._writing():
@@ -250,7 +299,12 @@ class FleetWriter:
         """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
         import pyarrow.parquet as pq
 
-        summary = summarise(self.scenario, self.totals)
+        devices = self.partial / "devices.parquet"
+        with self._writing():
+            self._write_rows(self._rows)
+            self._devices.close()
+        classes = read_classes(devices, list(self.scenario.device_class))
+        summary = summarise(self.scenario, self.totals, classes, partial(read_metric, devices))
         told = versions()
         manifest = {
             "schema_version": SCHEMA_VERSION,
@@ -261,8 +315,6 @@ class FleetWriter:
         }
         html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
         with self._writing():
-            self._write_rows(self._rows)
-            self._devices.close()
             pq.write_table(
                 series_table(self.scenario, self.totals), self.partial / "series.parquet", compression="zstd"
             )

@@ -13,7 +13,8 @@ from typing import Annotated, Any, Literal, TypeVar, get_args
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from .device_config import PAGE_BYTES
+from fleetswap_kernels.pages import PAGE_BYTES
+
 from .fleet_units import (
     BLOCK,
     CLASS_NAME,
@@ -32,6 +33,7 @@ from .fleet_units import (
     shown_size,
     zram_bytes,
 )
+from .fleet_warnings import found_warnings
 
 MAX_DEVICES = 10_000_000
 MAX_SEED = (1 << 63) - 1
@@ -39,8 +41,12 @@ MAX_CLASSES = 32
 MAX_KINDS = 3
 """Content classes of one app class."""
 ONE_ENTRY = "one entry a size"
-MIN_THP_RAM_BYTES = 512 << 20
-"""Below, the kernel turns huge pages off at boot (spec 06 §6.2)."""
+LEAST_FREE_PAGES = 64
+"""A fault may need this many pages at once (readahead), and the pool some more."""
+FULL_SIZE_MINUTES = 5
+"""An app has its full size after so long (Ariadne, table 1)."""
+SESSION_PERMILLE = (155, 268, 364, 460, 560, 669, 789, 925, 1082, 1268, 1495, 1784, 2174, 2746, 3736, 6441)
+"""Sixteen equally likely sessions over their median: the middles of the sixteenths of a log-normal, sigma 1."""
 
 
 _Class = TypeVar("_Class")
@@ -120,10 +126,12 @@ class _Table(BaseModel):
 
 
 class LargePool(_Table):
-    """Frames kept for large folios only, like TAO's `nomerge`."""
+    """Frames kept for large folios of one size, like TAO's `nomerge`."""
 
     share_percent: int = _whole(0, 0, 90, "Part of RAM kept for folios of `size`, %; 0 is no pool")
-    size: Annotated[int, FOLIO] = _choice(64 * KIB, "Folios the pool serves")
+    size: Annotated[int, FOLIO] = _choice(
+        64 * KIB, "The one size of folios that get the pool's frames; no smaller or larger one does"
+    )
 
 
 class AppCompaction(_Table):
@@ -180,7 +188,7 @@ class Policy(_Table):
         False, "When no large folio can be had, a fault on a stored block brings all of its pages, as small ones"
     )
     pool: Literal["packed", "exact"] = _choice("packed", "How zsmalloc's memory is counted: full zspages, or each one")
-    large_pool: LargePool = Field(default=LargePool(), description="Frames reserved for large folios")
+    large_pool: LargePool = Field(default=LargePool(), description="Frames reserved for large folios of one size")
     compaction: AppCompaction = Field(default=AppCompaction(), description="App compaction")
     reclaim: Reclaim = Field(default=Reclaim(), description="Reclaim")
     lmkd: Lmkd = Field(default=Lmkd(), description="Low-memory killer")
@@ -210,7 +218,7 @@ class DeviceClass(_Table):
     unavailable_percent: int = _whole(35, 0, 90, "RAM that neither apps nor zram get: kernel, firmware, page cache, %")
     installed_apps: int = _whole(30, 1, 200, "Apps in use on a device, drawn from the app classes")
     cached_apps: int = _whole(16, 1, 40, "Most apps kept in the background")
-    mthp: FolioSettings = Field(default={}, description="Setting of folio sizes, instead of policy.mthp")
+    mthp: FolioSettings = Field(default={}, description="Setting of folio sizes; one not named has that of policy.mthp")
 
     @property
     def zram_bytes(self) -> int:
@@ -251,6 +259,11 @@ class Behaviour(_Table):
     background_touch_percent: int = _percent(2, "Pages of an app that it touches in the background, each time")
     background_apps_per_switch: int = _whole(2, 0, 40, "Cached apps that run in the background between two switches")
     relaunch_of_recent_percent: int = _percent(60, "Probability that the next app is one of the most recent")
+
+    @property
+    def longest_session_minutes(self) -> int:
+        """A longer median changes nothing: every session lets an app grow to its full size."""
+        return -(-FULL_SIZE_MINUTES * 1000 // SESSION_PERMILLE[0])
 
     @property
     def activity_q16(self) -> list[int]:
@@ -316,27 +329,28 @@ class FleetScenario(_Table):
         """Swap slots of the miniature of a device."""
         return self.device_class[device_class].zram_bytes // (PAGE_BYTES * self.page_scale)
 
+    def available_frames_of(self, device_class: str) -> int:
+        """Page frames of the miniature that apps and zram get."""
+        return self.device_class[device_class].available_bytes // (PAGE_BYTES * self.page_scale)
+
+    def pool_frames_of(self, device_class: str) -> int:
+        """Page frames of the miniature that only folios of one size get; they begin where such a folio may begin."""
+        pool, frames = self.policy.large_pool, self.available_frames_of(device_class)
+        wanted = self.device_class[device_class].ram * pool.share_percent // 100 // (PAGE_BYTES * self.page_scale)
+        folio = pool.size // PAGE_BYTES
+        return frames - max(frames - wanted, 0) // folio * folio if wanted else 0
+
+    def managed_frames_of(self, device_class: str) -> int:
+        """Page frames of the miniature that all may get, those watermarks are about."""
+        return self.available_frames_of(device_class) - self.pool_frames_of(device_class)
+
+    @property
+    def min_free_pages(self) -> int:
+        """The lowest watermark of a miniature."""
+        wanted = self.policy.reclaim.min_free_kib * KIB // (PAGE_BYTES * self.page_scale)
+        return max(wanted, LEAST_FREE_PAGES)
+
     @property
     def warnings(self) -> list[str]:
         """What can be simulated but is hardly meant; one line each."""
-        found = []
-        for name, device in self.device_class.items():
-            where = f"device_class.{name}"
-            usable = [size for size, setting in self.mthp_of(name).items() if self._usable(setting)]
-            if device.block > PAGE_BYTES and device.block > max(usable, default=0):
-                found.append(f"{where}.block: no folio size of {shown_size(device.block)} or more is enabled: not used")
-            if not set(usable) & set(self.policy.swapin_bytes) and self.policy.swapin_bytes:
-                found.append(f"{where}: large swap-in is on, but no folio size is enabled that it could bring")
-            if device.ram < MIN_THP_RAM_BYTES:
-                found.append(f"{where}.ram: the kernel turns huge pages off on devices with less than 512M")
-            if device.cached_apps > device.installed_apps:
-                found.append(f"{where}.cached_apps: more than installed_apps: no limit")
-        return found
-
-    def _usable(self, setting: str) -> bool:
-        """Whether any app gets folios of a size with a setting."""
-        if setting == "inherit":
-            setting = self.policy.thp
-        return setting == "always" or (
-            setting == "madvise" and any(app.madvise_hugepage for app in self.app_class.values())
-        )
+        return found_warnings(self)

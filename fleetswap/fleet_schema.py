@@ -10,6 +10,10 @@ from .fleet_units import Key, near, not_possible, verb
 
 OF_COMMAND_LINE = {"name": "the file's name gives it", "seed": "it is given with --seed"}
 """Keys of a scenario that no file has."""
+INHERITS = (
+    "Scenario that has what this file leaves out. Sections merge key by key; a table whose keys are data (mthp, "
+    "swapin_sizes, content) is one value and replaces the one inherited"
+)
 
 
 @cache
@@ -25,14 +29,30 @@ def json_schema() -> dict[str, Any]:
     for key in OF_COMMAND_LINE:
         del schema["properties"][key]
     schema["properties"] |= {
-        "inherits": {"type": "string", "description": "Scenario that has what this file leaves out"},
+        "inherits": {"type": "string", "description": INHERITS},
         "replaces": {
             "type": "array",
             "items": {"type": "string"},
-            "description": "Tables that replace those inherited, instead of merging with them",
+            "description": "Sections that replace those inherited, instead of merging with them",
         },
     }
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def is_section(key: Key) -> bool:
+    """Whether a key is a table of fields, or of classes, which are such tables."""
+    node = _node(key)
+    return "properties" in node or "$ref" in _inner_node(node)
+
+
+def is_one_value(key: Key) -> bool:
+    """Whether a key is a table that is a value as a whole, as ``{ 16K = "always" }``: what it holds is data."""
+    return _node(key).get("type") == "object" and not is_section(key)
+
+
+def default_table(key: Key) -> dict[str, Any]:
+    """What a table holds where nobody gives it: of one that is a value its default."""
+    return dict(_node(key).get("default", {})) if is_one_value(key) else {}
 
 
 def wording(key: Key, error: dict[str, Any]) -> str:
@@ -64,10 +84,13 @@ def _node(key: Key) -> dict[str, Any]:
     for part in key:
         node = _target(schema, node)
         inner = node.get("properties", {}).get(part)
-        if inner is None:
-            inner = node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
-        node = inner if isinstance(inner, dict) else {}
+        node = _inner_node(node) if inner is None else inner
     return _target(schema, node)
+
+
+def _inner_node(node: dict[str, Any]) -> dict[str, Any]:
+    """The part of the schema that describes whatever a table holds."""
+    return node.get("additionalProperties") or next(iter(node.get("patternProperties", {}).values()), {})
 
 
 def _target(schema: dict[str, Any], node: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic_core import PydanticCustomError, core_schema
 
-from .device_config import MAX_LIMIT_BYTES, PAGE_BYTES, SIZES_KB
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB
+
+from .device_limits import MAX_LIMIT_BYTES
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -21,7 +24,7 @@ Key = tuple[str, ...]
 KIB = 1 << 10
 MIB = 1 << 20
 GIB = 1 << 30
-FOLIO_BYTES = tuple(kb * KIB for kb in SIZES_KB)
+FOLIO_BYTES = tuple(kb * KIB for kb in SIZES_KIB)
 """Folio sizes of anonymous memory, 16K to 2M."""
 SWAPIN_BYTES = FOLIO_BYTES[:-1]
 """Folio sizes that swap-in can bring as a whole: never the 2 MiB of a page table (spec 05 §5.3)."""
@@ -219,6 +222,26 @@ def shown_value(value: object) -> str:
         return f"a list of {len(value)}"
     text = repr(value) if isinstance(value, str) else str(value)
     return text if len(text) <= 60 else f"{text[:40]}...{text[-10:]}"
+
+
+def toml_value(value: Any) -> str:
+    """A value as TOML writes it, on one line."""
+    if isinstance(value, Mapping):
+        inside = ", ".join(f"{_toml_key(key)} = {toml_value(item)}" for key, item in value.items())
+        return f"{{ {inside} }}" if inside else "{}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(toml_value, value))}]"
+    # JSON's texts are TOML's but for one control character.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def setting_word(value: Any) -> str:
+    """A value as settings of the command line have it: a text as it is, anything else as TOML writes it."""
+    return value if isinstance(value, str) else toml_value(value)
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 def near(name: str, known: tuple[str, ...]) -> str:

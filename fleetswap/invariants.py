@@ -9,6 +9,7 @@ import numpy as np
 from fleetswap_kernels import bits, counters, layout
 
 from .arrays import Array, DeviceArrays
+from .counter_invariants import check_counters, orders_by_advice
 from .findings import Findings
 from .zram_invariants import check_zram
 
@@ -52,6 +53,7 @@ class Checker:
         self._clusters()
         self._blocks()
         self._folios()
+        self._counters()
         if not self.found.lines:
             # These follow the links that the checks above have found sound.
             self._swap_cache()
@@ -293,6 +295,12 @@ class Checker:
             self.found.none(
                 gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios"
             )
+
+    def _counters(self) -> None:
+        """Counters add up; of devices whose memory can run short, only those have reasons."""
+        dev = self.dev
+        if dev.scalar("n_gens"):
+            check_counters(dev.counter[None].astype(np.int64), *orders_by_advice(dev.scalar), self.found)
 
     def _slot_contents(self) -> Array:
         stored = self.dev.stored

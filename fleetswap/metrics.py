@@ -15,11 +15,11 @@ import numpy.typing as npt
 from fleetswap_kernels import bits, counters
 from fleetswap_kernels.fallback import SWAPIN_REASONS, SWAPOUT_REASONS
 from fleetswap_kernels.figures import COLUMN_FACTOR, COLUMN_STATE, COLUMN_WORDS, FIGURES
+from fleetswap_kernels.pages import SIZES_KIB
 from fleetswap_kernels.price import PAID_WORDS
 
 Ints = npt.NDArray[np.int64]
 PERMYRIAD = 10_000
-SIZES_KIB = tuple(4 << order for order in range(2, bits.N_ORDERS))
 COUNTED_ONCE = (
     "kills_low_swap", "kills_thrashing", "kills_no_memory", "app_switches", "cold_starts", "trimmed_apps",
     "compacted_apps", "compactions", "processes",

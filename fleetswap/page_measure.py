@@ -22,13 +22,14 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetswap_kernels.pages import PAGE_BYTES
+
 from .errors import InputError
-from .page_source import PAGE_BYTES, REGION_PAGES, Run
+from .page_source import REGION_PAGES, Run
 
 MAX_ORDER = 9
 ORDERS = range(MAX_ORDER + 1)
 CELLS = 2 * REGION_PAGES - 1
-ALGORITHMS = ("lz4", "lzo-rle", "zstd")
 """Names of the codecs, in the order of a content library."""
 REPLACEABLE = "lzo-rle"
 """The codec that may be missing."""
@@ -53,7 +54,7 @@ class Codec:
     Parameters
     ----------
     name : str
-        One of `ALGORITHMS`.
+        One of `CODECS`.
     version : str
         Of the library, in words.
     compress : function of bytes
@@ -69,7 +70,7 @@ class Codec:
 
 @cache
 def load_codecs() -> tuple[Codec, ...]:
-    """The codecs that are installed, in the order of `ALGORITHMS`.
+    """The codecs that are installed, in the order of `CODECS`.
 
     They are not the kernel's own: liblz4, for one, makes pages of text 1 to 3 % smaller (spec 08 §8.4).
 

@@ -20,9 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from fleetswap_kernels.pages import PAGE_BYTES
+
 from .errors import InputError
 
-PAGE_BYTES = 4096
 """Bytes of one page; `patterns` has it too, but would load Numba into every process that measures."""
 REGION_PAGES = 512
 """Pages of the aligned 2 MiB that are taken or left out as a whole, and that no block extends beyond."""

@@ -33,6 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .pairing import Columns, PairingGain, pairing_gain
+from .quantiles import quantiles
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -47,8 +48,6 @@ CONFIDENCE = 950
 
 PER_MILLION = 1_000_000
 """A device's value of a metric with a base is in millionths, rounded down, so that it stays an integer."""
-
-PERCENTS = (5, 50, 95, 99)
 
 _MOST = 1 << 62  # so that a difference of two values fits int64
 _BLOCK = 1 << 20  # weights at a time, 8 MiB
@@ -90,8 +89,8 @@ class Contrast:
     better, worse, equal, undefined : int
         Devices by what B does to them, exactly; undefined are those with a base of 0.
     quantiles_a, quantiles_b, quantiles_difference : dict of str to int, or None
-        Exact p5, p50, p95, p99 of the devices' values and of their differences: the smallest value that at least so
-        many devices do not exceed. With a base they are in millionths.
+        Exact p5, p50, p95, p99 of the devices' values under each policy and of their differences: the smallest value
+        that at least so many devices do not exceed. With a base they are in millionths, of devices that have one.
     """
 
     name: str
@@ -264,8 +263,10 @@ def _contrast(
     num_a, den_a, num_b, den_b = (column[defined] for column in columns)
     left, right = _product(num_b, den_a), _product(num_a, den_b)
     less, more = int((left < right).sum()), int((left > right).sum())
-    value_a = num_a if plain else _millionths(num_a, den_a)
-    value_b = num_b if plain else _millionths(num_b, den_b)
+    own_a, own_b = (
+        num if plain else _millionths(num[den > 0], den[den > 0]) for num, den in (columns[:2], columns[2:])
+    )
+    change = num_b - num_a if plain else _millionths(num_b, den_b) - _millionths(num_a, den_a)
     difference_paired, relative_paired = _intervals(drawn, tail)
     if drawn is not None:
         other = np.roll(drawn[2:4], -1, axis=1)
@@ -289,9 +290,9 @@ def _contrast(
         worse=more if sign > 0 else less,
         equal=num_a.size - less - more,
         undefined=columns[0].size - num_a.size,
-        quantiles_a=_quantiles(value_a),
-        quantiles_b=_quantiles(value_b),
-        quantiles_difference=_quantiles(value_b - value_a),
+        quantiles_a=quantiles(own_a),
+        quantiles_b=quantiles(own_b),
+        quantiles_difference=quantiles(change),
     )
 
 
@@ -311,15 +312,6 @@ def _percentiles(values: Floats, tail: int) -> Interval | None:
     """Interval that leaves `tail` - 1 values out at each end; None if one is undefined."""
     ends = np.sort(values)[[tail - 1, -tail]]
     return Interval(*ends.tolist()) if np.isfinite(values).all() else None
-
-
-def _quantiles(values: Ints) -> dict[str, int] | None:
-    """Exact quantiles by nearest rank."""
-    if not values.size:
-        return None
-    places = [-(-values.size * percent // 100) - 1 for percent in PERCENTS]
-    partly = np.partition(values, places)
-    return {f"p{percent}": int(partly[place]) for percent, place in zip(PERCENTS, places, strict=True)}
 
 
 def _total(values: Ints) -> int:

@@ -20,18 +20,28 @@ needs no code.
 from __future__ import annotations
 
 import re
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from fleetswap_kernels.jit import entry
-
-PAGE_BYTES = 4096
-"""Bytes of one page."""
-
-ZERO, FILL, RAND, TEXT, MIX, CLASS = range(6)
-"""Kinds of pattern; a code never has kind `MIX` or `CLASS`: the one resolves to others, the other has no bytes."""
+from fleetswap_kernels.host_calls import fill_pages
+from fleetswap_kernels.page_patterns import (
+    CLASS,
+    FILL,
+    GAMMA,
+    MIX,
+    MIX_1,
+    MIX_2,
+    MIX_PAGE,
+    RAND,
+    SHIFT_27,
+    SHIFT_30,
+    SHIFT_31,
+    TEXT,
+    ZERO,
+)
+from fleetswap_kernels.pages import PAGE_BYTES
 
 ZERO_CODE = 0
 """Code of the page of zeros."""
@@ -65,21 +75,6 @@ _WORD_BYTES = 16
 _WORD_LENGTH = np.array([len(word) for word in _WORDS], np.int64)
 _WORD_TABLE = np.array([list(word.ljust(_WORD_BYTES, "\0").encode()) for word in _WORDS], np.uint8)
 _WORDS_PER_DRAW = 12
-
-# Unsigned constants: uint64 mixed with a signed literal would become a float in Numba.
-_GAMMA = np.uint64(0x9E3779B97F4A7C15)
-_MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MIX_2 = np.uint64(0x94D049BB133111EB)
-_MIX_PAGE = np.uint64(0xD6E8FEB8)
-_SEED = np.uint64(0x100000001B3)
-_RAND_PAGE = np.uint64(0x9E3779B1)
-_RAND_ADD = np.uint64(1)
-_TEXT_PAGE = np.uint64(0x85EBCA77)
-_TEXT_ADD = np.uint64(7)
-_30 = np.uint64(30)
-_27 = np.uint64(27)
-_31 = np.uint64(31)
-_5 = np.uint64(5)
 
 
 class Pattern(NamedTuple):
@@ -220,7 +215,7 @@ def page_codes(pattern: Pattern, first: int, count: int) -> NDArray[np.int64]:
         return _pack(kind, argument) + pages
     # uint64 arrays wrap as the replayer's C code does.
     start = np.uint64((argument * _MIX_SEED + 3) & _M64)
-    draw = _splitmix(start + pages.astype(np.uint64) * _MIX_PAGE)
+    draw = _splitmix(start + pages.astype(np.uint64) * MIX_PAGE)
     share = (draw % np.uint64(100)).astype(np.int64)
     code = np.where(share < 75, _pack(TEXT, argument) + pages, _pack(RAND, argument) + pages)
     code = np.where(share < 25, _pack(FILL, 0) + ((share + 1) << _SEED_SHIFT), code)
@@ -234,51 +229,10 @@ def _pack(kind: int, argument: int) -> int:
 
 def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """First draw of splitmix64 from each state."""
-    z = state + _GAMMA
-    z = (z ^ (z >> _30)) * _MIX_1
-    z = (z ^ (z >> _27)) * _MIX_2
-    return z ^ (z >> _31)
-
-
-@entry
-def _generate(codes: Any, word_table: Any, word_length: Any, out: Any, out_words: Any) -> None:
-    """Bytes of every page: `out` is uint8[n, 4096], `out_words` the same memory as uint64[n, 512]."""
-    for i in range(codes.shape[0]):
-        code = np.int64(codes[i])
-        kind = code >> 56
-        seed = np.uint64((code >> 24) & 0xFFFFFFFF)
-        page = np.uint64(code & 0xFFFFFF)
-        if kind == TEXT:
-            state = seed * _SEED + page * _TEXT_PAGE + _TEXT_ADD
-            filled = 0
-            while filled < 4096:
-                state += _GAMMA
-                z = (state ^ (state >> _30)) * _MIX_1
-                z = (z ^ (z >> _27)) * _MIX_2
-                z ^= z >> _31
-                for _ in range(12):
-                    word = np.int64(z & _31)
-                    z >>= _5
-                    # Always 16 bytes where they fit: a copy of fixed size is one store; the next overwrites
-                    # the surplus.
-                    if filled <= 4096 - 16:
-                        for b in range(16):
-                            out[i, filled + b] = word_table[word, b]
-                    else:
-                        for b in range(min(word_length[word], 4096 - filled)):
-                            out[i, filled + b] = word_table[word, b]
-                    filled += word_length[word]
-        elif kind == RAND:
-            state = seed * _SEED + page * _RAND_PAGE + _RAND_ADD
-            for k in range(512):
-                state += _GAMMA
-                z = (state ^ (state >> _30)) * _MIX_1
-                z = (z ^ (z >> _27)) * _MIX_2
-                out_words[i, k] = z ^ (z >> _31)
-        else:
-            # Zero and fill alike: the argument of the zero page is 0.
-            for b in range(4096):
-                out[i, b] = np.uint8(seed)
+    z = state + GAMMA
+    z = (z ^ (z >> SHIFT_30)) * MIX_1
+    z = (z ^ (z >> SHIFT_27)) * MIX_2
+    return z ^ (z >> SHIFT_31)
 
 
 def pages_bytes(codes: ArrayLike) -> NDArray[np.uint8]:
@@ -306,7 +260,7 @@ def pages_bytes(codes: ArrayLike) -> NDArray[np.uint8]:
     out = np.empty((wanted.size, PAGE_BYTES), np.uint8)
     # Interpreted, NumPy would warn of every multiplication that wraps; here wrapping is the definition.
     with np.errstate(over="ignore"):
-        _generate(wanted, _WORD_TABLE, _WORD_LENGTH, out, out.view("<u8"))
+        fill_pages(wanted, _WORD_TABLE, _WORD_LENGTH, out, out.view("<u8"))
     return out
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from fleetswap_kernels import counters
-from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
-from fleetswap_kernels.launch_threads import SHARD_BYTES, CpuBackend
+from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.choose import ONE_THREAD, choose
 
 from . import engine
 from .engine import Shard, no_progress
@@ -38,14 +38,14 @@ def probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
     warm_up(laid_out)
     devices = np.bincount(class_of_devices(scenario, 0, scenario.devices), minlength=len(laid_out.classes)).tolist()
     steps = len(laid_out.marks) - 1
-    room = SHARD_BYTES // sum(device_bytes(b.sizes) for b in laid_out.blueprints)
-    many = max(1, min(DEVICES * threads, room))
+    one_of_each = sum(device_bytes(b.sizes) for b in laid_out.blueprints)
+    many = min(DEVICES * threads, ONE_THREAD.at_once(one_of_each))
     probes = []
     started = time.perf_counter()
     seconds = 0.0
     for number, count in enumerate(devices):
         if count:
-            arena = Arena([(laid_out.blueprints[number], many)], backend=CpuBackend(threads))
+            arena = Arena([(laid_out.blueprints[number], many)], backend=choose("cpu", threads)[0])
             at = time.perf_counter()
             arena.init()
             fold = arena.fold(folding(scenario, np.full(many, number)))
@@ -97,9 +97,9 @@ def _folding_s(scenario: FleetScenario, laid_out: PhonePlan, steps: int) -> floa
 def probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
     """Time of an allocator test, from some devices of it (`probe_fleet`); ``page_events`` by policy."""
     many = min(scenario.devices, DEVICES * threads)
-    engine.run_shard(scenario, Shard(0, 0, 1), CpuBackend(threads), no_progress)  # Loads what is loaded once.
+    engine.run_shard(scenario, Shard(0, 0, 1), choose("cpu", threads)[0], no_progress)  # Loads what is loaded once.
     at = time.perf_counter()
-    ran = engine.run_shard(scenario, Shard(0, 0, many), CpuBackend(threads), no_progress)
+    ran = engine.run_shard(scenario, Shard(0, 0, many), choose("cpu", threads)[0], no_progress)
     each = (time.perf_counter() - at) / many
     steps = scenario.test.iterations
     events = {policy: int(found[:, counters.PAGE_EVENTS].sum()) for policy, found in ran.counters.items()}

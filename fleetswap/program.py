@@ -10,14 +10,16 @@ import numpy.typing as npt
 
 from fleetswap_kernels import bits, ops
 from fleetswap_kernels.arena import Blueprint
-from fleetswap_kernels.content_model import CODECS
+from fleetswap_kernels.codecs import CODECS
 from fleetswap_kernels.layout import VERDICT_CHARGE, VERDICT_FOLIO, VERDICT_SWAP, Sizes
+from fleetswap_kernels.page_patterns import CLASS, FILL, ZERO
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
 from fleetswap_kernels.size_classes import size_classes
 
 from .codec import stored_bytes
 from .content_library import library_model, load_library
-from .device_config import PAGE_BYTES, SIZES_KB, Config
-from .patterns import CLASS, FILL, ZERO, Pattern, page_codes, pages_bytes, swap_header_page
+from .device_config import Config
+from .patterns import Pattern, page_codes, pages_bytes, swap_header_page
 from .script import Op, Script
 
 VPN_BASE = 1 << 32
@@ -70,16 +72,11 @@ class Compiled:
     blueprint: Blueprint
 
 
-def order_of_kb(size_kb: int) -> int:
-    """Folio order of a size in KiB."""
-    return (size_kb // 4).bit_length() - 1
-
-
 def thp_masks(settings: dict[int, str]) -> tuple[int, int, int]:
     """Masks of the orders set to always, madvise and inherit."""
     masks = {"always": 0, "madvise": 0, "inherit": 0, "never": 0}
     for size, setting in settings.items():
-        masks[setting] |= 1 << order_of_kb(size)
+        masks[setting] |= 1 << order_of_kib(size)
     return masks["always"], masks["madvise"], masks["inherit"]
 
 
@@ -205,7 +202,7 @@ def compile_script(script: Script, library: Path | None = None) -> Compiled:
     spaces: dict[str, _Space] = {}
     numbers: dict[str, int] = {}
     most = {"procs": 1, "vmas": 1, "ptes": 16, "pmds": 1, "pages": 1}
-    orders = {order_of_kb(size) for size, setting in script.config.thp.items() if setting != "never"}
+    orders = {order_of_kib(size) for size, setting in script.config.thp.items() if setting != "never"}
     for op in script.ops:
         first = len(rows)
         if op.name not in ("dump", "summary", "thp", "zswap", "verdict") and op.process not in numbers:
@@ -214,7 +211,7 @@ def compile_script(script: Script, library: Path | None = None) -> Compiled:
             rows.append((ops.PROC, numbers[op.process]))
             # Here as well: a process may end with its first operation.
             most["procs"] = max(most["procs"], numbers[op.process] + 1)
-        orders |= {order_of_kb(size) for size, setting in op.thp.items() if setting != "never"}
+        orders |= {order_of_kib(size) for size, setting in op.thp.items() if setting != "never"}
         if op.name not in ("dump", "summary"):
             rows.append(_row(op, spaces, numbers, contents))
         every = [r for s in spaces.values() for r in s.regions.values()]
@@ -283,7 +280,7 @@ def _row(op: Op, spaces: dict[str, _Space], numbers: dict[str, int], contents: _
     if op.name == "zswap":
         return (ops.ZSWAP, 0)
     if op.name == "verdict":
-        index = 10 * _VERDICTS[op.text] + (order_of_kb(n[0]) if n[0] in SIZES_KB else 0)
+        index = 10 * _VERDICTS[op.text] + (order_of_kib(n[0]) if n[0] in SIZES_KIB else 0)
         return (ops.VERDICT, 0, index, n[1], n[2] & 0xFFFFFFFF, n[2] >> 32)
     space = spaces[op.process]
     if op.name == "map":

@@ -15,6 +15,7 @@ PATCH_OFF = (
 """swpout and fallback of every iteration without large swap-in: the posting of the patch (v7, August 2024)."""
 PATCH_ON = tuple((swpout, 0) for swpout in (948, 953, 950, 952, 950, 950, 947, 950, 950, 945, 947))
 """The same with large swap-in."""
+PATCH_TABLES = {"off": PATCH_OFF, "on": PATCH_ON}
 
 KERNEL_TABLES = (
     "large", "large-s", "large-a", "large-a-s", "small", "small-s", "small-a", "small-a-s",

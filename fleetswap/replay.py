@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from fleetswap_kernels.arena import ONE_THREAD, Arena, DeviceError
+from fleetswap_kernels.arena import Arena, DeviceError
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
 from .program import Compiled, compile_script

@@ -1,38 +1,35 @@
-"""Tables for people: what a run found, and how it compares with the published tables."""
+"""Tables for people: what a run found."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-
+from .console import Table
 from .html.metrics import metric_name
 from .html.units import unit_of
-from .published import PATCH_OFF, PATCH_ON
-from .swap_costs import INPUTS, PREDICTED, Row
-from .validate import Check
 
+Posted = tuple[tuple[int, int], ...]
+"""swpout and fallback of every iteration."""
 MIN_WIDTH = 106
 """Columns that the tables of a run need."""
 TITLES = {"off": "Large swap-in off", "on": "Large swap-in on"}
 
 
-def run_tables(summary: dict[str, Any]) -> list[Table]:
-    """One table per policy: fleet median and 5 %..95 % of every iteration, the patch's own figures beside them."""
-    return [_policy_table(policy, steps, summary["scenario"]["devices"]) for policy, steps in summary["steps"].items()]
+def run_tables(summary: dict[str, Any], posted: Mapping[str, Posted]) -> list[Table]:
+    """One table per policy: fleet median and 5 %..95 % of every iteration, posted figures (`PATCH_TABLES`) beside."""
+    devices = summary["scenario"]["devices"]
+    return [_policy_table(policy, steps, devices, posted[policy]) for policy, steps in summary["steps"].items()]
 
 
-def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int) -> Table:
+def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int, posted: Posted) -> Table:
     title = f"{TITLES[policy]}: {devices:,} devices, median and (5 %-95 %); the patch's own figures on the right"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     table.add_column("it", justify="right")
     for name in ("swpout", "fallback", "fallback %", "major faults"):
         table.add_column(name, justify="right", no_wrap=True)
     for name in ("swpout", "fallback", "%"):
         table.add_column(name, justify="right", style="cyan", no_wrap=True)
-    posted = PATCH_ON if policy == "on" else PATCH_OFF
     for row in steps:
         cells = [str(row["step"]), _spread(row["swpout"]), _spread(row["swpout_fallback"])]
         cells += [_spread(row["fallback_permyriad"], 100), _spread(row["pgmajfault"])]
@@ -54,21 +51,21 @@ def fleet_tables(summary: dict[str, Any]) -> list[Table]:
     """What a fleet of phones found: every metric over the fleet, its medians by class, reasons of fallbacks."""
     devices = summary["devices"]
     title = f"{devices['all']:,} devices, {summary['scenario']['days']} day(s): the whole run, device by device"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     for name in ("", "fleet", "5 %", "median", "95 %", "99 %"):
         table.add_column(name, justify="right" if name else "left", no_wrap=True)
     for metric, figures in summary["metrics"]["all"].items():
         unit = unit_of(metric)
         cells = (unit.human(figures[q]) for q in ("total", "p5", "p50", "p95", "p99"))
         table.add_row(metric_name(metric), *cells)
-    classes = Table(title="Medians by device class", title_justify="left", box=box.SIMPLE_HEAD)
+    classes = Table(title="Medians by device class")
     shown = ("pgmajfault", "fallback_permyriad", "alloc_success_permyriad", "ratio_permille", "stall_ns", "kills")
     for name in ("class", "devices", *map(metric_name, shown)):
         classes.add_column(name, justify="left" if name == "class" else "right")
     for name, metrics in summary["metrics"].items():
         medians = (unit_of(m).human(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
         classes.add_row(name, f"{devices[name]:,}", *medians)
-    why = Table(title="Where large folios fell back", title_justify="left", box=box.SIMPLE_HEAD)
+    why = Table(title="Where large folios fell back")
     for name in ("", "reason", "times"):
         why.add_column(name, justify="right" if name == "times" else "left", no_wrap=True)
     for direction, reasons in summary["fallback"].items():
@@ -76,18 +73,6 @@ def fleet_tables(summary: dict[str, Any]) -> list[Table]:
             if n:
                 why.add_row(direction, reason.replace("_", " "), f"{n:,}")
     return [table, classes, why]
-
-
-def check_table(check: Check) -> Table:
-    """Expected beside simulated, iteration by iteration."""
-    table = Table(title=f"{check.name}: {len(check.expected)} iterations from {check.source}", title_justify="left")
-    for name in ("iteration", "swpout", "fallback", "simulated swpout", "fallback", "fallback %", ""):
-        table.add_column(name, justify="right")
-    for i, (want, got) in enumerate(zip(check.expected, check.simulated, strict=True), 1):
-        share = f"{100 * got[1] / max(1, sum(got)):.2f}"
-        mark = "[green]equal" if want == got else "[bold red]differs"
-        table.add_row(str(i), *map(str, want), *map(str, got), share, mark)
-    return table
 
 
 def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
@@ -98,7 +83,7 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
         rows = [row for row in summary["points"] if row["codec"] == codec]
         variants = list(dict.fromkeys((row["block_kib"], row["fallback"]) for row in rows))
         title = f"{codec}, by block size: a page's stall in us, its bytes in the pool; * small folios mapped together"
-        table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=title)
         table.add_column("success", justify="right")
         for kib, fallback in variants:
             table.add_column(f"{kib}K{'*' if fallback else ''}", justify="right", no_wrap=True)
@@ -110,7 +95,7 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
             ]
             table.add_row(f"{percent} %", *cells)
         tables.append(table)
-    table = Table(title="Blocks take less than single pages", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="Blocks take less than single pages")
     for name in ("codec", "blocks", "of", "at a success of large-folio allocation of"):
         table.add_column(name)
     for row in summary["crossings"]:
@@ -123,7 +108,7 @@ def content_table(result: dict[str, Any]) -> Table:
     """Blocks of a content class beside the same pages one by one."""
     name = result["class"] or "all classes, equal weights"
     title = f"{name}: {result['codec']}, {result['blocks']:,} blocks of {4 << result['order']} KiB"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     table.add_column("")
     for column in ("blocks", "their pages at 4 KiB", "blocks / pages"):
         table.add_column(column, justify="right")
@@ -141,34 +126,3 @@ def content_table(result: dict[str, Any]) -> Table:
         a, b = result["quantiles_bytes"][percent - 1], pages["quantiles_bytes"][percent - 1]
         table.add_row(f"{percent} %", f"{a:,}", f"{b:,}")
     return table
-
-
-def print_rows(console: Console, rows: list[Row]) -> None:
-    """Published times, sizes and rates beside the simulated ones."""
-    title = "The patch's times, sizes and rates, simulated and priced"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
-    for name in ("experiment", "row"):
-        table.add_column(name)
-    for name in ("published", "simulated", "unit", "deviation", "kind", ""):
-        table.add_column(name, justify="right")
-    for row in rows:
-        mark = "[green]pass" if row.passed else "[bold red]FAIL"
-        if row.kind == PREDICTED:
-            mark = "shown"
-        deviation = f"{row.deviation_permille / 10:+.1f} %"
-        cells = (f"{row.published:,}", f"{row.simulated:,}", row.unit, deviation, row.kind, mark)
-        table.add_row(row.table, row.label, *cells)
-    console.print(table)
-    console.print(INPUTS)
-
-
-def print_checks(console: Console, checks: list[Check], full: bool) -> None:
-    """Tables of all checks, then a line each."""
-    for check in checks:
-        if full or not check.passed or check.name.startswith("patch"):
-            console.print(check_table(check))
-    for check in checks:
-        verdict = "[green]pass[/]" if check.passed else "[bold red]FAIL[/]"
-        console.print(f"{verdict}  {check.name}: {len(check.expected)} iterations, exact")
-        for difference in check.differences[:10]:
-            console.print(f"      {difference}")

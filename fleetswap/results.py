@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fleetswap_kernels import counters
+from fleetswap_kernels.pages import order_of_kib
 
 from . import __version__
 from .content_library import class_names
-from .cost import load_profile, price
+from .cost import load_profile
 from .engine import ShardResult
 from .errors import InputError
+from .price import price
 from .scenario import POLICIES, Scenario
 from .series import METRICS, Series
 
@@ -47,7 +49,7 @@ def devices_table(scenario: Scenario, results: list[ShardResult], order: int) ->
     import pyarrow as pa
 
     profile = load_profile(scenario.test.cost)
-    block_order = (scenario.test.block_kib // 4).bit_length() - 1
+    block_order = order_of_kib(scenario.test.block_kib)
     results = sorted(results, key=lambda r: r.shard.first)
     columns: dict[str, list[Any]] = {"device": [], "class": [], "policy": []}
     columns |= {name: [] for name in counter_columns(order)}

@@ -9,12 +9,13 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-from .codec import ALGORITHMS
+from fleetswap_kernels.codecs import CODECS
+from fleetswap_kernels.pages import MIB_PAGES, SIZES_KIB
+
 from .content_library import class_names
-from .device_config import KERNELS, MAX_CPUS, PAGE_BYTES, SIZES_KB
+from .device_limits import KERNELS, MAX_CPUS
 from .errors import InputError
 
-MIB_PAGES = (1 << 20) // PAGE_BYTES
 BUILT_IN = ("allocator-test", "breakeven")
 MAX_DIGITS = 18
 """Longer numbers are no parameter."""
@@ -264,7 +265,7 @@ def _problems(test: AllocatorTest) -> list[str]:
     check("region_mib", 1 <= test.region_mib <= 128, "1 to 128")
     check("small_region_mib", 1 <= test.small_region_mib <= 128, "1 to 128")
     check("zram_mib", 1 <= test.zram_mib <= 65536, "1 to 65536")
-    check("folio_kib", test.folio_kib in SIZES_KB[:-1], ", ".join(map(str, SIZES_KB[:-1])))
+    check("folio_kib", test.folio_kib in SIZES_KIB[:-1], ", ".join(map(str, SIZES_KIB[:-1])))
     check("swapin_mib", 0 <= test.swapin_mib <= 4096, "0 to 4096")
     check("dontneed_mib", 0 <= test.dontneed_mib <= 4096, "0 to 4096")
     check("small_swapin_mib", 0 <= test.small_swapin_mib <= 4096, "0 to 4096")
@@ -272,9 +273,9 @@ def _problems(test: AllocatorTest) -> list[str]:
     check("cpus", 1 <= test.cpus <= MAX_CPUS, f"1 to {MAX_CPUS}")
     check("kernel", test.kernel in KERNELS, ", ".join(KERNELS))
     check("content", test.content == "fill" or test.content in class_names(), f"fill, {', '.join(class_names())}")
-    check("codec", test.codec in ALGORITHMS, ", ".join(ALGORITHMS))
-    check("block_kib", test.block_kib in (4, *SIZES_KB[:-1]), f"4, {', '.join(map(str, SIZES_KB[:-1]))}")
+    check("codec", test.codec in CODECS, ", ".join(CODECS))
+    check("block_kib", test.block_kib in (4, *SIZES_KIB[:-1]), f"4, {', '.join(map(str, SIZES_KIB[:-1]))}")
     check("random", test.random in ("philox", "glibc"), "philox, glibc")
-    if test.region_mib >= 1 and test.folio_kib in SIZES_KB:
+    if test.region_mib >= 1 and test.folio_kib in SIZES_KIB:
         check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")
     return found

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from .errors import InputError
 from .fleet_limits import broken_limits
 from .fleet_scenario import FleetScenario
-from .fleet_schema import OF_COMMAND_LINE, json_schema, wording
+from .fleet_schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, json_schema, wording
 from .fleet_units import Key, near, not_possible, shown_value
 from .scenario import BUILT_IN as OTHERS
 from .scenario import digest_of, file_or_name
@@ -68,9 +68,11 @@ def load_fleet_scenario(
     ----------
     name_or_path : str
         A built-in name, or a path that ends in .toml. A file's key ``inherits`` names the scenario that has what the
-        file leaves out; tables merge, except those that ``replaces`` names, such as "device_class".
+        file leaves out. Sections merge key by key, except those that ``replaces`` names, such as "device_class"; a
+        table that is a value, such as ``policy.mthp``, replaces the one inherited (`fleet_schema.is_one_value`).
     settings : sequence of str
-        ``KEY=VALUE``, with dotted keys: ``app_class.video.hot_percent=40``. They change what the files say.
+        ``KEY=VALUE``, with dotted keys: ``app_class.video.hot_percent=40``. They change what the files say; of a table
+        that is a value, ``policy.mthp.16K=always`` changes one entry, and a new table replaces the whole.
     devices : int, optional
         Devices of the fleet; the scenario's own number by default.
     seed : int
@@ -123,6 +125,8 @@ def notes(name_or_path: str) -> dict[Key, str]:
     """The comment behind each value, or above it, of the files a scenario is read from."""
     found: dict[Key, str] = {}
     for layer in _layers(name_or_path):
+        replaced = [*filter(is_one_value, _tables(layer.table)), *(tuple(key.split(".")) for key in layer.replaces)]
+        found = {key: text for key, text in found.items() if not any(key[: len(one)] == one for one in replaced)}
         path = _path(layer.label) or Path(layer.label)
         table: Key = ()
         above = ""
@@ -135,10 +139,10 @@ def notes(name_or_path: str) -> dict[Key, str]:
                 continue
             else:
                 value = re.fullmatch(
-                    r"""([A-Za-z0-9_-]+)\s*=\s*(?:"[^"]*"|'[^']*'|[^"'#]+|\{[^#]*\})\s*(?:# ?(.*))?""", line
+                    r"""([A-Za-z0-9_.-]+)\s*=\s*(?:"[^"]*"|'[^']*'|[^"'#]+|\{[^#]*\})\s*(?:# ?(.*))?""", line
                 )
                 if value:
-                    found[(*table, value[1])] = value[2] or above
+                    found[(*table, *value[1].split("."))] = value[2] or above
             above = ""
     return found
 
@@ -238,7 +242,7 @@ def _add(layer: _Layer, merged: Table, sources: dict[Key, str], problems: list[_
 def _merge(into: Table, table: Table, at: Key, layer: _Layer, sources: dict[Key, str]) -> None:
     for name, value in table.items():
         key = (*at, name)
-        if isinstance(value, dict) and len(key) <= MAX_DEPTH:
+        if isinstance(value, dict) and len(key) <= MAX_DEPTH and not is_one_value(key):
             if not isinstance(into.get(name), dict):
                 into[name] = {}
                 sources[key] = layer.label
@@ -292,13 +296,20 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
         if isinstance(classes, dict) and key[1] not in classes:
             problems.append(_Problem(label, key[:2], f"unknown class; {near(key[1], tuple(classes))}"))
             return
-    table: Table = {}
-    inner = table
-    for part in key[:-1]:
-        inner[part] = {}
-        inner = inner[part]
-    inner[key[-1]] = _setting_value(word)
-    _merge(merged, table, (), _Layer(label, {}, Path()), sources)
+    value = _setting_value(word)
+    # A section that is given whole would drop, or keep, what is not in it: neither is what everybody means.
+    new_class = key[0] in CLASSES and len(key) == 2 and key[1] not in (_inner(merged, key[:1]) or {})
+    if isinstance(value, dict) and is_section(key) and not new_class:
+        text = not_possible(value, f"settings of its keys, as {_dotted(key)}.KEY=VALUE")
+        problems.append(_Problem(label, key, text))
+        return
+    table = merged
+    for end, part in enumerate(key[:-1], 1):
+        if not isinstance(table.get(part), dict):
+            table[part] = default_table(key[:end])
+            sources[key[:end]] = label
+        table = table[part]
+    _merge(table, {key[-1]: value}, key[:-1], _Layer(label, {}, Path()), sources)
 
 
 def _setting_value(word: str) -> Any:

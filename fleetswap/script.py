@@ -7,12 +7,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fleetswap_kernels.codecs import SIZING_CODECS
+from fleetswap_kernels.page_patterns import CLASS, FILL, ZERO
+from fleetswap_kernels.pages import SIZES_KIB
+
 from .arguments import read_choice, read_number
-from .codec import MEASURED_ALGORITHMS
 from .content_library import class_names
-from .device_config import FORMS, MAX_WORDS, SIZES_KB, WORDS, ZRAM_FORM, Config, read_thp, set_option
+from .device_config import FORMS, MAX_WORDS, WORDS, ZRAM_FORM, Config, read_thp, set_option
 from .errors import InputError
-from .patterns import CLASS, FILL, ZERO, Pattern, parse_pattern
+from .patterns import Pattern, parse_pattern
 
 ADVICE = ("hugepage", "nohugepage", "none")
 MAX_PAGES = 32768
@@ -225,7 +228,7 @@ class _Parser:
         pattern = parse_pattern(text)
         if pattern.kind == CLASS:
             read_choice(pattern.name, "content class", self.classes)
-        elif pattern.kind not in (ZERO, FILL) and self.config.algorithm not in MEASURED_ALGORITHMS:
+        elif pattern.kind not in (ZERO, FILL) and self.config.algorithm not in SIZING_CODECS:
             allowed = "zero, fill:BYTE, class:NAME[:VERSION]"
             raise ValueError(f"pattern {text!r}: no compressor for {self.config.algorithm} here; allowed are {allowed}")
         return pattern
@@ -314,8 +317,8 @@ class _Parser:
         self._need(words, 4, "verdict folio|charge|swap SIZEKB BITS")
         read_choice(words[1], "request", ("folio", "charge", "swap"))
         size = read_number(words[2], "folio size", 4, 2048)
-        if size not in (4, *SIZES_KB):
-            raise ValueError(f"bad folio size {size}; allowed are 4, {', '.join(map(str, SIZES_KB))} (KiB)")
+        if size not in (4, *SIZES_KIB):
+            raise ValueError(f"bad folio size {size}; allowed are 4, {', '.join(map(str, SIZES_KIB))} (KiB)")
         if not re.fullmatch(r"[01]{1,63}", words[3]):
             raise ValueError(f"bad verdicts {words[3]!r}; expected up to 63 digits 0 (refused) or 1 (granted)")
         return Op(line, process, "verdict", numbers=(size, len(words[3]), int(words[3][::-1], 2)), text=words[1])

@@ -12,9 +12,9 @@ from fleetswap_kernels.layout import (
     CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_WORDS, PROC_MAJFLT, PROC_PTE, PROC_WORDS,
     Q_COUNTER, W_FRAG_NR, W_LIST_HEAD,
 )  # fmt: skip
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
 
 from .program import VPN_BASE, Region
-from .device_config import PAGE_BYTES, SIZES_KB
 
 DUMPED_VMSTAT = (
     "pswpin", "pswpout", "swpin_zero", "swpout_zero", "thp_swpout", "thp_swpout_fallback", "swap_ra", "swap_ra_hit",
@@ -76,8 +76,8 @@ class Snapshot:
     def mthp(self) -> dict[str, dict[str, int]]:
         """Non-zero per-size counters, by KiB."""
         out: dict[str, dict[str, int]] = {}
-        for size in SIZES_KB:
-            order = (size // 4).bit_length() - 1
+        for size in SIZES_KIB:
+            order = order_of_kib(size)
             first = Q_COUNTER + counters.N_SCALAR + 10 * order
             values = self.dev.q[first : first + 10].astype(np.int64).tolist()
             some = {name: v for name, v in zip(counters.MTHP, values, strict=True) if v}

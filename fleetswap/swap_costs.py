@@ -8,10 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels import counters
+from fleetswap_kernels.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
 
 from .content_library import class_names
-from .cost import CostProfile, Price, load_profile, price
-from .device_config import SIZES_KB
+from .cost import CostProfile, load_profile
+from .price import Price, price
 from .workload.experiments import bandwidth_script, changes_by_dump, size_script, swap_time_script
 
 Events = npt.NDArray[np.int64]
@@ -75,7 +76,7 @@ class Row:
 
 
 def _price(events: Events, profile: CostProfile, codec: str, folio_kib: int) -> Price:
-    block_order = (folio_kib // 4).bit_length() - 1
+    block_order = order_of_kib(folio_kib)
     return price(events, profile, codec, block_order, class_names())
 
 
@@ -113,7 +114,7 @@ def bandwidth() -> list[Row]:
     for large, published in BANDWIDTH_BYTES_PER_MS.items():
         events = changes_by_dump(bandwidth_script(64, large))["in"]
         pages = int(events[counters.PSWPIN])
-        rate[large] = pages * 4096 * 1_000_000 // int(_price(events, profile, "lz4", 4).stall_ns)
+        rate[large] = pages * PAGE_BYTES * 1_000_000 // int(_price(events, profile, "lz4", 4).stall_ns)
         label = "with" if large else "without"
         rows.append(
             Row("same-filled swap-in", f"{label} large swap-in", "bytes/ms", published, rate[large], CALIBRATED)
@@ -125,7 +126,7 @@ def bandwidth() -> list[Row]:
 def fault_reduction() -> list[Row]:
     """Major faults of the same reads, page by page over by folios: the pages of a folio."""
     rows = []
-    for kib in SIZES_KB[:-1]:
+    for kib in SIZES_KIB[:-1]:
         faults = {
             large: int(changes_by_dump(bandwidth_script(kib, large))["in"][counters.PGMAJFAULT])
             for large in (False, True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
@@ -13,7 +14,8 @@ from .comparison import check_same_fleet, pair, row, value
 from .errors import InputError
 from .fleet import FleetShard
 from .fleet_scenario import FleetScenario
-from .fleet_units import near
+from .fleet_units import near, parse_size, setting_word, shown_size
+from .labels import settings_of
 from .metrics import METRICS, Ints
 from .paired import PairedComparison
 from .pareto import Direction, pareto_front
@@ -42,7 +44,7 @@ class Point:
     Parameters
     ----------
     settings : dict of str to str
-        Value of each key.
+        Value of each key, as the scenario has it.
     scenario : FleetScenario
     """
 
@@ -77,6 +79,12 @@ class Sweep:
     front: tuple[bool, ...]
 
     @property
+    def _first_alike(self) -> list[int]:
+        """Of each point the first one that is the same scenario, value for value."""
+        texts = [json.dumps(settings_of(resolved(point.scenario))) for point in self.points]
+        return list(map(texts.index, texts))
+
+    @property
     def rows(self) -> list[dict[str, Any]]:
         """One row per point, metric and class: values, and what changes against the first point."""
         rows = []
@@ -96,8 +104,14 @@ class Sweep:
     def to_dict(self) -> dict[str, Any]:
         """Content of summary.json."""
         points = [
-            {"point": i, "settings": dict(p.settings), "digest": digest(p.scenario), "front": self.front[i]}
-            for i, p in enumerate(self.points)
+            {
+                "point": i,
+                "settings": dict(p.settings),
+                "digest": digest(p.scenario),
+                "alike": first if first < i else None,
+                "front": self.front[i],
+            }
+            for i, (p, first) in enumerate(zip(self.points, self._first_alike, strict=True))
         ]
         told = {"scenario": resolved(self.points[0].scenario), "metrics": list(self.metrics), "pareto": [*self.pareto]}
         return {**told, "points": points, "rows": self.rows}
@@ -196,15 +210,35 @@ def grid(
         try:
             changed = [*settings, *(f"{key}={word}" for key, word in own.items())]
             scenario = load_fleet_scenario(name_or_path, changed, devices, seed)
+            point = Point({key: _word_of(scenario, key, word) for key, word in own.items()}, scenario)
             if points:
                 first = points[0]
-                check_same_fleet(resolved(first.scenario), resolved(scenario), first.label, Point(own, scenario).label)
-            points.append(Point(own, scenario))
+                check_same_fleet(resolved(first.scenario), resolved(scenario), first.label, point.label)
+            points.append(point)
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError("; ".join(_distinct(problems)))
     return points
+
+
+def _word_of(scenario: FleetScenario, dotted: str, given: str) -> str:
+    """The value of a key as a scenario has it; of a file its name as it was given."""
+    found: Any = resolved(scenario)
+    for part in map(str.strip, dotted.split(".")):
+        found = found.get(part, found.get(_canonical(part))) if isinstance(found, Mapping) else None
+    if found is None:
+        return "not set"
+    word = setting_word(found)
+    return given if word.startswith("sha256:") else word
+
+
+def _canonical(key: str) -> str:
+    """A size that is the key of a table, as scenarios have it."""
+    try:
+        return shown_size(parse_size(key))
+    except ValueError:
+        return key
 
 
 def _distinct(problems: Sequence[str]) -> list[str]:

@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels import counters
-from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
 from . import engine, fleet

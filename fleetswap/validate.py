@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 
 from .published import KERNEL_TABLES, PATCH_OFF, PATCH_ON, kernel_table
 from .scenario import AllocatorTest
@@ -49,7 +50,7 @@ class Check:
 def simulate(test: AllocatorTest) -> tuple[list[tuple[int, int]], dict[str, int]]:
     """Run one device; swpout and fallback by iteration, and the counters at the end."""
     workload = plan(test)
-    arena = Arena([(workload.blueprint, 1)])
+    arena = Arena([(workload.blueprint, 1)], ONE_THREAD)
     arena.init()
     arena.run(workload.program, workload.marks[0], workload.marks[1])
     out = counters.mthp_index("swpout", workload.folio_order)

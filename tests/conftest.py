@@ -12,7 +12,8 @@ from importlib import metadata
 
 import pytest
 
-from fleetswap_kernels.launch import Backend, BackendMissingError, choose
+from fleetswap_kernels.choose import choose
+from fleetswap_kernels.launch import Backend, BackendMissingError
 from tests.launch.fake_gpu import FakeGpu
 
 NO_SIMULATOR = "" if importlib.util.find_spec("numba_cuda") else "numba-cuda is not installed"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fleetswap.api import RunResult, Scenario
 
 from .clusters import muster, open_cluster
-from .job import Job, begin, unfinished
+from .job import Job, claim, unfinished
 from .merge import merge_run
 from .plan import plan_fleet
 from .storage import Storage
@@ -48,11 +48,10 @@ def run(
         If something cannot be used, or the cluster is lost: `resume` then goes on.
     """
     fleet = (scenario if isinstance(scenario, Scenario) else Scenario.load(scenario)).fleet
-    with open_cluster(cluster, workers, threads) as client:
+    with claim(Storage(out)) as start, open_cluster(cluster, workers, threads) as client:
         crew = muster(client, fleet, threads)
         plan = plan_fleet([fleet], crew.at_once, crew.slots, shards, about={"kind": "run", "seed": fleet.seed})
-        with begin(Storage(out), plan) as job:
-            _complete(job, crew)
+        _complete(start(plan), crew)
     return RunResult.open(out)
 
 

@@ -12,6 +12,7 @@ from fleetswap.errors import InputError
 from fleetswap.fleet import warm_up
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.workload.phones import plan as lay_out
+from fleetswap_kernels.cores import usable_cores
 
 from .crew import DaskCrew
 from .installation import Installation, installation, one_at_a_time
@@ -87,7 +88,7 @@ def open_cluster(cluster: str | Client, workers: int | None = None, threads: int
     cluster : str or distributed.Client
         One of `KINDS`, or the address of a scheduler.
     workers : int, optional
-        How many to start, or to wait for; one per core, per GPU, or what there is, by default.
+        How many to start, or to wait for; one per usable core, per GPU, or what there is, by default.
     threads : int
         Threads of each that is started here.
 
@@ -139,7 +140,7 @@ def _start(cluster: str, workers: int | None, threads: int) -> Any:
         from distributed import LocalCluster
 
         return LocalCluster(
-            n_workers=workers or max((os.cpu_count() or 1) // threads, 1),
+            n_workers=workers or max(usable_cores() // threads, 1),
             threads_per_worker=1,
             dashboard_address=":0",
             silence_logs=logging.CRITICAL,

@@ -71,14 +71,14 @@ class Alone:
     def work(
         self,
         orders: Iterable[Order],
-        ledger: Ledger,  # noqa: ARG002 (signature of a crew)
+        ledger: Ledger,
         tasks: Tasks,  # noqa: ARG002 (signature of a crew)
         progress: Progress,
         report: Report,  # noqa: ARG002
     ) -> Iterator[Record]:
         """Do tasks in their order; the progress is told within each."""
         for order in orders:
-            yield simulate(order, self.chosen.backend, progress)
+            yield simulate(order, self.chosen.backend, progress, ledger)
 
 
 @dataclass(frozen=True)

@@ -182,6 +182,7 @@ class Dispatcher:
         if now - self._looked < LOOK_S:
             return
         self._looked = now
+        self.progress(0)  # Who counts may end the work, too.
         found = self._ask(self.client.scheduler.ncores)
         self._slots = sum(threads for address, threads in found.items() if address not in self._refused)
         self._most_slots = max(self._most_slots, self._slots)

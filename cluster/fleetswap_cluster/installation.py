@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetswap.results import versions
-from fleetswap_kernels.jit import cache_dir
+from fleetswap_kernels.kernel_cache import cache_dir
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,10 @@ def installation() -> Installation:
 @contextlib.contextmanager
 def one_at_a_time() -> Iterator[None]:
     """Let one process of this machine compile, the others wait and then load what it compiled."""
-    folder = cache_dir()
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / "compiling").open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        # Where no file can be written, each compiles for itself.
+        with contextlib.suppress(OSError):
+            cache_dir().mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((cache_dir() / "compiling").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -12,12 +11,14 @@ from typing import Any, TypeVar
 from fleetswap.engine import Progress, no_progress
 from fleetswap.errors import InputError
 from fleetswap.fleet import FleetShard
+from fleetswap.fleet_results import load_writers
 
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import MANIFEST, CorruptShardError, Ledger, Record
-from .lock import run_lock
+from .ledger import MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
+from .lock import BEATS, Check, run_lock
+from .lock import NAME as LOCK
 from .plan import Plan, Tasks
 from .storage import Storage
 from .worker import CHECKPOINT_S, Order
@@ -33,10 +34,13 @@ class Job:
     ----------
     ledger : Ledger
     plan : Plan
+    check : callable
+        Refuses to go on once another driver holds it (`lock`).
     """
 
     ledger: Ledger
     plan: Plan
+    check: Check
 
     def work(
         self,
@@ -64,12 +68,18 @@ class Job:
             Facts of the crew; ``backend``, all that computed tasks; ``computed``, how many tasks on what, by whomever.
         """
         made: Counter[tuple[str, str]] = Counter()
-        for record in self._do(self.plan, crew, progress, report, checkpoint_s):
+
+        def watched(steps: int) -> None:
+            self.check()
+            if steps:
+                progress(steps)
+
+        for record in self._do(self.plan, crew, watched, report, checkpoint_s):
             made[record.made.backend, record.made.device] += 1
         bundles = Bundles(self.plan)
         if crew.slots > 1 and bundles.worthwhile:
             report(f"merging {bundles.each} shards at a time, on the workers")
-            for _ in self._do(bundles, crew, progress, report, checkpoint_s):
+            for _ in self._do(bundles, crew, watched, report, checkpoint_s):
                 pass
         computed = [{"backend": name, "device": device, "tasks": n} for (name, device), n in sorted(made.items())]
         return {**crew.facts(), "backend": " and ".join(sorted({name for name, _ in made})), "computed": computed}
@@ -115,22 +125,46 @@ class Job:
                 self.ledger.forget(error.folder, error.number)
 
 
+def is_abandoned(storage: Storage) -> bool:
+    """Whether a driver was here that ended before its run began: nothing but its lock is left."""
+    return all(name == LOCK or name.startswith(f"{BEATS}/") for name in storage.names(""))
+
+
 @contextlib.contextmanager
-def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
-    """Begin a run in a new directory and hold it.
+def claim(storage: Storage) -> Iterator[Callable[[Plan], Job]]:
+    """Hold a new directory before anything costs time, and so before it is known how the fleet is cut.
+
+    Yields
+    ------
+    function of Plan
+        Begins the run there.
 
     Raises
     ------
     InputError
-        If the directory is not empty, or another driver was faster.
+        If the directory is not empty or cannot be written, or another driver was faster.
     """
-    if not storage.is_empty():
-        raise InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
-    with run_lock(storage):
-        ledger = Ledger(storage)
-        ledger.begin(plan, installation())
-        with _keeping(ledger, plan):
-            yield Job(ledger, plan)
+    exists = InputError(f"{storage.url}: exists already; continue it with --resume, or name another folder")
+    if not storage.is_empty() and not is_abandoned(storage):
+        raise exists
+    load_writers()
+    ledger = Ledger(storage)
+    with run_lock(storage) as check, _keeping(ledger):
+        if storage.get(MANIFEST) is not None:  # Another driver began and finished it meanwhile.
+            raise exists
+
+        def start(plan: Plan) -> Job:
+            ledger.begin(plan, installation())
+            return Job(ledger, plan, check)
+
+        yield start
+
+
+@contextlib.contextmanager
+def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
+    """Begin a run of a plan in a new directory and hold it; see `claim`."""
+    with claim(storage) as start:
+        yield start(plan)
 
 
 @contextlib.contextmanager
@@ -149,14 +183,19 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
     """
     ledger = Ledger(storage)
     manifest = storage.get(MANIFEST)
-    found = json.loads(manifest) if manifest is not None else ledger.plan()[0].about
+    source = f"{storage.url}/{MANIFEST}"
+    found = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
     if found.get("kind", kind) != kind:
         raise InputError(f"{storage.url}: is a {found['kind']}; go on with fleetswap {found['kind']} --resume")
     if manifest is not None:
         ledger.finish()
         yield None
         return
-    with run_lock(storage):
+    with run_lock(storage) as check:
+        if storage.get(MANIFEST) is not None:  # The driver that held it finished it meanwhile.
+            ledger.finish()
+            yield None
+            return
         plan, begun = ledger.plan()
         here = installation()
         if begun["sources"] != here.sources:
@@ -164,20 +203,22 @@ def unfinished(storage: Storage, kind: str) -> Iterator[Job | None]:
                 f"{storage.url}: was begun by fleetswap {begun['fleetswap']} ({begun['sources']}), this is "
                 f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
             )
-        with _keeping(ledger, plan):
-            yield Job(ledger, plan)
+        with _keeping(ledger):
+            yield Job(ledger, plan, check)
 
 
 @contextlib.contextmanager
-def _keeping(ledger: Ledger, plan: Plan) -> Iterator[None]:
+def _keeping(ledger: Ledger) -> Iterator[None]:
     """When work ends early: remove a directory in which nothing is done, and tell how to go on with any other."""
     try:
         yield
+    except TakenError:
+        raise
     except BaseException as error:
         storage = ledger.storage
         kept = True
         with contextlib.suppress(InputError):
-            kept = ledger.has_work(plan)
+            kept = ledger.has_work()
             if not kept:
                 ledger.finish()
                 if storage.is_empty():

@@ -37,6 +37,10 @@ READERS = 8
 """Files that are verified at the same time."""
 
 
+class TakenError(InputError):
+    """The run directory is that of another run."""
+
+
 class CorruptShardError(Exception):
     """A file of a task that was done is gone, or is not what was written.
 
@@ -120,7 +124,23 @@ def read_summary(storage: Storage) -> dict[str, Any]:
     content = storage.get("summary.json")
     if content is None:
         raise InputError(f"{storage.url}: has no summary.json; expected a finished run")
-    told: dict[str, Any] = json.loads(content)
+    return read_object(content, f"{storage.url}/summary.json", "the summary of a run")
+
+
+def read_object(content: bytes, source: str, what: str) -> dict[str, Any]:
+    """The JSON object that a file holds.
+
+    Raises
+    ------
+    InputError
+        If it holds none: it is not what it should be.
+    """
+    try:
+        told = json.loads(content)
+    except (ValueError, RecursionError):
+        told = None
+    if not isinstance(told, dict):
+        raise InputError(f"{source}: is not {what}")
     return told
 
 
@@ -146,12 +166,12 @@ class Ledger:
 
         Raises
         ------
-        InputError
+        TakenError
         """
         if not self.storage.create(
             f"{FOLDER}/plan.json", as_json({**plan.to_json(), "installation": installation.told()})
         ):
-            raise InputError(f"{self.storage.url}: exists already; continue it with --resume, or name another folder")
+            raise TakenError(f"{self.storage.url}: exists already; continue it with --resume, or name another folder")
 
     def plan(self) -> tuple[Plan, dict[str, Any]]:
         """The plan, and what was installed where it was made.
@@ -166,7 +186,7 @@ class Ledger:
         if content is None:
             raise InputError(f"{source}: is not there; --resume needs the directory of an unfinished run")
         try:
-            told = json.loads(content)
+            told = read_object(content, source, "the plan of a run")
             installation = dict(told["installation"])
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{source}: is not the plan of a run") from None
@@ -234,9 +254,9 @@ class Ledger:
         """Remove the record of a task of a kind: it will be done again."""
         self.storage.remove(f"{place(folder + 'done', number)}.json")
 
-    def has_work(self, plan: Plan) -> bool:
+    def has_work(self) -> bool:
         """Whether a task is done, or a state of one is kept."""
-        return bool(self._numbers("done", plan) or self._numbers("checkpoints", plan))
+        return any(self.storage.names(f"{FOLDER}/{kind}") for kind in ("done", "checkpoints"))
 
     def fail(self, tasks: Tasks, number: int, text: str) -> None:
         """Note what went wrong with a task."""

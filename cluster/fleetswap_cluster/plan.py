@@ -14,7 +14,7 @@ from fleetswap.fleet import mean_device_bytes
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.scenario_file import digest
 from fleetswap.workload.phones import plan as lay_out
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 
 SCHEMA = 1
 SHARDS_PER_WORKER = 4
@@ -137,13 +137,13 @@ class Plan:
             if content["schema"] != SCHEMA:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
             scenarios = tuple(FleetScenario.model_validate(one) for one in content["scenarios"])
-            found = cls(scenarios, content["shards"], content["check"], content["about"])
-            digests = content["digests"]
+            found = cls(scenarios, int(content["shards"]), content["check"], dict(content["about"]))
+            digests = list(zip(scenarios, content["digests"], strict=True))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{source}: is not the plan of a run") from None
-        for scenario, expected in zip(found.scenarios, digests, strict=True):
+        for scenario, expected in digests:
             if digest(scenario) != expected:
                 raise InputError(
                     f"{source}: {scenario.name}: content library or cost profile is not the one the run began with; "
@@ -184,4 +184,6 @@ def plan_fleet(
         each = max(mean_device_bytes(s, lay_out(s)) for s in scenarios)
         needed = -(-scenarios[0].devices // at_once(each))
         shards = max(needed, SHARDS_PER_WORKER * workers if workers > 1 else 1)
+    if shards < 1:
+        raise InputError(f"shards: {shards} is not possible; allowed are 1 and more")
     return Plan(tuple(scenarios), min(shards, scenarios[0].devices), check, about or {})

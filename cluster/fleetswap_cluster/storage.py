@@ -7,7 +7,7 @@ import errno
 import logging
 import os
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Storage:
         self._root = root.rstrip("/")
         self.is_local = "file" in ([self._fs.protocol] if isinstance(self._fs.protocol, str) else self._fs.protocol)
         self.url = self._root if self.is_local else text.rstrip("/")
+        self.guard: Callable[[], None] | None = None
+        """Called before anything is changed, to refuse it (`lock`)."""
 
     def __repr__(self) -> str:
         return f"Storage({self.url!r})"
@@ -174,6 +176,8 @@ class Storage:
             For every OSError, and for whatever an object store's package raises, which has errors of its own; of a
             disk any other error is a bug. FullStorageError if there is no space.
         """
+        if self.guard and action == "written":
+            self.guard()
         try:
             yield
         except OSError as error:

@@ -59,10 +59,11 @@ class Order:
     merges: bool = False
 
 
-def simulate(order: Order, backend: Backend, progress: Progress = no_progress) -> Record:
+def simulate(order: Order, backend: Backend, progress: Progress = no_progress, ledger: Ledger | None = None) -> Record:
     """Do a task: simulate its devices, write their files, then the record.
 
-    Devices that do not fit the backend's memory are simulated in pieces, which nobody else gets to know of.
+    Devices that do not fit the backend's memory are simulated in pieces, which nobody else gets to know of. A driver
+    that does its own work gives its ledger, which is guarded.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def simulate(order: Order, backend: Backend, progress: Progress = no_progress) -
     BrokenDeviceError, StorageError
     """
     started = time.perf_counter()
-    ledger = Ledger(Storage(order.run))
+    ledger = ledger or Ledger(Storage(order.run))
     plan, layouts = _read_plan(order.run, order.plan)
     task = plan.task(order.number)
     scenario, laid_out = plan.scenarios[task.policy], layouts[task.policy]

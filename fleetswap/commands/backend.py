@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..backend import Chosen
+    from ..console import Console
 
 
 def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command --backend and --threads."""
-    threads = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+    threads = click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
     backend = click.option(
         "--backend",
         type=click.Choice(["auto", "cpu", "cuda"]),
@@ -28,8 +27,11 @@ def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def opened(name: str, threads: int | None, err: Console) -> Chosen:
     """The backend that was asked for, told of on stderr."""
+    from click.core import ParameterSource
+
     from ..backend import open_backend
 
     chosen = open_backend(name, threads)
-    err.print(chosen.line(), highlight=False, soft_wrap=True)
+    source = click.get_current_context().get_parameter_source("backend")
+    err.print(chosen.line(asked=source is not ParameterSource.DEFAULT))
     return chosen

@@ -13,7 +13,7 @@ import click
     type=click.Choice(["auto", "cpu", "cuda"]),
     help="Measure whole fleets on a backend instead, beside one CPU thread, and check that both give the same.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads of the backend  [default: all cores]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads of the backend  [default: all usable cores]")
 @click.option("--quick", is_flag=True, help="Measure very little: shows that it works, not how fast.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def bench(backend: str | None, threads: int | None, quick: bool, as_json: bool) -> None:
@@ -43,8 +43,7 @@ def bench(backend: str | None, threads: int | None, quick: bool, as_json: bool) 
 
 def _backend(name: str, threads: int | None, quick: bool, as_json: bool) -> None:
     """Whole fleets on a backend; exit code 1 if it does not give what the CPU gives."""
-    from rich.console import Console
-
+    from ..console import Console
     from ..throughput import FULL, QUICK, measure
     from .backend import opened
 

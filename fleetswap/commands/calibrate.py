@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 from datetime import UTC, datetime
 from functools import partial
@@ -52,7 +51,7 @@ MIN_WIDTH = 100
     metavar="N",
     help="Measure at most so much: whole 2 MiB regions, chosen by a hash of their number.",
 )
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per CPU]")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per usable core]")
 @click.option(
     "--keep-pages", type=click.Path(path_type=Path), metavar="FILE", help="Also write the measured pages: a raw dump."
 )
@@ -76,9 +75,10 @@ def calibrate(
     both. Exactly one of --dump, --pid and --pages says what is measured. Only numbers derived from pages are written,
     unless --keep-pages asks for the pages themselves.
     """
-    from rich.console import Console
+    from fleetswap_kernels.cores import usable_cores
 
     from .. import calibration
+    from ..console import Console, progress_bar
     from ..page_measure import REPETITIONS, REPLACEABLE, load_codecs, measure_sizes, measure_times, regions_of
     from ..page_source import open_source, read_runs, sample_regions
 
@@ -106,9 +106,9 @@ def calibrate(
         click.echo(f"note: {note}", err=True)
 
     err = Console(stderr=True)
-    with _progress(err) as progress:
+    with progress_bar(err) as progress:
         task = progress.add_task("compressing regions", total=len(regions))
-        sizes = measure_sizes(regions, jobs or len(os.sched_getaffinity(0)), lambda n: progress.advance(task, n))
+        sizes = measure_sizes(regions, jobs or usable_cores(), lambda n: progress.advance(task, n))
         timing = progress.add_task("timing repetitions", total=len(codecs) * (REPETITIONS + 1))
         times = measure_times(regions, REPETITIONS, lambda n: progress.advance(timing, n))
 
@@ -139,9 +139,7 @@ def calibrate(
     if as_json:
         click.echo(json.dumps(result))
     else:
-        console = Console()
-        console.width = max(console.width, MIN_WIDTH)
-        console.print(_table(result["totals"], times))
+        Console(columns=MIN_WIDTH).print(_table(result["totals"], times))
         click.echo(
             f"zero pages {result['zero_fraction']:.2%}, filled with another word {result['same_filled_fraction']:.2%}; "
             f"blocks share their region's content with probability {result['region_correlation']:.2f}"
@@ -166,10 +164,9 @@ def _check_blocks(regions: list[Region], sampled: bool) -> list[str]:
 
 
 def _table(totals: Mapping[str, list[dict[str, Any]]], times: Mapping[str, CodecTimes]) -> Any:
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
-    table = Table(title="Size and CPU time by codec and block", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="Size and CPU time by codec and block")
     table.add_column("codec", no_wrap=True)
     for column in ("block", "blocks", "ratio", "size vs 4K", "compress ns/page", "decompress ns/page"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -186,11 +183,3 @@ def _table(totals: Mapping[str, list[dict[str, Any]]], times: Mapping[str, Codec
                 *("-" if ns is None else f"{ns / (1 << order):,.0f}" for ns in spent),
             )
     return table
-
-
-def _progress(console: Any) -> Any:
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )

@@ -12,11 +12,11 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from fleetswap_kernels.batch.page_tables import Ints, PageTables
     from fleetswap_kernels.batch.swap_areas import SwapAreas
     from fleetswap_kernels.launch import Backend
+
+    from ..console import Table
 
 FAULT_ORDERS = range(2, 9)
 """Orders that a fault can bring in (spec 05 §5.3)."""
@@ -31,7 +31,7 @@ PER_PROCESS = ("swapped_pages", "alone_permille")
 @click.option(
     "--orders", default="2,3,4,5,6,7,8", show_default=True, metavar="K,K", help="Enabled sizes: folios of 2^K pages."
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
 @click.option("--backend", default="cpu", show_default=True, help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def census(file: Path, orders: str, threads: int | None, backend: str, as_json: bool) -> None:
@@ -42,28 +42,15 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
     page number of each region; `process`, a number for each region, such as its PID; `swap_map`, uint8, the kernel's
     byte for each slot; `zeromap`, uint8, its bitmap of zero pages. docs/census.md says how to record one.
     """
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
     from ..backend import open_backend
     from ..census_file import read_census_file
+    from ..console import Console, progress_bar
 
     mask = _mask(orders)
     chosen = open_backend(backend, threads).backend
     err = Console(stderr=True)
     tables, areas = read_census_file(file)
-    columns = (
-        *(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("pages")),
-        *(TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn()),
-    )
-    with Progress(*columns, console=err, transient=True) as progress:
+    with progress_bar(err, "pages", transient=True) as progress:
         task = progress.add_task("census", total=tables.pages)
         try:
             found = take(chosen, tables, areas, mask, lambda pages: progress.advance(task, pages))
@@ -165,11 +152,10 @@ def _per_process(backend: Backend, order_pages: Ints) -> dict[str, dict[str, int
 
 def census_tables(found: dict[str, Any]) -> list[Table]:
     """What people see of a census."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
     def table(title: str, *columns: str) -> Table:
-        made = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+        made = Table(title)
         for name in columns:
             made.add_column(name, justify="right", no_wrap=True)
         return made

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from .backend import backend_options, opened
-from .progress import prepare, progress_bar
+from .progress import prepare, print_warnings
 
 if TYPE_CHECKING:
     import pyarrow as pa
-    from rich.table import Table
 
     from ..comparison import Comparison, Source
+    from ..console import Table
 
 WIDTH = 132
 """Columns that the tables need."""
@@ -63,14 +63,14 @@ def compare(
     A and B are built-in fleets, .toml files, or directories of finished runs. Without B, B is A with the changes of
     --set-b, for instance: fleetswap compare phones --set-a policy.large_swapin=off --set-b policy.large_swapin=on
     """
-    from rich.console import Console
-
     from ..comparison import check_sources
     from ..comparison import compare as compare_sides
+    from ..console import Console, Text, progress_bar
     from ..errors import InputError
     from ..fleet import warm_up
     from ..fleet_scenario import FleetScenario
     from ..html.page import render_comparison
+    from ..html.wording import alike_sentence
     from ..workload.phones import plan as lay_out
 
     started = datetime.now(UTC)
@@ -95,15 +95,14 @@ def compare(
     check_sources(sides, (*names, "the reference")[: len(sides)])
     scenarios = [side for side in sides if isinstance(side, FleetScenario)]
     err = Console(stderr=True)
-    for warning in dict.fromkeys(w for scenario in scenarios for w in scenario.warnings):
-        err.print(f"warning: {warning}")
+    print_warnings(err, scenarios)
     chosen = opened(backend, threads, err)
     facts: dict[str, Any] = {"started": started.isoformat()}
     folder = out or Path("runs") / f"compare-{Path(a).stem}-{started:%Y%m%d-%H%M%S}"
     with NewFolder(folder, "--out ") as new:
         compile_s = prepare(err, lambda: warm_up(lay_out(scenarios[0]), chosen.backend)) if scenarios else 0.0
         at = time.perf_counter()
-        with progress_bar(err) as progress:
+        with progress_bar(err, "device-steps") as progress:
             total = sum(s.devices * s.days * s.steps_per_day for s in scenarios)
             task = progress.add_task("simulating", total=total)
             result = compare_sides(
@@ -128,12 +127,13 @@ def compare(
     if as_json:
         click.echo(json.dumps({"folder": str(folder), **told}))
     else:
-        console = Console()
-        console.width = max(console.width, WIDTH)
+        console = Console(columns=WIDTH)
+        if result.alike:
+            console.print(Text(alike_sentence(result.label_a, result.label_b), "bold"))
         for table in comparison_tables(result):
             console.print(table)
         for explanation in told["explanations"]:
-            console.print(f"[bold]{explanation['title']}[/]\n{explanation['text']}\n", highlight=False)
+            console.print(Text(explanation["title"], "bold"), f"{explanation['text']}\n", sep="\n")
     err.print(f"compared in {seconds:.1f} s; written to {folder} ({', '.join(sorted(contents))}, manifest.json)")
 
 
@@ -156,15 +156,14 @@ def _source(name: str, settings: Sequence[str], option: str, devices: int | None
 
 def comparison_tables(result: Comparison) -> list[Table]:
     """Every metric over the fleet, then the changes by device class."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
     rows = result.rows
     fleet = {row["metric"]: row for row in rows if row["class"] == "all"}
     devices = next(iter(fleet.values()))["devices"]
     called = {"a": f"A: {result.label_a.removeprefix('A: ')}", "b": f"B: {result.label_b.removeprefix('B: ')}"}
     title = f"{called['a']}  |  {called['b']}  ({devices:,} devices; change from A to B, 95 % interval)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=title)
     table.add_column("fleet", no_wrap=True)
     for name in ("A", "B", "change", "interval"):
         table.add_column(name, justify="right", no_wrap=True)
@@ -172,7 +171,7 @@ def comparison_tables(result: Comparison) -> list[Table]:
         table.add_column(name, no_wrap=True)
     for name in ("worse for", "gain"):
         table.add_column(name, justify="right", no_wrap=True)
-    spread = Table(title="Device by device", title_justify="left", box=box.SIMPLE_HEAD)
+    spread = Table(title="Device by device")
     for name in ("metric", "under"):
         spread.add_column(name, no_wrap=True)
     for quantile in ("5 %", "median", "95 %", "99 %"):
@@ -193,7 +192,7 @@ def comparison_tables(result: Comparison) -> list[Table]:
             cells = (shown_value(metric, row[f"{side}_{q}"]) for q in ("p5", "p50", "p95", "p99"))
             spread.add_row(metric if side == "a" else "", under, *cells, end_section=side == "difference")
     shown = ("pgmajfault", "pswpin", "fallback_permyriad", "alloc_success_permyriad", "stall_ns", "kills")
-    classes = Table(title="Change by device class", title_justify="left", box=box.SIMPLE_HEAD)
+    classes = Table(title="Change by device class")
     classes.add_column("class", no_wrap=True)
     for name in ("devices", *shown):
         classes.add_column(name, justify="right")

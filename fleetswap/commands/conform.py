@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
 import signal
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("paths", nargs=-1, required=True, type=click.Path(), metavar="PATH...")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout, everything else on stderr.")
-@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per CPU]")
+@click.option("--jobs", type=click.IntRange(1), metavar="N", help="Processes to use.  [default: one per usable core]")
 @click.pass_context
 def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs: int | None) -> None:
     """Replay scripts and compare every recorded dump with the real kernel's.
@@ -32,17 +31,17 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
     PATH is a script NAME.ops, with the recorded dumps NAME.jsonl.gz or NAME.jsonl beside it, or a folder of scripts.
     The last line says how many match; the exit code is 0 if all do, else 1.
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    from fleetswap_kernels.cores import usable_cores
 
     from ..conform import describe, find_scripts, load_case
+    from ..console import Console, progress_bar
 
     scripts = find_scripts(paths)
     for script in scripts:
         load_case(script)  # Bad input is reported before the first replay, not in the middle.
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        found = _outcomes(scripts, jobs or len(os.sched_getaffinity(0)))
+    err = Console(stderr=True)
+    with progress_bar(err, transient=True) as progress:
+        found = _outcomes(scripts, jobs or usable_cores())
         outcomes = list(progress.track(found, total=len(scripts), description="replaying scripts"))
     for outcome in outcomes:
         for line in describe(outcome):

@@ -35,11 +35,9 @@ def content(
     does not compress); zsmalloc bytes the pool's memory, its zspages counted full. Beside them the same pages one by
     one. Contents are those of blocks that are resident as a whole.
     """
-    from rich.console import Console
-    from rich.progress import Progress
+    from fleetswap_kernels.codecs import CODECS
 
-    from fleetswap_kernels.content_model import CODECS
-
+    from ..console import Console, progress_bar
     from ..content_library import load_library
     from ..content_measure import describe, simulate_blocks
     from ..errors import InputError
@@ -50,7 +48,7 @@ def content(
     if name is not None and name not in known.names:
         raise InputError(f"content class {name!r}: unknown; allowed are {', '.join(known.names)}")
     each = blocks or (1 << 20) >> order
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(Console(stderr=True), transient=True) as progress:
         names = progress.track([name] if name else known.names, description="sizing blocks")
         found = [simulate_blocks(known, one, codec, order, each, seed, scaled) for one in names]
     result = {"class": name, "codec": codec, "order": order, "seed": seed, "scaled": scaled, **describe(found, order)}

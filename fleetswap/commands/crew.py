@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from .backend import opened
-from .progress import prepare, progress_bar
+from .progress import prepare
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fleetswap_cluster.crew import Crew
     from fleetswap_cluster.job import Job
 
+    from ..console import Console
     from ..fleet_scenario import FleetScenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -37,7 +35,7 @@ def cluster_options(command: Command) -> Command:
             help="Work on a Dask cluster.  [default: in this process]",
         ),
         click.option(
-            "--workers", type=click.IntRange(1), help="Workers of the cluster  [default: one per core or GPU]"
+            "--workers", type=click.IntRange(1), help="Workers of the cluster  [default: one per usable core or GPU]"
         ),
     )
     for option in reversed(options):
@@ -72,15 +70,15 @@ def open_crew(
     workers: int | None,
     backend: str,
     threads: int | None,
-    scenario: FleetScenario,
+    scenarios: Sequence[FleetScenario],
     err: Console,
 ) -> Iterator[Crew]:
     """Workers with the same installation as here and with kernels ready; without a cluster it is this process.
 
     Parameters
     ----------
-    scenario : FleetScenario
-        What they will simulate: a scenario whose files they cannot read is refused here.
+    scenarios : sequence of FleetScenario
+        What they will simulate: one that cannot be laid out, or whose files they cannot read, is refused here.
 
     Raises
     ------
@@ -93,25 +91,26 @@ def open_crew(
     from ..fleet import warm_up
     from ..workload.phones import plan
 
+    laid_out = [plan(scenario) for scenario in scenarios]
     if cluster is None:
         if workers:
             raise InputError("--workers: needs --cluster; for threads of this process there is --threads")
         chosen = opened(backend, threads, err)
-        yield Alone(chosen, prepare(err, lambda: warm_up(plan(scenario), chosen.backend)))
+        yield Alone(chosen, prepare(err, lambda: warm_up(laid_out[0], chosen.backend)))
         return
     from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
+    from fleetswap_kernels.cores import usable_cores
 
     check_name(cluster)
     backend = backend_on(cluster, backend)
-    cores = os.cpu_count() or 1
-    each = threads or (max(cores // workers, 1) if cluster == "local" and workers else 1)
+    each = threads or (max(usable_cores() // workers, 1) if cluster == "local" and workers else 1)
     err.print(f"opening cluster {cluster} ...")
     started = time.perf_counter()
     with open_cluster(cluster, workers, each) as client:
-        err.print(f"dashboard: {client.dashboard_link}", soft_wrap=True)
-        crew = muster(client, scenario, each, backend)
+        err.print(f"dashboard: {client.dashboard_link}")
+        crew = muster(client, scenarios[0], each, backend)
         for name, facts in crew.devices.items():
-            err.print(f"backend {facts['backend']}: {name}", highlight=False, soft_wrap=True)
+            err.print(f"backend {facts['backend']}: {name}")
         memory = f", {crew.memory_bytes / (1 << 30):.1f} GiB each" if crew.memory_bytes else ""
         err.print(
             f"{crew.slots} shard(s) at a time, {each} thread(s){memory}; versions equal, kernels ready after "
@@ -122,16 +121,18 @@ def open_crew(
 
 def work_off(job: Job, crew: Crew, err: Console, merge: Callable[[Mapping[str, Any]], Merged]) -> Merged:
     """Do all tasks of a job with a bar, then merge with the facts of the work."""
+    from ..console import progress_bar
+
     plan = job.plan
     first = plan.scenarios[0]
 
     def work() -> Mapping[str, Any]:
-        with progress_bar(err, first.days * first.steps_per_day) as progress:
+        with progress_bar(err, "device-steps", first.days * first.steps_per_day) as progress:
             task = progress.add_task("simulating", total=plan.device_steps)
             return job.work(
                 crew,
                 lambda steps: progress.advance(task, steps),
-                lambda line: progress.console.print(line, soft_wrap=True),
+                err.print,
             )
 
     return job.complete(work, merge)

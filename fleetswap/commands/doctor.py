@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -16,22 +15,26 @@ EXAMPLE = "phones"
 @click.command()
 def doctor() -> None:
     """Show what would be used here, and why."""
-    from fleetswap_kernels.jit import cache_dir
-    from fleetswap_kernels.launch import BackendMissingError, choose
+    from fleetswap_kernels.choose import choose
+    from fleetswap_kernels.cores import usable_cores
+    from fleetswap_kernels.kernel_cache import cache_folder, has_kernels
+    from fleetswap_kernels.launch import BackendMissingError
 
     from ..backend import open_backend
     from ..results import versions
 
     for name, version in versions().items():
         click.echo(f"{name:12} {version}")
-    folder = cache_dir()
-    compiled = folder.is_dir() and any(folder.rglob("*.nbc"))
+    folder = cache_folder()
+    compiled = has_kernels(folder.path)
     click.echo(
-        f"{'kernels':12} {folder} ({'compiled' if compiled else 'not compiled yet: the first run takes longer'})"
+        f"{'kernels':12} {folder.path} ({'compiled' if compiled else 'not compiled yet: the first run takes longer'})"
     )
+    click.echo(f"{'':12} {folder.why}")
+    click.echo(f"{'cores':12} {usable_cores()} usable, by affinity and CPU quota")
     for name in ("cpu", "cuda"):
         try:
-            backend, _ = choose(name, os.cpu_count() or 1)
+            backend, _ = choose(name, usable_cores())
         except BackendMissingError as missing:
             click.echo(f"backend {name:4} no: {missing}")
             continue

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from .crew import work_off
+from .progress import print_warnings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from fleetswap_cluster.crew import Crew
     from fleetswap_cluster.job import Job
 
+    from ..console import Console
     from ..fleet_scenario import FleetScenario
+
+    OpenCrew = Callable[[Sequence[FleetScenario], Console], AbstractContextManager[Crew]]
 
 KIND = "run"
 
@@ -27,22 +29,20 @@ def begin_fleet(
     check: bool,
     folder: str,
     about: Mapping[str, Any],
-    crew: Crew,
+    open_crew: OpenCrew,
     err: Console,
 ) -> dict[str, Any]:
     """Simulate a fleet into a new run directory; its summary."""
-    from fleetswap_cluster.job import begin
+    from fleetswap_cluster.job import claim
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
-    plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
-    with begin(Storage(folder), plan) as job:
-        return _complete(job, crew, err)
+    with claim(Storage(folder)) as start, open_crew([scenario], err) as crew:
+        plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
+        return _complete(start(plan), crew, err)
 
 
-def resume_fleet(
-    folder: str, open_crew: Callable[[FleetScenario, Console], AbstractContextManager[Crew]], err: Console
-) -> dict[str, Any]:
+def resume_fleet(folder: str, open_crew: OpenCrew, err: Console) -> dict[str, Any]:
     """Go on with a run; its summary."""
     from fleetswap_cluster.job import unfinished
     from fleetswap_cluster.ledger import read_summary
@@ -51,21 +51,21 @@ def resume_fleet(
     storage = Storage(folder)
     with unfinished(storage, KIND) as job:
         if job is not None:
-            with open_crew(job.plan.scenarios[0], err) as crew:
+            with open_crew(job.plan.scenarios, err) as crew:
                 return _complete(job, crew, err)
-    err.print(f"{folder}: is finished already", soft_wrap=True)
+    err.print(f"{folder}: is finished already")
     return read_summary(storage)
 
 
 def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     from fleetswap_cluster.merge import merge_run
 
+    from ..console import Text
     from ..fleet import BrokenDeviceError, mean_device_bytes
     from ..workload.phones import plan
 
     scenario = job.plan.scenarios[0]
-    for warning in scenario.warnings:
-        err.print(f"warning: {warning}")
+    print_warnings(err, [scenario])
     laid_out = plan(scenario)
     each = mean_device_bytes(scenario, laid_out)
     processes = max(blueprint.sizes.procs for blueprint in laid_out.blueprints)
@@ -77,5 +77,5 @@ def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
     try:
         return work_off(job, crew, err, lambda facts: merge_run(job, {**about, **facts}))
     except BrokenDeviceError as error:
-        err.print(f"[bold red]FAIL[/] {error}")
+        err.print(Text.assemble(("FAIL", "bold red"), f" {error}"))
         raise click.exceptions.Exit(1) from None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import sys
 from collections.abc import Callable, Sequence
@@ -13,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from fleetswap_kernels.layout import Sizes
 
+    from ..console import Table
     from ..fleet_scenario import FleetScenario
     from ..gpu import Gpu
     from ..scenario import Scenario
@@ -50,7 +48,7 @@ USUAL_BINS = 256
 @click.command()
 @click.argument("scenario", default="phones")
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all cores]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
 @click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "settings", metavar="KEY=VALUE", multiple=True, help="Change a parameter; may be repeated.")
 @click.option("--gpu", "gpu_name", metavar="NAME|FILE", help="Also predict a GPU: a built-in name or a .toml file.")
@@ -70,15 +68,16 @@ def plan(
     from their first step on, and what that took is scaled. What a GPU would make of it is a calculation that no GPU
     has confirmed yet (docs/gpu-model.md).
     """
-    from rich.console import Console
+    from fleetswap_kernels.cores import usable_cores
 
+    from ..console import Console
     from ..errors import InputError
     from ..gpu import load_gpu
     from ..probe import probe_fleet, probe_test
     from ..scenario import BUILT_IN, Breakeven, load_scenario
     from ..scenario_file import load_fleet_scenario
 
-    workers = threads or os.cpu_count() or 1
+    workers = threads or usable_cores()
     gpu = load_gpu(gpu_name) if gpu_name else None
     told: dict[str, Any]
     probe: Callable[[], Any]
@@ -101,8 +100,7 @@ def plan(
     if as_json:
         click.echo(json.dumps(told))
         return
-    console = Console()
-    console.width = max(console.width, WIDTH)
+    console = Console(columns=WIDTH)
     for table in plan_tables(told):
         console.print(table)
 
@@ -232,10 +230,9 @@ def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
 
 def plan_tables(told: dict[str, Any]) -> list[Table]:
     """Bytes of a device by class, and what the whole run takes."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
-    table = Table(title="Bytes of a device, exact", title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title="Bytes of a device, exact")
     table.add_column("class", no_wrap=True)
     for name in ("devices", "processes", *told["classes"][0]["groups"], "device", "all devices"):
         table.add_column(name, justify="right")
@@ -243,7 +240,7 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
         cells = (one["devices"], one["processes"], *one["groups"].values(), one["device_bytes"], one["bytes"])
         table.add_row(one["class"], *(f"{n:,}" for n in cells))
     probe, memory = told["time"]["probe"], told["memory"]
-    whole = Table(title=f"{told['scenario']}: the run", title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    whole = Table(title=f"{told['scenario']}: the run", show_header=False)
     parts = [f"{name.replace('_', ' ')} {_mib(n)}" for name, n in memory.items() if name != "peak_estimate"]
     rows: Sequence[tuple[str, str]] = (
         ("devices", f"{told['devices']:,}, with {told['processes']:,} processes"),
@@ -264,11 +261,10 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
 
 def _gpu_table(told: dict[str, Any]) -> Table:
     """What a GPU is predicted to make of the run."""
-    from rich import box
-    from rich.table import Table
+    from ..console import Table
 
     title = f"{told['title']}: PREDICTED, not measured (docs/gpu-model.md)"
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=False)
+    table = Table(title=title, show_header=False)
     if not told["devices_of_a_shard"]:
         table.add_row("devices of a shard", "none: a device is larger than its memory")
         return table

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from fleetswap_kernels.codecs import CODECS
+
 from .backend import backend_options, opened
+from .compare import NewFolder
 from .crew import cluster_options, open_crew, refuse_with_resume
-from .progress import prepare, progress_bar
+from .progress import prepare
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from ..backend import Chosen
+    from ..console import Console
     from ..scenario import Breakeven, Scenario
 
     Choose = Callable[[], Chosen]
@@ -59,8 +61,10 @@ def run(
     swap-in off and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for
     instance --set policy.large_swapin=off, or --set folio_kib=32 for the allocator test.
     """
-    from rich.console import Console
+    from fleetswap_cluster.job import is_abandoned
+    from fleetswap_cluster.storage import Storage
 
+    from ..console import Console
     from ..errors import InputError
     from ..fleet_scenario import FleetScenario
     from ..report import fleet_tables
@@ -82,21 +86,21 @@ def run(
         else load_fleet_scenario(scenario, settings, devices, seed)
     )
     folder = out or str(Path("runs") / f"{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
-    if Path(folder).exists():
+    if Path(folder).exists() and not is_abandoned(Storage(folder)):
         raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
     facts: dict[str, Any] = {"seed": seed, "started": started.isoformat()}
     if isinstance(resolved, FleetScenario):
-        with crew_for(resolved, err) as crew:
-            summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew, err)
+        summary = begin_fleet(resolved, shards or 0, check, folder, facts, crew_for, err)
         _show(folder, summary, fleet_tables(summary), as_json, err, ", report.html")
         return
     if cluster:
         raise InputError(f"--cluster: {scenario} is no fleet; allowed are fleets and .toml files")
     choose = partial(opened, backend, threads, err)
-    if isinstance(resolved, Breakeven):
-        summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
-    else:
-        summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
+    with NewFolder(Path(folder)):
+        if isinstance(resolved, Breakeven):
+            summary, tables = _run_breakeven(resolved, shards or 1, choose, Path(folder), facts, err)
+        else:
+            summary, tables = _run_allocator_test(resolved, shards or 0, choose, Path(folder), facts, err)
     _show(folder, summary, tables, as_json, err)
 
 
@@ -104,20 +108,16 @@ def _show(
     folder: str, summary: dict[str, Any], tables: list[Any], as_json: bool, err: Console, report: str = ""
 ) -> None:
     """Print a summary on stdout, and where it is."""
-    from rich.console import Console
-
+    from ..console import Console
     from ..report import MIN_WIDTH
 
     if as_json:
         click.echo(json.dumps({"run_directory": folder, **summary}))
     else:
-        console = Console()
-        console.width = max(console.width, MIN_WIDTH)
+        console = Console(columns=MIN_WIDTH)
         for table in tables:
             console.print(table)
-    err.print(
-        f"written to {folder} (manifest.json, devices.parquet, series.parquet, summary.json{report})", soft_wrap=True
-    )
+    err.print(f"written to {folder} (manifest.json, devices.parquet, series.parquet, summary.json{report})")
 
 
 def _run_allocator_test(
@@ -126,8 +126,10 @@ def _run_allocator_test(
     """The patch's test: its summary and its tables."""
     from fleetswap_kernels.arena import device_bytes
 
+    from ..console import progress_bar
     from ..cost import load_profile
     from ..engine import plan_shards, run_shards, steps_of, warm_up
+    from ..published import PATCH_TABLES
     from ..report import run_tables
     from ..results import write_run
     from ..workload.allocator_test import plan
@@ -143,14 +145,14 @@ def _run_allocator_test(
         f"seed {scenario.test.seed}"
     )
     compile_s = prepare(err, lambda: warm_up(chosen.backend))
-    with progress_bar(err) as progress:
+    with progress_bar(err, "device-steps") as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
         results = list(run_shards(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["device_bytes"] = each
     facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
     facts |= chosen.facts()
     summary = write_run(folder, scenario, results, workload.folio_order, facts)
-    return summary, run_tables(summary)
+    return summary, run_tables(summary, PATCH_TABLES)
 
 
 def _run_breakeven(
@@ -158,12 +160,13 @@ def _run_breakeven(
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
     from ..breakeven import devices_table, points_of, run_points, series_table, summarise
+    from ..console import progress_bar
     from ..cost import load_profile
     from ..engine import cut, warm_up
     from ..errors import InputError
     from ..report import breakeven_tables
     from ..results import write_directory
-    from ..workload.breakeven import CODECS, VARIANTS, plan
+    from ..workload.breakeven import VARIANTS, plan
 
     # Bad input is reported before anything runs.
     profile = load_profile(scenario.cost)
@@ -180,7 +183,7 @@ def _run_breakeven(
     compile_s = prepare(err, lambda: warm_up(chosen.backend))
     started = time.perf_counter()
     pieces = cut(scenario.devices, shards)
-    with progress_bar(err) as progress:
+    with progress_bar(err, "device-steps") as progress:
         task = progress.add_task("simulating", total=points * scenario.devices)
         found = list(run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}

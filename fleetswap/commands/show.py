@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +27,7 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
     SCENARIO is a built-in name or a .toml file; the default is phones. What is printed for a fleet is a scenario file:
     each value with its meaning and the comment of the file that gave it. Copy it to edit it.
     """
+    from ..fleet_units import toml_value
     from ..scenario import BUILT_IN, load_scenario
     from ..scenario_file import digest, json_schema, load_fleet_scenario, notes, resolved
 
@@ -70,6 +70,8 @@ def scenario_lines(fleet: FleetScenario, said: dict[Key, str]) -> Iterator[str]:
 
 def _table_lines(model: Any, shown: dict[str, Any], at: Key, said: dict[Key, str]) -> Iterator[str]:
     """The lines of one table: its values first, then the tables inside of it."""
+    from ..fleet_units import toml_value
+
     fields = type(model).model_fields
     tables = []
     for name, value in shown.items():
@@ -89,21 +91,6 @@ def _table_lines(model: Any, shown: dict[str, Any], at: Key, said: dict[Key, str
             yield f"# {(type(inner[part]).__doc__ if part else fields[name].description)!s}".splitlines()[0].rstrip(".")
             yield f"[{'.'.join(key)}]"
             yield from _table_lines(inner[part] if part else inner, value[part] if part else value, key, said)
-
-
-def toml_value(value: Any) -> str:
-    """A value as TOML writes it, on one line."""
-    if isinstance(value, dict):
-        inside = ", ".join(f"{_toml_key(key)} = {toml_value(item)}" for key, item in value.items())
-        return f"{{ {inside} }}" if inside else "{}"
-    if isinstance(value, list):
-        return f"[{', '.join(map(toml_value, value))}]"
-    # JSON's texts are TOML's but for one control character.
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
-
-
-def _toml_key(key: str) -> str:
-    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 
 def _printable(text: str) -> str:

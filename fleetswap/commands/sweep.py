@@ -15,13 +15,13 @@ import click
 from .backend import backend_options
 from .compare import WIDTH, NewFolder, shown_change, shown_interval, shown_value
 from .crew import cluster_options, open_crew, refuse_with_resume, work_off
+from .progress import print_warnings
 
 if TYPE_CHECKING:
-    from rich.console import Console
-    from rich.table import Table
-
     from fleetswap_cluster.crew import Crew
     from fleetswap_cluster.job import Job
+
+    from ..console import Console, Table
 
 KIND = "sweep"
 
@@ -66,12 +66,11 @@ def sweep(
     brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,on
     --over device_class.phone-8g.block=4K,64K
     """
-    from rich.console import Console
-
-    from fleetswap_cluster.job import begin, unfinished
+    from fleetswap_cluster.job import claim, is_abandoned, unfinished
     from fleetswap_cluster.plan import plan_fleet
     from fleetswap_cluster.storage import Storage
 
+    from ..console import Console
     from ..errors import InputError
     from ..scenario import BUILT_IN
     from ..sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
@@ -82,7 +81,7 @@ def sweep(
         refuse_with_resume(("scenario", "over", "devices", "seed", "shards", "settings", "metrics", "pareto", "out"))
         with unfinished(Storage(resume), KIND) as job:
             if job is not None:
-                with crew_for(job.plan.scenarios[0], err) as crew:
+                with crew_for(job.plan.scenarios, err) as crew:
                     _complete(job, crew, err)
         _show(resume, as_json, err)
         return
@@ -99,7 +98,7 @@ def sweep(
         check_metrics(option, names)
     points = grid(scenario, [parse_axis(one) for one in over], settings, devices, seed)
     folder = out or str(Path("runs") / f"sweep-{Path(scenario).stem}-{started:%Y%m%d-%H%M%S}")
-    if Path(folder).exists():
+    if Path(folder).exists() and not is_abandoned(Storage(folder)):
         raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
     about = {
         "kind": KIND,
@@ -111,10 +110,9 @@ def sweep(
         "pareto": asked["--pareto"],
     }
     scenarios = [point.scenario for point in points]
-    with crew_for(scenarios[0], err) as crew:
+    with claim(Storage(folder)) as start, crew_for(scenarios, err) as crew:
         plan = plan_fleet(scenarios, crew.at_once, crew.slots, shards or 0, about=about)
-        with begin(Storage(folder), plan) as job:
-            _complete(job, crew, err)
+        _complete(start(plan), crew, err)
     _show(folder, as_json, err)
 
 
@@ -128,8 +126,7 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
 
     plan, about = job.plan, job.plan.about
     points = [Point(own, scenario) for own, scenario in zip(about["settings"], plan.scenarios, strict=True)]
-    for warning in dict.fromkeys(w for point in points for w in point.scenario.warnings):
-        err.print(f"warning: {warning}")
+    print_warnings(err, plan.scenarios)
     err.print(
         f"{points[0].scenario.name}: {len(points):,} points of {plan.devices:,} devices, {plan.shards:,} shard(s) "
         f"each, seed {about['seed']}"
@@ -151,35 +148,33 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
 
 def _show(folder: str, as_json: bool, err: Console) -> None:
     """Print the summary of a finished sweep on stdout, and where it is."""
-    from rich.console import Console
-
     from fleetswap_cluster.ledger import read_summary
     from fleetswap_cluster.storage import Storage
+
+    from ..console import Console
 
     told = read_summary(Storage(folder))
     if as_json:
         click.echo(json.dumps({"folder": folder, **told}))
     else:
-        console = Console()
-        console.width = max(console.width, WIDTH)
+        console = Console(columns=WIDTH)
         for table in sweep_tables(told):
             console.print(table)
-    err.print(f"written to {folder} (summary.json, sweep.parquet, manifest.json)", soft_wrap=True)
+    err.print(f"written to {folder} (summary.json, sweep.parquet, manifest.json)")
 
 
 def sweep_tables(told: dict[str, Any]) -> list[Table]:
     """A table for each metric, with the points of the Pareto front marked."""
-    from rich import box
-    from rich.table import Table
-
+    from ..console import Table
     from ..metrics import METRICS
 
     tables = []
     keys = list(told["points"][0]["settings"])
     front = ", ".join(told["pareto"])
+    alike = {point["point"]: point["alike"] for point in told["points"]}
     for metric in told["metrics"]:
         known = METRICS[metric]
-        table = Table(title=f"{metric}: {known.text}", title_justify="left", box=box.SIMPLE_HEAD)
+        table = Table(title=f"{metric}: {known.text}")
         for key in keys:
             table.add_column(key)
         for name in ("fleet", "median", "95 %", "change", "interval"):
@@ -190,9 +185,11 @@ def sweep_tables(told: dict[str, Any]) -> list[Table]:
             if row["metric"] == metric and row["class"] == "all":
                 figures = (shown_value(metric, row[name]) for name in ("value", "p50", "p95"))
                 first = row["point"] == 0
-                change = ("", "", "") if first else (shown_change(row["relative"]), shown_interval(row), row["better"])
+                better = "the same" if alike[row["point"]] == 0 else row["better"]
+                change = ("", "", "") if first else (shown_change(row["relative"]), shown_interval(row), better)
                 words = (str(row[key]) for key in keys)
                 table.add_row(*words, *figures, *change, "*" if row["front"] else "")
         tables.append(table)
-    tables[-1].caption = f"*: on the Pareto front of {front}"
+    same = [f"row {i + 1} resolves to the same scenario as row {k + 1}" for i, k in alike.items() if k is not None]
+    tables[-1].caption = "\n".join((f"*: on the Pareto front of {front}", *same))
     return tables

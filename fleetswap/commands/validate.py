@@ -19,20 +19,18 @@ def validate(context: click.Context, full: bool, as_json: bool) -> None:
     calibrated with must be within 2 %, predicted rows are shown with their deviation. Ends with exit code 1 if one
     number differs or one calibrated row is off.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from ..report import MIN_WIDTH, print_checks, print_rows
+    from ..check_tables import print_checks, print_rows
+    from ..console import Console, progress_bar
+    from ..report import MIN_WIDTH
     from ..swap_costs import INPUTS, TABLES
     from ..validate import all_checks, run_check
 
-    console = Console(stderr=as_json)
+    console = Console(as_json, MIN_WIDTH)
     checks = []
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    with progress_bar(Console(stderr=True), transient=True) as progress:
         for kind, argument in progress.track(all_checks(), description="simulating tables"):
             checks.append(run_check(kind, argument))
         rows = [row for table in progress.track(TABLES.values(), description="pricing experiments") for row in table()]
-    console.width = max(console.width, MIN_WIDTH)
     print_checks(console, checks, full)
     print_rows(console, rows)
     passed = all(check.passed for check in checks) and all(row.passed for row in rows)

@@ -42,7 +42,7 @@ def run_cards(run: Run) -> list[Card]:
 
 
 def difference_cards(runs: Sequence[Run], rows: Sequence[Summary]) -> list[Card]:
-    """Up to six relative differences of the whole fleet, with their intervals."""
+    """Up to six relative differences of the whole fleet, with their intervals and what they are differences of."""
     cards: list[Card] = []
     for metric, row in rows_of(rows, ALL).items():
         if not finite(row.get("relative")) or len(cards) == MAX_CARDS:
@@ -50,11 +50,9 @@ def difference_cards(runs: Sequence[Run], rows: Sequence[Summary]) -> list[Card]
         interval = ""
         if finite(row.get("low")) and finite(row.get("high")):
             interval = f"interval {change(row['low'])} to {change(row['high'])}"
-        medians = [run.quantiles(ALL, metric).get("p50") for run in runs]
         meaning = METRICS[metric].meaning if metric in METRICS else ""
-        if medians[0] is not None and medians[1] is not None:
-            unit = unit_of(metric)
-            interval += f"{'; ' if interval else ''}median device {unit.human(medians[0])} \N{RIGHTWARDS ARROW} "
-            interval += unit.human(medians[1])
+        # What the change is of: the fleet. That of the median device is another.
+        levels = " \N{RIGHTWARDS ARROW} ".join(unit_of(metric).human(row[side]) for side in ("a", "b"))
+        interval += f"{'; ' if interval else ''}fleet {levels}"
         cards.append(Card(metric_name(metric), change(row["relative"]), interval, meaning, better_of(runs, row)))
     return cards

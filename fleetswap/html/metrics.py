@@ -19,7 +19,7 @@ METRICS = {
         "Swap-out fallback", "large folios that found no run of free swap slots and were split into single pages"
     ),
     "swapin_large_permyriad": Metric("Large swap-in", "swapped-in pages that came back as part of a large folio"),
-    "pgmajfault": Metric("Major faults", "times an app had to wait for a page from zram"),
+    "pgmajfault": Metric("Major faults", "times a process had to wait for a page that was swapped out"),
     "memory_saved_bytes": Metric("Memory saved", "memory that compression gained"),
     "stall_ns": Metric("Stall time", "time that apps waited for swap"),
     "kills": Metric("Apps killed", "background apps that were killed for want of memory"),
@@ -27,12 +27,12 @@ METRICS = {
     "cpu_ns": Metric("CPU time of swap", "processor time spent on swap"),
     "pswpin": Metric("Pages swapped in", "single pages read from zram, whether needed or not"),
     "pswpout": Metric("Pages swapped out", "single pages written to zram"),
-    "refaults": Metric("Refaults", "pages that were needed again after they had been swapped out"),
+    "refaults": Metric("Refaults", "pages that came back after they had been swapped out, whether needed or not"),
     "alloc_success_permyriad": Metric("Large folios granted", "requests for a large folio that free memory could meet"),
     "cold_starts": Metric("Cold starts", "apps that had to be started anew"),
     "decompressed_bytes": Metric("Bytes decompressed", "what the codec put out"),
     "fragmentation_permille": Metric(
-        "Fragmentation", "free memory that lies in pieces too small for large folios"
+        "Fragmentation", "free memory that lies in pieces below 64 KiB"
     ),
 }  # fmt: skip
 """Metrics that a reader should see, the most telling ones first."""

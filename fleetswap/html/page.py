@@ -27,7 +27,7 @@ from .reasons import SWAPIN_REASONS, SWAPOUT_REASONS, reason_panels
 from .runs import Run, Summary
 from .table import Table
 from .uptime import uptime_panels
-from .wording import capital
+from .wording import alike_sentence, capital
 
 
 @dataclass
@@ -79,7 +79,8 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     Parameters
     ----------
     comparison : mapping
-        `a` and `b`, the summaries; `label_a` and `label_b`; `rows`, one per metric and class; `explanations`.
+        `a` and `b`, the summaries; `label_a` and `label_b`; `alike`, if both are the same scenario; `rows`, one
+        per metric and class; `explanations`.
 
     Returns
     -------
@@ -95,7 +96,8 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     page = Page(capital(f"{runs[0].name} or {runs[1].name}? {name}"), asked, scope(runs))
     rows = [row for row in comparison.get("rows") or [] if row.get("metric")]
     page.differences = scenario_differences(runs, a, b)
-    page.verdict = verdict_sentence(runs, rows)
+    alike = comparison.get("alike")
+    page.verdict = alike_sentence(runs[0].name, runs[1].name) if alike else verdict_sentence(runs, rows)
     page.cards = difference_cards(runs, rows)
     page.sections = [
         s for s in (forest_section(runs, rows), pairing_section(rows), losers_section(runs, rows)) if s.panels

@@ -20,8 +20,11 @@ def notes(runs: Sequence[Run]) -> list[str]:
         found.append(f"Devices are simulated in miniature: one simulated page stands for {scale:,} real ones.")
     errors = dict.fromkeys(str(run.summary["quantile_error"]) for run in runs if run.summary.get("quantile_error"))
     if errors:
-        found.append(f"Quantiles of devices are exact or up to {joined([*errors])} too low or too high.")
-    found.append("Totals and tables are exact integers; numbers in the text and in figures are rounded.")
+        found.append(
+            "Quantiles of devices over the whole run are exact; those of a step come from a histogram and are up to"
+            f" {joined([*errors])} too low or too high."
+        )
+    found.append("All else in tables is exact; numbers in the text and in figures are rounded.")
     return found
 
 

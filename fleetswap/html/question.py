@@ -35,7 +35,7 @@ def policy_sentence(scenario: Summary) -> str:
         parts.append("large swap-in only while enough memory is free")
     pool = policy.get("large_pool") or {}
     if pool.get("share_percent"):
-        parts.append(f"{pool['share_percent']}{SPACE}% of memory reserved for folios of {pool.get('size')} and larger")
+        parts.append(f"{pool['share_percent']}{SPACE}% of memory reserved for folios of {pool.get('size')} only")
     if "zeromap" in policy:
         known = {"on": "zero-filled pages marked instead of stored", "off": "zero-filled pages stored"}
         parts.append(known.get(str(policy["zeromap"]), f"marks of zero-filled pages as in {policy['zeromap']}"))

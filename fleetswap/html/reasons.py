@@ -17,13 +17,13 @@ SWAPIN_REASONS = {
     "vma_bounds": "Reaches beyond the memory region",
     "not_contiguous": "Neighbours not in neighbouring slots",
     "zeromap_mixed": "Zero pages and others mixed",
-    "swap_cache": "Parts already in the swap cache",
-    "allocation": "No large folio free in memory",
+    "swap_cache": "Shared, or parts in the swap cache",
+    "allocation": "Page allocator had no large folio",
     "charge": "Limit of the memory group",
     "margin": "Margin rule: too little free memory",
 }
 SWAPOUT_REASONS = {
-    "swap_full": "Swap is full",
+    "swap_full": "Fewer slots free than pages",
     "no_aligned_hole": "Free slots are scattered",
     "order_mismatch": "Holes only among other folio sizes",
     "not_reached": "The hole appeared behind the search",

@@ -54,17 +54,15 @@ def uptime_panels(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
         lines.append(Line(text, x, y, minor=True) if minor else Line(text, x, y, low, high))
         columns.append({p["step"]: p for p in shown})
     ident = f"uptime-{metric}"
-    points = having[-1].series(ALL, metric)
-    first, last = points[0], points[-1]
+    last = having[-1].series(ALL, metric)[-1]
     who = f"{having[-1].name}: the" if len(runs) > 1 else "The"
-    ends = span(first["p50"], last["p50"], unit)
-    lead = (
-        f"{who} median device {'goes from' if ' to ' in ends else 'begins and ends at'} {ends}; at the end, nine of ten"
-    )
+    # Quantiles of a step come from a histogram: what changes is told of exact figures only.
+    whose = "average device" if unit.sums and having[-1].devices.get(ALL) else "fleet"
+    ends = _ends(having[-1], metric, unit)
+    lead = f"{who} {whose} {'goes from' if ' to ' in ends else 'begins and ends at'} {ends}; at the end, nine of ten"
     lead += f" devices have {span(last['p5'], last['p95'], unit)}."
     if len(having) > 1:
-        points = having[0].series(ALL, metric)
-        lead += f" {having[0].name}: {span(points[0]['p50'], points[-1]['p50'], unit)}."
+        lead += f" {having[0].name}: {_ends(having[0], metric, unit)}."
     meaning = meaning_of(metric)
     if unit.sums:
         meaning += f"Each point is what a device had in a step of {having[0].hours:,.6g} h. "
@@ -98,6 +96,13 @@ def uptime_panels(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
         for step in steps
     ]
     return [Panel(ident, title, lead, meaning, svg, Table(head, rows))]
+
+
+def _ends(run: Run, metric: str, unit: Unit) -> str:
+    """What the fleet has in the first and in the last step; of what adds up, that of a device on average."""
+    points = run.series(ALL, metric)
+    devices = (unit.sums and run.devices.get(ALL)) or 1
+    return span(points[0]["total"] // devices, points[-1]["total"] // devices, unit)
 
 
 def thinned(count: int, most: int) -> list[int]:

@@ -23,3 +23,11 @@ def plural(n: int, one: str, many: str = "") -> str:
 def quoted(text: str) -> str:
     """A text in quotation marks."""
     return f"\N{LEFT DOUBLE QUOTATION MARK}{text}\N{RIGHT DOUBLE QUOTATION MARK}"
+
+
+def alike_sentence(label_a: str, label_b: str) -> str:
+    """What is said of two sides that are alike."""
+    return (
+        f"{quoted(label_a)} and {quoted(label_b)} resolve to the same scenario, value for value:"
+        " there are no two policies to compare."
+    )

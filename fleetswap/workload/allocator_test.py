@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.arena import Blueprint
+from fleetswap_kernels.pages import MIB_PAGES, PAGE_BYTES, order_of_kib
 
-from ..device_config import PAGE_BYTES
 from ..program import compile_script
-from ..scenario import MIB_PAGES, AllocatorTest
+from ..scenario import AllocatorTest
 from ..script import parse_script
 
 
@@ -49,7 +49,7 @@ def script_text(test: AllocatorTest) -> str:
     # Like the measured runs, 64 KiB; larger folios need more, or no block that is discarded would be one folio.
     align = max(4, folio_pages.bit_length() - 1)
     pattern = "fill:0x11" if test.content == "fill" else f"class:{test.content}"
-    block_order = (test.block_kib // 4).bit_length() - 1
+    block_order = order_of_kib(test.block_kib)
     lines = [
         f"cfg cpus {test.cpus}",
         f"cfg thp {test.folio_kib}=always",
@@ -108,5 +108,5 @@ def plan(test: AllocatorTest) -> Plan:
         model=compiled.blueprint.model,
     )
     dumps = [step.first for step in compiled.steps if step.op.name == "dump"]
-    order = (test.folio_kib * 1024 // PAGE_BYTES).bit_length() - 1
+    order = order_of_kib(test.folio_kib)
     return Plan(blueprint, compiled.program, (0, *dumps), order, pages)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.arena import Blueprint
+from fleetswap_kernels.pages import MIB_PAGES, order_of_kib
 
 from ..content_library import class_names, load_library
 from ..errors import InputError
@@ -16,9 +17,7 @@ from ..patterns import MAX_VERSIONS
 from ..program import compile_script
 from ..scenario import Breakeven
 from ..script import MAX_REGIONS, parse_script
-from .experiments import MIB_PAGES, mixed_regions, patch_mix
-
-CODECS = ("lz4", "lzo-rle", "zstd")
+from .experiments import mixed_regions, patch_mix
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class Variant:
     @property
     def block_order(self) -> int:
         """Order of the blocks."""
-        return (self.block_kib // 4).bit_length() - 1
+        return order_of_kib(self.block_kib)
 
 
 VARIANTS = (Variant(4), Variant(16), Variant(16, fallback=True), Variant(64), Variant(64, fallback=True))

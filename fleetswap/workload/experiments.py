@@ -10,12 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.pages import MIB_PAGES, order_of_kib
 
 from ..patterns import MAX_VERSIONS
 from ..program import compile_script
 from ..script import MAX_PAGES, parse_script
 
-MIB_PAGES = 256
 BLOCK_PAGES = 16
 
 
@@ -83,7 +84,7 @@ def bandwidth_script(folio_kib: int, large_swapin: bool, pages: int = 60 * MIB_P
 
 
 def _header(codec: str, folio_kib: int, slots: int) -> list[str]:
-    order = (folio_kib // 4).bit_length() - 1
+    order = order_of_kib(folio_kib)
     thp = [f"cfg thp {folio_kib}=always"] if folio_kib > 4 else []
     blocks = [f"cfg blocks {order}"] if order else []
     return [*thp, "cfg page_cluster 0", *blocks, "cfg pool packed", f"cfg zram {4 * slots}K {codec}"]
@@ -92,7 +93,7 @@ def _header(codec: str, folio_kib: int, slots: int) -> list[str]:
 def changes_by_dump(text: str) -> dict[str, npt.NDArray[np.int64]]:
     """Run a script on one device; what its counters changed before each dump, by label without its number."""
     compiled = compile_script(parse_script(text, "experiment"))
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     before = arena.counters()[0].astype(np.int64)
     found: dict[str, npt.NDArray[np.int64]] = {}

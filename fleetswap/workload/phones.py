@@ -12,23 +12,21 @@ import numpy.typing as npt
 from fleetswap_kernels import allocation, bits, ops
 from fleetswap_kernels import habits as h
 from fleetswap_kernels.app import MOST_QUARTERS
-from fleetswap_kernels.arena import ONE_THREAD, Arena, Blueprint
+from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.layout import Sizes
+from fleetswap_kernels.pages import PAGE_BYTES, order_of
 from fleetswap_kernels.size_classes import size_classes
 
 from ..content_library import library_model, load_library
-from ..device_config import PAGE_BYTES, Config
-from ..fleet_scenario import AppClass, DeviceClass, FleetScenario
+from ..device_config import Config
+from ..fleet_scenario import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
 from ..program import policy
 
 MIB = 1 << 20
 LOW = 0xFFFFFFFF
 Q16 = 1 << 16
-FULL_SIZE_MINUTES = 5
-"""An app has its full size after so long (Ariadne, table 1)."""
-SESSION_PERMILLE = (155, 268, 364, 460, 560, 669, 789, 925, 1082, 1268, 1495, 1784, 2174, 2746, 3736, 6441)
-"""Sixteen equally likely sessions over their median: the middles of the sixteenths of a log-normal, sigma 1."""
 RECENT_APPS = 5
 """Apps that count as recent; assumption."""
 GROW_CHUNK_PAGES = 64
@@ -41,8 +39,6 @@ DEFRAG = {
     "never": allocation.DEFRAG_NEVER,
 }
 GLOBAL = {"never": bits.THP_NEVER, "madvise": bits.THP_MADVISE, "always": bits.THP_ALWAYS}
-LEAST_FREE_PAGES = 64
-"""A fault may need this many pages at once (readahead), and the pool some more."""
 
 
 @dataclass(frozen=True)
@@ -121,10 +117,8 @@ def arena_of(
 def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
     """What a device of a class is made of: a miniature, all sizes divided by the page scale."""
     device = scenario.device_class[name]
-    unit = PAGE_BYTES * scenario.page_scale
-    frames = device.available_bytes // unit
     slots = scenario.slots_of(name)
-    block_order = (device.block // PAGE_BYTES).bit_length() - 1
+    block_order = order_of(device.block)
     classes = size_classes(block_order=block_order)
     words = habits(scenario, device, slots)
     ptes, pmds = process_size(scenario)
@@ -132,7 +126,7 @@ def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
         slots=slots,
         ptes=ptes,
         pmds=pmds,
-        frames=frames,
+        frames=scenario.available_frames_of(name),
         procs=2 + scenario.system.processes + device.cached_apps,
         vmas=1 + h.REGIONS,
         cpus=device.cpus,
@@ -147,7 +141,7 @@ def blueprint(scenario: FleetScenario, name: str) -> Blueprint:
     )
     return Blueprint(
         sizes,
-        header_fields(scenario, name, frames),
+        header_fields(scenario, name),
         np.zeros(3, np.uint32),
         np.zeros(1, np.uint32),
         classes,
@@ -160,7 +154,7 @@ def _library(scenario: FleetScenario) -> Path | None:
     return None if scenario.content_library == "measured" else Path(scenario.content_library)
 
 
-def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, int]:
+def header_fields(scenario: FleetScenario, name: str) -> dict[str, int]:
     """Policy fields of a device's header."""
     device, chosen = scenario.device_class[name], scenario.policy
     config = Config(
@@ -170,18 +164,14 @@ def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, 
         algorithm=device.codec,
         mem_limit_bytes=device.mem_limit // scenario.page_scale,
         kernel=chosen.kernel,
-        block_order=(device.block // PAGE_BYTES).bit_length() - 1,
+        block_order=order_of(device.block),
         block_rewrite=chosen.block_rewrite,
         block_fallback=chosen.block_fallback,
         content_scaled=True,
     )
-    granted = sum(1 << (size // PAGE_BYTES).bit_length() - 1 for size in chosen.swapin_bytes)
-    pool_order = (chosen.large_pool.size // PAGE_BYTES).bit_length() - 1
-    pool = device.ram * chosen.large_pool.share_percent // 100 // (PAGE_BYTES * scenario.page_scale)
-    # The zone begins where a folio may begin.
-    pool = frames - (max(frames - pool, 0) >> pool_order << pool_order) if pool else 0
-    managed = frames - pool
-    least = max(chosen.reclaim.min_free_kib * 1024 // (PAGE_BYTES * scenario.page_scale), LEAST_FREE_PAGES)
+    granted = sum(1 << order_of(size) for size in chosen.swapin_bytes)
+    pool_order = order_of(chosen.large_pool.size)
+    least, managed = scenario.min_free_pages, scenario.managed_frames_of(name)
     distance = max(least // 4, managed * chosen.reclaim.watermark_scale_permyriad // 10_000)
     return policy(config) | {
         "thp_global": GLOBAL[chosen.thp],
@@ -198,7 +188,7 @@ def header_fields(scenario: FleetScenario, name: str, frames: int) -> dict[str, 
         "kswapd_pages": chosen.reclaim.kswapd_pages_per_fault,
         "direct_pages": chosen.reclaim.direct_pages,
         "reserve_order": pool_order,
-        "reserve_frames": pool,
+        "reserve_frames": scenario.pool_frames_of(name),
         "margin_rule": int(chosen.margin_rule),
         "defrag": DEFRAG[chosen.defrag],
     }
@@ -255,7 +245,7 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
         h.HABIT_SWAP_LOW_SLOTS: slots * chosen.lmkd.swap_free_low_percent // 100,
         h.HABIT_THRASH_LIMIT: chosen.lmkd.thrashing_limit_percent,
         h.HABIT_THRASH_DECAY: chosen.lmkd.thrashing_decay_percent,
-        h.HABIT_CLASSES: len(apps) + 1,
+        h.HABIT_CLASSES: len(apps),
         h.HABIT_RUN_CHUNK: GROW_CHUNK_PAGES,
         h.HABIT_POPULARITY: at_popularity,
         h.HABIT_FIRST_CLASS: at_classes,
@@ -302,12 +292,13 @@ def hot_chances(hot_percent: int, similarity_percent: int) -> tuple[int, int]:
     """Chances, in 2^-16, that a run of pages is used at every relaunch, and that another one is at a given relaunch.
 
     With a core c and a chance t of the others, a share h = c + (1 - c) t is hot, and of it (c + (1 - c) t^2) / h at
-    the next relaunch again. Solved for the similarity s: c = h (s - h) / (1 - 2 h + s h).
+    the next relaunch again. Solved for the similarity s: c = h (s - h) / (1 - 2 h + s h). Without a core s = h, so a
+    smaller similarity cannot be.
     """
     hot, same = Fraction(hot_percent, 100), Fraction(similarity_percent, 100)
     if hot == 0 or hot == 1:
         return int(hot * Q16), 0
-    core = max(hot * (same - hot) / (1 - 2 * hot + same * hot), Fraction(0))
+    core = hot * (same - hot) / (1 - 2 * hot + same * hot) if same > hot else Fraction(0)
     return int(core * Q16), int((hot - core) / (1 - core) * Q16) if core < 1 else 0
 
 

@@ -5,7 +5,7 @@ import numpy as np
 from .access import count, word
 from .bits import FRAME_NIL, MAX_BLOCK_ORDER, VMA_HUGEPAGE
 from .counters import COMPACTIONS, FOLIO_REFUSED, FOLIO_WANTED
-from .jit import device, rare
+from .jit import device
 from .layout import VMA_FLAGS, W_BLOCK_HEAD
 from .physical import RESERVED, compact
 
@@ -48,7 +48,7 @@ def has_block(dev, order):
     return have <= MAX_BLOCK_ORDER
 
 
-@rare
+@device(cpu="call", cuda="call")
 def folio_available(dev, order):
     """Whether the page allocator can give a large folio now, at the effort of the fault in progress."""
     count(dev, FOLIO_WANTED + order, 1)

@@ -9,7 +9,7 @@ from .bits import (
 )  # fmt: skip
 from .clusters import cluster_set, cluster_take, list_append, list_head, list_remove
 from .errors import LOOP_BOUND
-from .jit import device, rare
+from .jit import device
 from .layout import CPU_WORDS, W_FRAG_NR
 from .release import DROP_ANYWAY, try_drop, vm_swap_full
 
@@ -33,7 +33,7 @@ def reclaim_full_cluster(dev):
         slot += max(step, np.int64(1))
 
 
-@rare
+@device(cpu="call")
 def reclaim_worker(dev):
     """The pass over full clusters that a device queues when it fills up completely (spec 02 §2.6)."""
     dev.reclaim_pending = np.uint32(0)

@@ -12,7 +12,7 @@ from .counters import (
     NR_ANON, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK,
 )  # fmt: skip
 from .folio import count_mthp, folio_mapped, folio_new, folio_unmap
-from .jit import device, rare
+from .jit import device
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS
 from .physical import frame_order
 from .policy import allowed_orders, block_start
@@ -113,7 +113,7 @@ def can_reuse(dev, head, order):
     return True
 
 
-@rare
+@device(cpu="call")
 def write_protect_fault(dev, p, o_vma, page):
     """Write to the shared zero page or to a page that is mapped read-only (do_wp_page, spec 05 §5.7)."""
     has_anon_pages(dev, o_vma)

@@ -13,12 +13,8 @@ from .layout import PROC_APP, PROC_USED, VMA_PAGES
 from .ops import MAP, MODELLED, READ, TOUCH, WRITE
 from .region import PMD_PAGES, proc_at, vma_at
 from .rng import hashed, philox_block
+from .streams import Stream
 
-STREAM_SHAPE = 7
-STREAM_SWITCH = 8
-STREAM_APP = 9
-STREAM_USER = 10
-"""Purposes of draws: where runs of pages lie in an app, what happens at a switch, what an app is, who the user is."""
 VERSIONS = 1 << 16
 """Versions of contents that are told apart."""
 MOST_QUARTERS = 5
@@ -155,7 +151,7 @@ def next_run(dev, o_class, who, r, end, chance, salt):
     page = state(dev, PHONE_PAGE)
     core = habit(dev, o_class + CLASS_HOT_CORE) if salt & 1 else np.int64(0)
     # A Philox block for every run took a fifth of a phone's time.
-    shape_a, shape_b, use_a, use_b = draw(dev, STREAM_SHAPE, who, r, 0)
+    shape_a, shape_b, use_a, use_b = draw(dev, Stream.SHAPE, who, r, 0)
     # Salts are small numbers: spread over all bits, no two of them exchange the draws of neighbouring pages.
     use_now = use_a ^ (salt * 0x9E3779B1 & 0xFFFFFFFF)
     for _ in range(end):

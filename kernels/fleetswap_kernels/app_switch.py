@@ -3,7 +3,7 @@
 import numpy as np
 
 from .access import count, set_word
-from .app import STREAM_SWITCH, draw, habit, process_of, set_state, state
+from .app import draw, habit, process_of, set_state, state
 from .counters import APP_SWITCHES
 from .habits import (
     HABIT_INSTALLED, HABIT_POPULARITY, HABIT_RECENT, HABIT_RECENT_APPS, PHONE_APP, PHONE_LAST, PHONE_PROC,
@@ -13,6 +13,7 @@ from .jit import device
 from .layout import PROC_STAMP
 from .lmkd import begin_window
 from .region import proc_at
+from .streams import Stream
 from .workingset import resident_pages
 
 
@@ -32,7 +33,7 @@ def remember(dev, app):
 def begin(dev):
     """Choose the next app; the one in the foreground becomes a cached one."""
     switch = state(dev, PHONE_SWITCH)
-    recent, which, popular, _ = draw(dev, STREAM_SWITCH, 0, switch, 0)
+    recent, which, popular, _ = draw(dev, Stream.SWITCH, 0, switch, 0)
     installed = habit(dev, HABIT_INSTALLED)
     current = state(dev, PHONE_APP)
     app = np.int64(0)
@@ -46,11 +47,13 @@ def begin(dev):
         app = i + 1
     if app == current:
         app = app % installed + 1
-    set_state(dev, PHONE_LAST, current)
+    # The only app of a phone is opened again: it never left the foreground.
+    last = current if app != current else np.int64(0)
+    set_state(dev, PHONE_LAST, last)
     set_state(dev, PHONE_APP, app)
     remember(dev, app)
     begin_window(dev, resident_pages(dev))
-    count(dev, APP_SWITCHES, 1)
+    count(dev, APP_SWITCHES, np.int64(app != current))
     p = process_of(dev, app - 1)
     set_state(dev, PHONE_PROC, p)
     dev.foreground = np.uint32(p + 1 if p != 0 else 0)

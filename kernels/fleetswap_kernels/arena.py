@@ -12,14 +12,12 @@ import numpy.typing as npt
 from . import errors
 from .content_model import MODEL, no_model
 from .launch import Backend, Fold, Kind, NewFleet, Progress
-from .launch_threads import CpuBackend
 from .layout import HEADER, HEADER_BYTES, SHORT_HEADER, Sizes, arrays, exact_view, offsets
 from .size_classes import SizeClasses
 from .tally import Folding, Tally
 
 Program = npt.NDArray[np.uint32]
 """Operations, shape (n, 8); see `ops`."""
-ONE_THREAD = CpuBackend()
 
 
 class DeviceError(RuntimeError):
@@ -34,9 +32,14 @@ class DeviceError(RuntimeError):
     """
 
     def __init__(self, device: int, code: int, detail: int) -> None:
-        super().__init__(f"device {device}: {errors.MESSAGES.get(code, 'unknown error')} (code {code}, {detail})")
+        super().__init__(device, code, detail)
         self.device = device
         self.code = code
+        self.detail = detail
+
+    def __str__(self) -> str:
+        message = errors.MESSAGES.get(self.code, "unknown error")
+        return f"device {self.device}: {message} (code {self.code}, {self.detail})"
 
 
 @dataclass(frozen=True)
@@ -112,10 +115,10 @@ class Arena:
     ----------
     blueprints : sequence of (Blueprint, int)
         Kinds of devices and how many of each, in this order.
-    first_id : int
-        Number of the first device in the whole fleet, for its random numbers.
     backend : Backend
         What holds and runs them; results do not depend on it.
+    first_id : int
+        Number of the first device in the whole fleet, for its random numbers.
     ids : sequence of int, optional
         Number of each device, where they do not follow each other.
 
@@ -128,8 +131,8 @@ class Arena:
     def __init__(
         self,
         blueprints: Sequence[tuple[Blueprint, int]],
+        backend: Backend,
         first_id: int = 0,
-        backend: Backend = ONE_THREAD,
         ids: npt.NDArray[np.int64] | None = None,
     ) -> None:
         self.blueprints = [b for b, n in blueprints for _ in range(n)]

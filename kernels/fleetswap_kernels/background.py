@@ -2,12 +2,13 @@
 
 import numpy as np
 
-from .app import STREAM_SWITCH, app_at, class_at, draw, habit, process_of, set_state, state, use_runs
+from .app import app_at, class_at, draw, habit, process_of, set_state, state, use_runs
 from .habits import (
     APP_CLASS, APP_USED, CLASS_BACKGROUND, CLASS_HOT_CHANGING, HABIT_BACKGROUND_APPS, HABIT_INSTALLED, HABIT_SYSTEM,
     HABIT_SYSTEM_CLASS, PHONE_COUNT, PHONE_PAGE, PHONE_PROC, PHONE_REGION, PHONE_SWITCH,
 )  # fmt: skip
 from .jit import device
+from .streams import Stream
 
 
 @device
@@ -21,7 +22,7 @@ def background(dev):
         if turn >= turns:
             break
         if turn < apps:
-            which, _, _, _ = draw(dev, STREAM_SWITCH, 1 + turn, switch, 0)
+            which, _, _, _ = draw(dev, Stream.SWITCH, 1 + turn, switch, 0)
             who = which * habit(dev, HABIT_INSTALLED) >> 32
             p = process_of(dev, who)
             o_class = class_at(dev, state(dev, app_at(who) + APP_CLASS))

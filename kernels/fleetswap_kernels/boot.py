@@ -3,7 +3,7 @@
 import numpy as np
 
 from .app import (
-    ADDRESS, STREAM_APP, STREAM_USER, app_at, class_at, content_entry, draw, emit, habit, map_own_region, region_pages,
+    ADDRESS, app_at, class_at, content_entry, draw, emit, habit, map_own_region, region_pages,
     set_state, state,
 )  # fmt: skip
 from .habits import (
@@ -13,12 +13,13 @@ from .habits import (
 from .jit import device
 from .lmkd import begin_window
 from .ops import FORK, MAP, MODELLED, PROC, TOUCH, WRITE
+from .streams import Stream
 
 
 @device
 def make_user(dev):
     """Draw how often the user of the phone switches."""
-    kind, _, _, _ = draw(dev, STREAM_USER, 0, 0, 0)
+    kind, _, _, _ = draw(dev, Stream.USER, 0, 0, 0)
     set_state(dev, PHONE_ACTIVITY, habit(dev, HABIT_ACTIVITY + (kind >> 28)))
 
 
@@ -26,7 +27,7 @@ def make_user(dev):
 def make_apps(dev):
     """Draw class and size of every installed app."""
     for app in range(habit(dev, HABIT_INSTALLED)):
-        kind, size, _, _ = draw(dev, STREAM_APP, app, 0, 0)
+        kind, size, _, _ = draw(dev, Stream.APP, app, 0, 0)
         c = np.int64(0)
         while c + 1 < habit(dev, HABIT_CLASSES) and kind >= habit(dev, class_at(dev, c) + CLASS_SHARE):
             c += 1

@@ -8,7 +8,7 @@ import numpy as np
 
 from .access import byte, quad, set_quad, word
 from .bits import KIND_SHIFT, PTE_PAYLOAD, SWAP, VMA_USED
-from .jit import device, rare
+from .jit import device
 from .layout import VMA_FLAGS, VMA_PAGES, VMA_START
 from .region import pte_at, vma_at
 from .swapin import block_ok
@@ -121,7 +121,7 @@ def census_region(dev, o_vma, orders, o_quad):
     add_run(dev, o_quad, run)
 
 
-@rare
+@device(cpu="call")
 def census(dev, orders, o_quad):
     """Count the swapped pages of all processes by the largest order of a mask that a fault could bring in now.
 

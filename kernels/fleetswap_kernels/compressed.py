@@ -4,6 +4,7 @@ import numpy as np
 
 from .access import half, word, words_differ
 from .bits import CONTENT_ZERO
+from .codecs import CODECS
 from .content_model import (
     GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_ONE, SCALE_SHIFT,
     ZERO_PAGE,
@@ -11,12 +12,11 @@ from .content_model import (
 from .counters import CLASS_OF_TABLE
 from .identity import IDENTITY, MEMBER, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
 from .identity import SCALE_SHIFT as LEVEL_SHIFT
-from .jit import device, rare
+from .jit import device
+from .pages import PAGE_BYTES
 
-PAGE_BYTES = 4096
 HUGE_BYTES = PAGE_BYTES
 """Stored size of a page that did not compress below the huge threshold."""
-N_CODECS = 3
 
 
 @device
@@ -31,7 +31,7 @@ def content_class(content):
 def measured_bytes(dev, model, content, entry):
     """Size of a sub-block of a page's prototype, before the scale."""
     row = word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)
-    return half(model, model.o_sizes + (row * N_CODECS + np.int64(dev.codec)) * PROTOTYPE_SIZES + entry)
+    return half(model, model.o_sizes + (row * len(CODECS) + np.int64(dev.codec)) * PROTOTYPE_SIZES + entry)
 
 
 @device
@@ -77,14 +77,14 @@ def sizes_of_run(dev, model, o_content, n):
     if words_differ(dev, o_content, n, content) or page_kinds(model, content) >> 2 * member & (1 << 2 * n) - 1:
         return np.int64(-1)
     row = word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)
-    return model.o_sizes + (row * N_CODECS + np.int64(dev.codec)) * PROTOTYPE_SIZES + member
+    return model.o_sizes + (row * len(CODECS) + np.int64(dev.codec)) * PROTOTYPE_SIZES + member
 
 
 @device
 def zero_bytes(dev, model, order):
     """What the codec makes of a zero-filled block."""
     beyond = max(order - 4, np.int64(0))
-    return half(model, model.o_zero + (order - beyond) * N_CODECS + np.int64(dev.codec)) << beyond
+    return half(model, model.o_zero + (order - beyond) * len(CODECS) + np.int64(dev.codec)) << beyond
 
 
 @device
@@ -139,7 +139,7 @@ def block_of_prototype(dev, model, o_content, n, lead):
 @device
 def gain_q15(dev, model, content, order, mean, rank):
     """Bytes of a block over the sum of its pages', in 2^-15: by the pages' mean size, interpolated by rank (0..255)."""
-    table = word_class(content) * N_CODECS + np.int64(dev.codec)
+    table = word_class(content) * len(CODECS) + np.int64(dev.codec)
     edges = model.o_edges + table * (GAIN_BINS - 1)
     bin_ = np.int64(0)
     for i in range(GAIN_BINS - 1):
@@ -151,7 +151,7 @@ def gain_q15(dev, model, content, order, mean, rank):
     return (half(model, o) * (32 - share) + half(model, o + 1) * share) >> 5
 
 
-@rare
+@device(cpu="call", cuda="call")
 def mixed_block_bytes(dev, model, o_content, order, content):
     """Size of a block that is no prototype, from those of its pages; `content` is its first that is not zero-filled."""
     n = np.int64(1) << order

@@ -6,7 +6,7 @@ from .access import byte, count, half, run_half, run_word, set_word, word
 from .bits import CONTENT_NONE, CONTENT_ZERO
 from .compressed import HUGE_BYTES, content_class
 from .counters import BLK_PAGES_READ, CLASS_OF_TABLE, CODEC_FIRST, DECOMPRESSED_PAGES, HUGE_READS
-from .jit import device, rare
+from .jit import device
 from .layout import RUN_SLOTS
 from .stored_block import IN_BLOCK, count_block_read, is_whole_block
 from .stored_run import read_whole_run
@@ -87,7 +87,7 @@ def count_page_read(dev, slot):
         count(dev, CODEC_FIRST + 4 * content_class(content) + DECOMPRESSED_PAGES, 1)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def count_codec_reads(dev, slot, n):
     """Count what the codec does to read `n` slots: pages one by one, a block whole and once (spec 08 §8.5)."""
     if dev.block_order == 0:

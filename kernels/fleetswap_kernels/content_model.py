@@ -13,10 +13,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from .codecs import CODECS
+from .pages import PAGE_BYTES
 
-from .size_classes import PAGE_BYTES, size_classes
+from .size_classes import size_classes
 
-CODECS = ("lz4", "lzo-rle", "zstd")
 PROTOTYPES = 256
 BLOCK_PAGES = 16
 """Pages of a prototype."""

@@ -15,7 +15,7 @@ from .bits import (
 )  # fmt: skip
 from .content import zeromap_mixed
 from .counters import NOTIFY_FREE, SWAPIN_REASON, SWAPOUT_REASON
-from .jit import device, rare
+from .jit import device
 from .layout import VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import pte_at
@@ -39,7 +39,7 @@ SWAPOUT_REASONS = ("swap_full", "no_aligned_hole", "order_mismatch", "not_reache
 OUT_SWAP_FULL, OUT_NO_ALIGNED_HOLE, OUT_ORDER_MISMATCH, OUT_NOT_REACHED, OUT_CHARGE = range(5)
 
 
-@rare
+@device(cpu="call")
 def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
     """The first test of `swapin_order` that rules out the largest wanted order (alloc_swap_folio, spec 05 §5.3).
 
@@ -84,7 +84,7 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
     return REFUSED_LATER
 
 
-@rare
+@device(cpu="call", cuda="call")
 def count_smaller_swapin(dev, o_vma, page, pte, got_order):
     """Count a fault that brings in less than the largest wanted size, by the reason; not one that has to wait."""
     wanted = allowed_orders(dev, o_vma)
@@ -99,7 +99,7 @@ def count_smaller_swapin(dev, o_vma, page, pte, got_order):
     count(dev, SWAPIN_REASON + reason, 1)
 
 
-@rare
+@device(cpu="call")
 def count_shared_swapin(dev, o_vma):
     """Count a fault on an entry that others share: it goes through the swap cache, page by page (spec 05 §5.1)."""
     if allowed_orders(dev, o_vma) & FAULT_ORDERS:
@@ -167,7 +167,7 @@ def hole_is_there(dev, slot, order):
     return slot & (n - 1) == 0 and slot + n <= np.int64(dev.n_slots) and not bytes_any(dev, dev.o_map + slot, n)
 
 
-@rare
+@device(cpu="call")
 def swapout_reason(dev, order):
     """Why `get_swap_pages`, just now, had no entry of 2^order slots, `order` at least 2 (spec 02 §2.1, 2.5).
 
@@ -208,7 +208,7 @@ def swapout_reason(dev, order):
     return OUT_ORDER_MISMATCH
 
 
-@rare
+@device(cpu="call", cuda="call")
 def count_refused_swapout(dev, order):
     """Count a large folio that just got no slots, by the reason."""
     count(dev, SWAPOUT_REASON + swapout_reason(dev, order), 1)

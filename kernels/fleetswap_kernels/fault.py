@@ -8,7 +8,8 @@ from .bits import HAS_CACHE, KIND_SHIFT, MAP_COUNT, NONE, PTE_PAYLOAD, SWAP
 from .counters import PGFAULT, PGMAJFAULT, SIGBUS, SWAPIN_WAITS
 from .fallback import count_shared_swapin
 from .folio import cache_lookup
-from .jit import device, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_MIXED, FAULT_ORDER, FAULT_PTE, PROC_MAJFLT,
 )  # fmt: skip
@@ -32,7 +33,7 @@ BUS_ERROR = 3
 FAILED = 4
 
 
-@device
+@device(cuda="inline")
 def swap_fault(dev, p, o_vma, page, write, phase):
     """Fault on a swap entry (do_swap_page).
 
@@ -99,7 +100,7 @@ def swap_fault(dev, p, o_vma, page, write, phase):
     return MAJOR
 
 
-@device
+@device(cuda="inline")
 def handle_fault(dev, p, o_vma, page, write, phase):
     """Serve a fault and count it.
 

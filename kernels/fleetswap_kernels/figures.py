@@ -10,6 +10,7 @@ from .counters import (
     WORKINGSET_REFAULT_ANON,
 )  # fmt: skip
 from .jit import device
+from .pages import PAGE_BYTES
 from .price import DECOMPRESSED_BYTES, NS_REWRITE, PAID_WORDS, STALL_END, SWAPOUT_END, price_row
 
 FIGURES = (
@@ -96,7 +97,7 @@ def measure(rows, o, parts, q):
     parts[q + FOLIOS_WANTED] = wanted
     parts[q + STORED] = rows[o + PAGES_STORED]
     parts[q + POOL] = rows[o + POOL_PAGES]
-    parts[q + SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * 4096
+    parts[q + SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * PAGE_BYTES
     parts[q + BROKEN_BLOCKS] = rows[o + BROKEN_BY_FOLIOS + SMALL_ORDERS]
     parts[q + SMALL_FREE_PAGES] = small
     parts[q + FREE_PAGES] = rows[o + GAUGE_FREE_FRAMES]

@@ -10,7 +10,7 @@ from .counters import (
     FOLIO_ALLOC, N_SCALAR, NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE,
 )  # fmt: skip
 from .errors import NO_SWAP_CACHE
-from .jit import device, rare
+from .jit import device
 from .physical import frame_order, frames_give, frames_take_always
 
 
@@ -54,7 +54,7 @@ def folio_free(dev, head, order):
     frames_give(dev, head, order)
 
 
-@rare
+@device(cpu="call")
 def note_partially_mapped(dev, head, order):
     """Queue a folio for deferred splitting, once (mm/huge_memory.c deferred_split_folio)."""
     info = word(dev, dev.o_frame + head)
@@ -101,7 +101,7 @@ def cache_slot(dev, head):
     return word(dev, dev.o_frame + head) & PTE_PAYLOAD
 
 
-@rare
+@device(cpu="call")
 def cache_enter(dev, head, slot, n):
     """Put a folio into the swap cache at `n` slots, whose HAS_CACHE bits the caller has set."""
     if np.int64(dev.n_cache) == 0:
@@ -113,7 +113,7 @@ def cache_enter(dev, head, slot, n):
     fill_words(dev, dev.o_cache + slot, n, head + 1)
 
 
-@rare
+@device(cpu="call")
 def cache_leave(dev, head):
     """Take a folio out of the swap cache; it is dirty from now on (mm/swap_state.c delete_from_swap_cache)."""
     o = dev.o_frame + head

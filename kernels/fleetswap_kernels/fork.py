@@ -6,7 +6,7 @@ from .access import byte, copy_words, fail, set_byte, set_word, word
 from .bits import KIND_SHIFT, MAP_COUNT, MAP_MAX, PRESENT, PTE_EXCLUSIVE, PTE_PAYLOAD, SWAP, VMA_ANON, VMA_USED
 from .errors import COUNT_OVERFLOW
 from .identity import new_identity
-from .jit import device, rare
+from .jit import device
 from .layout import (
     PROC_MAJFLT, PROC_PMD, PROC_PTE, PROC_WORDS, VMA_FLAGS, VMA_PAGES, VMA_PMD, VMA_PTE, VMA_WORDS,
 )  # fmt: skip
@@ -35,7 +35,7 @@ def share_page(dev, o_from, o_to):
     set_word(dev, o_to, pte)
 
 
-@rare
+@device(cpu="call")
 def fork_process(dev, p, child):
     """Make process `child` a copy of `p`; its PTEs stand in its own part of the PTE array."""
     o_parent = proc_at(dev, p)

@@ -9,7 +9,7 @@ from .counters import (
     GAUGE_BLOCKS, GAUGE_CENSUS, GAUGE_EXTFRAG, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED,
     GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_UNUSABLE, POOL_PAGES,
 )  # fmt: skip
-from .jit import device, rare
+from .jit import device
 from .layout import PROC_SWAPENTS, PROC_USED, Q_COUNTER, W_BLOCK_HEAD
 from .region import proc_at
 
@@ -62,7 +62,7 @@ def set_fragmentation(dev):
         small += counter_value(dev, GAUGE_BLOCKS + order) << order
 
 
-@rare
+@device(cpu="call", cuda="call")
 def take_gauges(dev, orders):
     """Look at a device and store what is found among its counters; without a mask of orders no contiguity."""
     swapped = np.int64(0)

@@ -28,7 +28,8 @@ class CudaBatches:
 
     def run(self, batch: Batch) -> Any:
         """Do all units (`launch.Backend.run_batch`); inputs may be arrays of CuPy."""
-        from .launch_cuda import Kernel, array_of, batch_kernel, stream_of
+        from .cuda_target import array_of, stream_of
+        from .launch_cuda import Kernel, batch_kernel
 
         kind = type(batch.work)
         if kind not in self._kernels:

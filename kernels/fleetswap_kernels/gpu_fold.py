@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .counters import N_COUNTERS
 from .figures import FIRST, PARTS, RESUME, STEP, WHOLE
+from .lanes import Gpu, Lane, Lanes, Result
 from .launch import Progress
 from .tally import Folding, Ints, Tally
 
-if TYPE_CHECKING:
-    from .gpu_state import CudaState, Lane, Result
-    from .launch_gpu import CudaBackend
+QueueRun = Callable[[npt.NDArray[np.uint32], int, int], Callable[[Lane], None]]
+"""Of a program and two positions in it: what queues the operations between them on a lane."""
 
 
 @dataclass(frozen=True)
@@ -47,30 +47,34 @@ class CudaFold:
 
     Parameters
     ----------
-    state : CudaState
-    gpu : CudaBackend
+    lanes : Lanes
+    gpu : Gpu
     folding : Folding
+    quads : array for kernels
+        Memory of the devices in words of 64 bits with a sign.
+    queue_run : QueueRun
     """
 
-    def __init__(self, state: CudaState, gpu: CudaBackend, folding: Folding) -> None:
-        from .launch_cuda import array_of
+    def __init__(self, lanes: Lanes, gpu: Gpu, folding: Folding, quads: Any, queue_run: QueueRun) -> None:
+        from .cuda_target import array_of
 
         n = len(folding.groups)
-        self._state, self._gpu, self._folding = state, gpu, folding
+        self._lanes, self._gpu, self._folding = lanes, gpu, folding
+        self._quads, self._queue_run = quads, queue_run
         tables = (folding.columns, folding.prices, folding.metrics)
         # Arrays of CuPy that are in use by a kernel must not be freed.
-        self._kept = [state.upload(table.reshape(-1)) for table in tables]
+        self._kept = [lanes.upload(table.reshape(-1)) for table in tables]
         self._tables = tuple(map(array_of, self._kept))
-        self._groups = state.upload(folding.groups)
-        self._since, self._change = state.new(n * N_COUNTERS), state.new(n * N_COUNTERS)
-        self._sums, self._parts = state.new(n * PARTS), state.new(n * PARTS)
+        self._groups = lanes.upload(folding.groups)
+        self._since, self._change = lanes.new(n * N_COUNTERS), lanes.new(n * N_COUNTERS)
+        self._sums, self._parts = lanes.new(n * PARTS), lanes.new(n * PARTS)
         empty = folding.empty()
-        self._empty = [state.upload(array.reshape(-1)) for array in (empty.bins, empty.facts, empty.totals)]
-        self._lanes = {lane.first: self._lane(lane) for lane in state.lanes}
+        self._empty = [lanes.upload(array.reshape(-1)) for array in (empty.bins, empty.facts, empty.totals)]
+        self._of_lane = {lane.first: self._lane(lane) for lane in lanes}
         self._mode = FIRST
 
     def _lane(self, lane: Lane) -> _LaneFold:
-        from .launch_cuda import array_of
+        from .cuda_target import array_of
 
         end = lane.first + lane.devices
         own = [self._groups[lane.first : end]]
@@ -78,7 +82,7 @@ class CudaFold:
         own += [one[lane.first * PARTS : end * PARTS] for one in (self._sums, self._parts)]
         empty = self._folding.empty()
         shapes = [one.shape for one in (empty.bins, empty.facts, empty.totals)]
-        results = [(self._state.new(int(np.prod(shape))), self._state.pinned(int(np.prod(shape)))) for shape in shapes]
+        results = [(self._lanes.new(int(np.prod(shape))), self._lanes.pinned(int(np.prod(shape)))) for shape in shapes]
         bins, facts, totals = (array_of(there) for there, _ in results)
         here = (to.reshape(shape) for (_, to), shape in zip(results, shapes, strict=True))
         return _LaneFold(tuple(map(array_of, own)), (bins, facts, totals), results, Tally(*here))
@@ -88,9 +92,8 @@ class CudaFold:
         return [self._step(program, first, end, progress) for first, end in pairwise(marks)]
 
     def _step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        operations = self._state.operations(program)
         mode, self._mode = self._mode, STEP
-        return self._fold(lambda lane: self._state.run_lane(lane, operations, first, end), mode, progress=progress)
+        return self._fold(self._queue_run(program, first, end), mode, progress=progress)
 
     def whole_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
@@ -113,7 +116,7 @@ class CudaFold:
 
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums."""
-        self._state.fill(self._sums, state_sums.reshape(-1))
+        self._lanes.fill(self._sums, state_sums.reshape(-1))
         self._fold(lambda lane: None, RESUME)
         self._mode = STEP
 
@@ -125,12 +128,12 @@ class CudaFold:
         progress: Progress = lambda devices: None,
     ) -> Tally:
         def bring(lane: Lane) -> list[Result]:
-            own = self._lanes[lane.first]
+            own = self._of_lane[lane.first]
             groups, since, change, sums, parts = own.devices
             self._gpu.fold.launch(
                 lane.queue,
                 lane.devices,
-                self._state.signed_quads,
+                self._quads,
                 lane.base,
                 groups,
                 *self._tables,
@@ -144,11 +147,11 @@ class CudaFold:
             )
             return own.results
 
-        for own in self._lanes.values():
+        for own in self._of_lane.values():
             for empty, (there, _) in zip(self._empty, own.results, strict=True):
-                self._state.copy(there, empty)
-        self._state.launch(kernel, progress, bring)
+                self._lanes.copy(there, empty)
+        self._lanes.launch(kernel, progress, bring)
         tally = self._folding.empty()
-        for lane in self._lanes.values():
+        for lane in self._of_lane.values():
             tally.add(lane.tally)
         return tally

@@ -34,7 +34,7 @@ HABIT_SWAP_LOW_SLOTS = 16
 HABIT_THRASH_LIMIT = 17
 HABIT_THRASH_DECAY = 18
 HABIT_CLASSES = 19
-"""Number of app classes, the system's included."""
+"""Number of app classes, without that of the system, which follows them."""
 HABIT_RUN_CHUNK = 20
 """Pages an app writes at once as it grows."""
 HABIT_SESSIONS = 21

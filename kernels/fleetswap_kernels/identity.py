@@ -24,10 +24,11 @@ import numpy as np
 from .access import half, set_word, word
 from .bits import CONTENT_ZERO
 from .content_model import PROTOTYPES, ZERO_PAGE
-from .jit import device, rare
+from .jit import device
 from .layout import PROC_SCALE, PROC_SERIAL
 from .region import proc_at
 from .rng import philox_block
+from .streams import Stream
 
 IDENTITY = 1 << 31
 REWRITTEN = 1 << 30
@@ -37,13 +38,6 @@ VERSION = 0xFF << VERSION_SHIFT
 SCALE_SHIFT = 12
 PROTOTYPE_SHIFT = 4
 MEMBER = 15
-
-STREAM_BLOCK = 1
-STREAM_REGION = 2
-STREAM_PAGE = 3
-STREAM_SCALE = 4
-STREAM_RUN = 5
-"""Purposes of draws; stream 0 belongs to the generators of operations, 6 to `slot_cache`."""
 
 REGION_BLOCKS_SHIFT = 5
 """64 KiB blocks of a 2 MiB region, as a power of two."""
@@ -87,13 +81,13 @@ def draw_prototype(dev, model, serial, content_class, block, version):
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     d = np.int64(dev.device_id)
     key = version << 5 | content_class
-    chance, own, jitter, run = philox_block(seed, STREAM_BLOCK, d, serial, block, key)
+    chance, own, jitter, run = philox_block(seed, Stream.BLOCK, d, serial, block, key)
     follows_run = run >> 16 < half(model, model.o_run + content_class)
     if follows_run:
-        chance, own, _, _ = philox_block(seed, STREAM_RUN, d, serial, block >> RUN_BLOCKS_SHIFT, key)
+        chance, own, _, _ = philox_block(seed, Stream.RUN, d, serial, block >> RUN_BLOCKS_SHIFT, key)
     index = own >> 24
     if chance >> 16 < half(model, model.o_region + content_class):
-        start, _, _, _ = philox_block(seed, STREAM_REGION, d, serial, 0, content_class)
+        start, _, _, _ = philox_block(seed, Stream.REGION, d, serial, 0, content_class)
         index = (start + (block >> REGION_BLOCKS_SHIFT) * REGION_STRIDE) & 255
     elif not follows_run:
         return index
@@ -111,7 +105,7 @@ def draw_scale(dev, serial):
     if dev.scale_by_process == 0:
         return np.int64(16)
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    bits, _, _, _ = philox_block(seed, STREAM_SCALE, np.int64(dev.device_id), serial, 0, 0)
+    bits, _, _, _ = philox_block(seed, Stream.SCALE, np.int64(dev.device_id), serial, 0, 0)
     heads = np.int64(0)
     for i in range(32):
         heads += bits >> i & 1
@@ -127,18 +121,18 @@ def new_identity(dev, o_proc):
     set_word(dev, o_proc + PROC_SCALE, draw_scale(dev, serial))
 
 
-@rare
+@device(cpu="call", cuda="call")
 def draw_rewritten(dev, serial, vpn, version, old):
     """Identity of a page that is rewritten while its block stays: mostly its size stays, too."""
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    chance, other, _, _ = philox_block(seed, STREAM_PAGE, np.int64(dev.device_id), serial, vpn, version)
+    chance, other, _, _ = philox_block(seed, Stream.PAGE, np.int64(dev.device_id), serial, vpn, version)
     content = old & ~VERSION | REWRITTEN | (version << VERSION_SHIFT & VERSION)
     if chance >= KEEPS_SIZE:
         content = content & ~((PROTOTYPES - 1) << PROTOTYPE_SHIFT) | (other >> 24) << PROTOTYPE_SHIFT
     return content
 
 
-@rare
+@device(cpu="call", cuda="call")
 def block_identity(dev, model, p, block, content_class, version):
     """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time."""
     o_proc = proc_at(dev, p)

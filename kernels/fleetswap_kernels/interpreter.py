@@ -15,7 +15,8 @@ from .gauges import take_gauges
 from .generation import stamp, stamp_folio
 from .habits import PHONE_OP
 from .identity import block_identity, is_new, new_identity, page_kinds, page_of_block, rewritten_page
-from .jit import device, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import (
     CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_ANONPAGES, PROC_CPU,
     PROC_DRAWS, PROC_MAJFLT, PROC_PMD, PROC_PTE, PROC_RAND, PROC_SWAPENTS, PROC_USED, Q_VERDICT, VMA_FLAGS,
@@ -33,6 +34,7 @@ from .swap_cache import RA_HITS_INITIAL
 from .swapout import madvise_pageout
 from .unmap import exit_process, release_zapped, unmap_regions, zap_pages
 from .sparse_block import rewrite_sparse_blocks
+from .streams import Stream
 
 
 @device
@@ -66,7 +68,7 @@ def map_region(dev, p, v, pages, start, flags, pte, pmd):
         fill_words(dev, np.int64(dev.o_expect) + word(dev, o + VMA_PTE), pages, 0)
 
 
-@device
+@device(cuda="inline")
 def fault_and_reclaim(dev, p, o_vma, page, write, phase):
     """A fault and the deferred work it made due.
 
@@ -202,7 +204,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
                 if not drawn or draw & 3 == 0:
                     drawn = True
                     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-                    r0, r1, r2, r3 = philox_block(seed, 0, np.int64(dev.device_id), p, 0, draw >> 2)
+                    r0, r1, r2, r3 = philox_block(seed, Stream.OPERATION, np.int64(dev.device_id), p, 0, draw >> 2)
                 r = r0
                 if draw & 3 == 1:
                     r = r1
@@ -232,7 +234,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
     set_word(dev, o_proc + PROC_DRAWS, draw)
 
 
-@device
+@device(cuda="call")
 def halt_or_resume_fault(dev, p, op, v, page, write):
     """FAULT_BEGIN and FAULT_END."""
     o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
@@ -259,7 +261,7 @@ def halt_or_resume_fault(dev, p, op, v, page, write):
     fault_and_reclaim(dev, p, vma_at(dev, p, v), page, write, phase)
 
 
-@device
+@device(cuda="inline")
 def execute(dev, model, op, p, a, b, c, d, e, f):
     """Execute one operation; its errno, fault counts and wrong pages are in the header afterwards.
 
@@ -322,7 +324,7 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
     count(dev, WRONG_CONTENTS, np.int64(dev.op_bad))
 
 
-@device
+@device(cuda="inline")
 def run_program(dev, model, program, first, end):
     """Execute the operations `first` to `end` - 1 of a program; stops at an error, inside of a SWITCH as well."""
     i = np.int64(first)

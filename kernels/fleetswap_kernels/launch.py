@@ -1,4 +1,4 @@
-"""What runs devices: the interface that every backend has, and how one is chosen.
+"""What runs devices: the interface that every backend has.
 
 A backend allocates the memory of a fleet's devices, as bytes that follow `layout`, and runs the kernels on them. What
 is above it does not know whether that memory is the host's or a GPU's: it names devices, program positions and steps.
@@ -14,9 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 from .tally import Folding, Ints, Tally
-
-BACKENDS = ("auto", "cpu", "cuda")
-"""What can be asked for; auto is cuda where a GPU can be used, else cpu."""
 
 
 class BackendMissingError(RuntimeError):
@@ -177,7 +174,7 @@ class Backend(Protocol):
 
     @property
     def name(self) -> str:
-        """One of `BACKENDS`, but for auto."""
+        """One of `choose.BACKENDS`, but for auto."""
 
     @property
     def threads(self) -> int:
@@ -209,39 +206,3 @@ class Backend(Protocol):
 
     def describe(self) -> str:
         """The same for people, in one line."""
-
-
-def choose(name: str, threads: int = 1) -> tuple[Backend, str]:
-    """The backend of a name.
-
-    Parameters
-    ----------
-    name : str
-        One of `BACKENDS`.
-    threads : int
-        Threads of the host, where it runs the devices.
-
-    Returns
-    -------
-    Backend
-    str
-        Why it is this one; empty if it was asked for.
-
-    Raises
-    ------
-    BackendMissingError
-        If it was asked for by name and cannot be used.
-    """
-    from .launch_threads import CpuBackend
-
-    if name == "cpu":
-        return CpuBackend(threads), ""
-    from .launch_gpu import open_gpu
-
-    try:
-        gpu = open_gpu()
-    except BackendMissingError as missing:
-        if name == "cuda":
-            raise
-        return CpuBackend(threads), f"auto: no cuda, {missing}"
-    return gpu, "" if name == "cuda" else "auto: a GPU can be used"

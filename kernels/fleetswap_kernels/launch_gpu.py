@@ -11,14 +11,13 @@ import ctypes
 import importlib.util
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import metadata
 from typing import Any
 
-
 from .gpu_batch import CudaBatches
 from .gpu_memory import GpuMemory
-from .gpu_state import LANES, CudaState
+from .gpu_state import CudaState
+from .lanes import LANES, Spent
 from .launch import BackendMissingError, Batch, DeviceMemoryError, NewFleet
 from .layout import HEADER_BYTES, SHORT_HEADER
 
@@ -51,7 +50,7 @@ def open_gpu() -> CudaBackend:
         raise BackendMissingError(f"the driver shows no device: {error}") from None
     if devices == 0:
         raise BackendMissingError("no device: the driver has no GPU, or CUDA_VISIBLE_DEVICES hides it")
-    from .launch_cuda import compiler_missing
+    from .cuda_target import compiler_missing
 
     if reason := compiler_missing():
         raise BackendMissingError(f"no CUDA compiler: {reason}: {INSTALL}")
@@ -159,30 +158,3 @@ class CudaBackend:
             f"{self._gpu}, compute capability {self._capability}, {ours:.1f} GiB for devices: {free:.1f} GiB are free, "
             f"{kept:.1f} GiB of them are kept for stacks, code and a margin"
         )
-
-
-@dataclass
-class Spent:
-    """Time and bytes that moved, by events on the GPU.
-
-    Parameters
-    ----------
-    compute_s : float
-        From the start of each launch to the end of the last lane's kernel.
-    waited_s : float
-        What remained of bringing results back after that: the part of the transfer that nothing hides.
-    result_bytes : int
-        Results that came back.
-    upload_bytes, laid_out_bytes : int
-        Images and programs that went to the GPU, and memory that was filled with copies of the images there.
-    """
-
-    compute_s: float = 0.0
-    waited_s: float = 0.0
-    result_bytes: int = 0
-    upload_bytes: int = 0
-    laid_out_bytes: int = 0
-
-    def told(self) -> dict[str, float]:
-        """Ready for JSON."""
-        return dict(vars(self))

@@ -5,13 +5,13 @@ import numpy as np
 from .access import count, word
 from .counters import KILLS_LOW_SWAP, KILLS_THRASHING
 from .habits import HABIT_LMKD, HABIT_SWAP_LOW_SLOTS, HABIT_THRASH_DECAY, HABIT_THRASH_LIMIT
-from .jit import device, rare
+from .jit import device
 from .layout import PROC_STAMP, PROC_USED
 from .region import proc_at
 from .unmap import exit_process
 
 
-@rare
+@device(cpu="call")
 def kill_oldest(dev, reason):
     """End the app that was in the foreground longest ago, not one that is or is running; 1 if there is one.
 

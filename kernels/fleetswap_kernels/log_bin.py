@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from .jit import device, entry
+from .jit import device
 
 SUB_BITS = 5
 """Bins per octave as a power of two. Part of the format of histograms."""
@@ -28,10 +28,3 @@ def bin_number(value):
     extra += spread
     number = (extra << SUB_BITS) + (magnitude >> extra)
     return -number if value < 0 else number
-
-
-@entry
-def fill_bins(values, bins):
-    """Store the bin of every value."""
-    for i in range(len(values)):
-        bins[i] = bin_number(np.int64(values[i]))

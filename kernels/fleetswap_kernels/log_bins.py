@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from .log_bin import BINS, LAST_BIN, SUB_BITS, fill_bins
+from .host_calls import fill_bins
+from .log_bin import BINS, LAST_BIN, SUB_BITS
 
 __all__ = ["BINS", "LAST_BIN", "SUB_BITS", "bin_bounds", "bin_numbers", "quantile"]
 

@@ -7,12 +7,10 @@ User-space liblz4 gives other sizes than the kernel, so the compressor's search 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from .jit import device, entry
-from .size_classes import size_classes
+from .jit import device
+from .pages import PAGE_BYTES
 
-PAGE_BYTES = 4096
 """Bytes of one page."""
 
 TABLE_ENTRIES = 8192
@@ -159,48 +157,3 @@ def same_filled(page):
         if difference != 0:
             return np.int64(0)
     return np.int64(1)
-
-
-@entry
-def _fill_sizes(pages, huge_threshold, sizes):
-    """Stored size of every page of ``pages`` into ``sizes``: see `page_sizes`."""
-    table = np.zeros(TABLE_ENTRIES, np.uint16)
-    for i in range(pages.shape[0]):
-        page = pages[i]
-        if same_filled(page) == 1:
-            sizes[i] = 0
-        else:
-            compressed = lz4_bytes(page, table)
-            if compressed >= huge_threshold:
-                compressed = np.int64(PAGE_BYTES)
-            sizes[i] = compressed
-
-
-def page_sizes(pages: NDArray[np.uint8], huge_threshold: int | None = None) -> NDArray[np.uint16]:
-    """Bytes that zram stores for each page with lz4 (spec 08 §8.1).
-
-    Parameters
-    ----------
-    pages : uint8[n, 4096]
-        Contents of the pages.
-    huge_threshold : int, optional
-        Compressed size in bytes from which a page is stored raw; the default is that of the kernel's default
-        chain size (3625, spec 08 §8.2).
-
-    Returns
-    -------
-    uint16[n]
-        Stored size in bytes: 0 for a same-filled page (no object), 4096 for a huge one, else the compressed
-        size.
-
-    Raises
-    ------
-    ValueError
-        If `pages` has another shape or dtype.
-    """
-    if pages.dtype != np.uint8 or pages.ndim != 2 or pages.shape[1] != PAGE_BYTES:
-        raise ValueError(f"pages: expected uint8[n, {PAGE_BYTES}], got {pages.dtype}{list(pages.shape)}")
-    threshold = size_classes().huge_threshold_bytes if huge_threshold is None else huge_threshold
-    sizes = np.zeros(pages.shape[0], np.uint16)
-    _fill_sizes(np.ascontiguousarray(pages), threshold, sizes)
-    return sizes

@@ -19,7 +19,7 @@ from .habits import (
     APP_LAUNCHES, PHONE_ACTIVITY, PHONE_APP, PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PHASE, PHONE_REGION,
     PHONE_SWITCH,
 )  # fmt: skip
-from .jit import device, rare
+from .jit import device
 from .session import collect, grow, relaunch
 
 BOOT = 0
@@ -48,7 +48,7 @@ def done(dev):
     set_state(dev, PHONE_SWITCH, state(dev, PHONE_SWITCH) + 1)
 
 
-@device
+@device(cuda="inline")
 def run_phase(dev, phase):
     """Go on with a phase; 1 if it emitted an operation, 0 if it is over."""
     if phase == BOOT:
@@ -75,7 +75,7 @@ def run_phase(dev, phase):
     return compact_last(dev)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def next_op(dev, end):
     """Put down the phone's next operation before the average user's switch number `end`; 0 if there is none."""
     for _ in range(MAX_OPS_PASSED):

@@ -16,7 +16,8 @@ from .bits import (
 )  # fmt: skip
 from .counters import BROKEN_BY_FOLIOS, POOL_PAGES
 from .errors import NO_FRAMES
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import CPU_FAULT, CPU_WORDS, FAULT_FRAME, W_BLOCK_HEAD
 
 RESERVED = MAX_BLOCK_ORDER + 1
@@ -121,7 +122,7 @@ def frames_take(dev, order, broken_by):
     return frame
 
 
-@device
+@device(cuda="call")
 def frames_give(dev, frame, order):
     """Free a block and merge it with its buddies."""
     n = np.int64(dev.reserve_start)
@@ -182,7 +183,7 @@ def follow_moves(dev):
             set_word(dev, dev.o_pool_frame + i, word(dev, dev.o_content + frame))
 
 
-@rare
+@device(cpu="call", cuda="call")
 def compact(dev):
     """Gather free memory into large blocks, like the kernel's compaction but always complete.
 

@@ -5,11 +5,11 @@ import numpy as np
 from .access import counter_value, fail, set_word, word
 from .counters import BROKEN_BY_POOL, NOTIFY_FREE
 from .errors import NO_FRAMES
-from .jit import rare
+from .jit import device
 from .physical import frames_give, frames_take
 
 
-@rare
+@device(cpu="call", cuda="call")
 def pool_frames_change(dev, have, pages):
     """Take page frames for a pool that holds `have` of them, or give some back if `pages` is negative.
 

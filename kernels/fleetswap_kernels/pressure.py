@@ -14,7 +14,8 @@ import numpy as np
 from .access import count
 from .allocation import large_folio_effort
 from .counters import ALLOCSTALL, KILLS_NO_MEMORY, PGSTEAL_DIRECT, PGSTEAL_KSWAPD, REFUSED_FAULTS
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .lmkd import kill_oldest, watch
 from .reclaim import begin_reclaim, evict_victim, find_victim
 
@@ -75,7 +76,7 @@ def begin_direct(dev):
         begin_reclaim(dev, np.int64(dev.direct_pages))
 
 
-@rare
+@device(cpu="call")
 def next_reclaimer(dev):
     """Count what was reclaimed, kill an app if that was nothing, and decide who goes on."""
     evicted = np.int64(dev.reclaim_evicted)

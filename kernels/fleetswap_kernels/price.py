@@ -8,6 +8,7 @@ from .counters import (
     MTHP, N_CLASSES, N_SCALAR, PGFAULT, PSWPIN, PSWPOUT, SPLIT, SWAPOUT_FOLIOS, SWPIN_ZERO, SWPOUT_ZERO,
 )  # fmt: skip
 from .jit import device
+from .pages import PAGE_BYTES
 
 N_ORDERS = 10
 PERMILLE = 1000
@@ -103,5 +104,5 @@ def price_row(rows, o, prices, p, paid, q):
     paid[q + NS_ZRAM_WRITE] = written * prices[p + PER_OBJECT_WRITE]
     paid[q + NS_COMPRESS] = codec_ns(rows, o, prices, p, COMPRESSED_PAGES, PER_COMPRESS_PAGE, COMPRESS_PERMILLE)
     paid[q + NS_REWRITE] = rewritten * prices[p + PER_REWRITE_BLOCK]
-    blocks_bytes = rows[o + BLK_DECOMP_BYTES] - (rewritten * 4096 << prices[p + BLOCK_ORDER])
-    paid[q + DECOMPRESSED_BYTES] = read_pages * 4096 + blocks_bytes
+    blocks_bytes = rows[o + BLK_DECOMP_BYTES] - (rewritten * PAGE_BYTES << prices[p + BLOCK_ORDER])
+    paid[q + DECOMPRESSED_BYTES] = read_pages * PAGE_BYTES + blocks_bytes

@@ -12,7 +12,7 @@ from .bits import FRAME_CACHED, FRAME_DIRTY, KIND_SHIFT, PRESENT, PTE_DIRTY, PTE
 from .counters import PAGE_EVENTS, SWAPOUT_FOLIOS
 from .folio import cache_enter, cache_leave, cache_slot, folio_free, folio_mapped
 from .generation import age_of, forget, keep, oldest_age, oldest_done
-from .jit import device, rare
+from .jit import device
 from .layout import GEN_PTES, PROC_USED, VMA_FLAGS, VMA_PAGES, VMA_PTE, VMA_START
 from .physical import frame_order
 from .region import account, present_run, proc_at, pte_at, vma_at, vma_find
@@ -33,7 +33,7 @@ UNMAPPED = 4
 folio that has to be split first, one that only the swap cache holds."""
 
 
-@rare
+@device(cpu="call")
 def unmap_everywhere(dev, vpn, frame, slot):
     """Replace every PTE that maps a page by a swap entry (try_to_unmap); number of PTEs, and 1 if one was dirty."""
     mappings = np.int64(0)
@@ -54,7 +54,7 @@ def unmap_everywhere(dev, vpn, frame, slot):
     return mappings, dirty
 
 
-@rare
+@device(cpu="call", cuda="call")
 def evict_unmapped(dev, model, head):
     """Write a folio of the swap cache that no PTE maps, if it is dirty, and free it (spec 03 §3.5, steps 5 and 6).
 
@@ -72,7 +72,7 @@ def evict_unmapped(dev, model, head):
     folio_free(dev, head, order)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def evict_shared(dev, model, vpn, frame):
     """Swap out a small folio that several processes map since a fork, if it gets a slot (spec 03 §3.5-3.6)."""
     if word(dev, dev.o_frame + frame) & FRAME_CACHED == 0:
@@ -109,7 +109,7 @@ def used_since(dev, pte, n, age):
     return False
 
 
-@device
+@device(cuda="call")
 def next_block(dev):
     """Lead the hand to the next block of the oldest generation, or to the swap cache, and let it in.
 
@@ -298,7 +298,7 @@ def find_victim(dev):
     return False
 
 
-@rare
+@device(cpu="call", cuda="call")
 def evict_own(dev, model, p, o_vma, page, head, order):
     """Swap out a folio that one process maps completely."""
     reclaim_folio(dev, model, p, o_vma, page, head, order)

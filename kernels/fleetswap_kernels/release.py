@@ -8,7 +8,7 @@ from .bits import (
 )  # fmt: skip
 from .clusters import cluster_give
 from .folio import cache_leave, cache_lookup, folio_free, folio_mapped
-from .jit import device, rare
+from .jit import device
 from .layout import CPU_RET, CPU_RET_NR, CPU_WORDS
 from .physical import frame_order
 from .zram_free import zram_notify_free
@@ -38,7 +38,7 @@ def zeromap_clear(dev, slot, n):
             at += 1
 
 
-@device
+@device(cuda="call")
 def range_free(dev, slot, n):
     """Free `n` slots of one cluster whose bytes are all HAS_CACHE (swap_entry_range_free, spec 04 §4.2)."""
     fill_bytes(dev, dev.o_map + slot, n, 0)
@@ -71,7 +71,7 @@ def free_listed(dev, o, n):
         o += run
 
 
-@device
+@device(cuda="call")
 def free_swap_slots(dev, slot, n):
     """Free `n` slots, or park them in this CPU's return cache; each 65th one flushes the 64 (spec 03 §3.3)."""
     if dev.cache_active == 0 or dev.cache_enabled == 0:
@@ -188,7 +188,7 @@ def folio_free_swap(dev, head):
     return 1
 
 
-@rare
+@device(cpu="call")
 def try_drop(dev, slot, mode):
     """Try to drop the swap-cache folio of a slot (__try_to_reclaim_swap, spec 04 §4.6).
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .jit import device, rare
+from .jit import device
 
 STREAM_BITS = 8
 """Width of the stream field of a Philox counter, bits."""
@@ -213,7 +213,7 @@ def glibc_next(w, o):
     return value >> 1
 
 
-@rare
+@device(cpu="call")
 def glibc_seed(w, o, seed):
     """Start a glibc TYPE_3 generator: what C's ``srand(seed)`` does.
 

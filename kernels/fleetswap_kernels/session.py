@@ -3,7 +3,7 @@
 import numpy as np
 
 from .app import (
-    STREAM_SWITCH, app_at, class_at, content_entry, draw, emit, grow_to, habit, next_run, set_state, state, use_runs,
+    app_at, class_at, content_entry, draw, emit, grow_to, habit, next_run, set_state, state, use_runs,
 )  # fmt: skip
 from .habits import (
     APP_CLASS, APP_LAUNCHES, APP_PAGES, APP_USED, CLASS_GC, CLASS_GROWTH, CLASS_HOT_CHANGING, CLASS_NEW,
@@ -11,6 +11,7 @@ from .habits import (
 )  # fmt: skip
 from .jit import device
 from .ops import DONTNEED, MODELLED, TOUCH, WRITE
+from .streams import Stream
 
 
 @device
@@ -34,7 +35,7 @@ def session_goal(dev):
     used = np.int64(0)
     for r in range(REGIONS):
         used += state(dev, o + APP_USED + r)
-    _, _, _, length = draw(dev, STREAM_SWITCH, 0, state(dev, PHONE_SWITCH), 0)
+    _, _, _, length = draw(dev, Stream.SWITCH, 0, state(dev, PHONE_SWITCH), 0)
     share = habit(dev, HABIT_SESSIONS + (length >> 28))
     towards_full = max(state(dev, o + APP_PAGES) - used, np.int64(0)) * share >> 16
     beyond = used * (habit(dev, o_class + CLASS_NEW) + (habit(dev, o_class + CLASS_GROWTH) * share >> 16)) >> 16

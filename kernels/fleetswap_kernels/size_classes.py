@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
+from .pages import PAGE_BYTES
 
-PAGE_BYTES = 4096
 """Bytes of one page."""
 
 HANDLE_BYTES = 8

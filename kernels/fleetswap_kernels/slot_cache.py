@@ -7,25 +7,24 @@ from .allocation import folio_available
 from .allocator import get_swap_pages
 from .bits import SWAP_BATCH
 from .counters import SWAP_CHARGE_REFUSED
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import (
     CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
     VERDICT_FOLIO, W_VERDICT_LEFT,
 )  # fmt: skip
 from .release import free_listed, put_swap_folio
 from .rng import philox_draw
+from .streams import Stream
 
 
-STREAM_FOLIO = 6
-
-
-@rare
+@device(cpu="call")
 def folio_by_chance(dev):
     """Whether a large folio can be had this time, for a device whose memory is fragmented to a given degree."""
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     n = np.int64(dev.folio_requests)
     dev.folio_requests = np.uint32(n + 1)
-    return philox_draw(seed, STREAM_FOLIO, np.int64(dev.device_id), 0, 0, n) >> 16 < np.int64(dev.folio_chance_q16)
+    return philox_draw(seed, Stream.FOLIO, np.int64(dev.device_id), 0, 0, n) >> 16 < np.int64(dev.folio_chance_q16)
 
 
 @device
@@ -51,7 +50,7 @@ def verdict(dev, which, order):
     return answers & 1 != 0
 
 
-@rare
+@device(cpu="call")
 def drain_caches(dev):
     """Give back every slot of both caches on every CPU (spec 03 §3.2, deactivation)."""
     for cpu in range(np.int64(dev.n_cpus)):
@@ -82,7 +81,7 @@ def check_cache_active(dev):
     return dev.cache_active != 0
 
 
-@device
+@device(cuda="inline")
 def folio_alloc_swap(dev, order):
     """Slots for a folio: the first of 2^order, bytes HAS_CACHE, or 0 (folio_alloc_swap, spec 03 §3.1)."""
     o_cpu = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS

@@ -4,17 +4,18 @@ import numpy as np
 
 from .access import count, half, set_half, set_word, word
 from .bits import CONTENT_NONE, NIL
-from .compressed import PAGE_BYTES, content_class, page_bytes
+from .compressed import content_class, page_bytes
 from .counters import (
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CODEC_FIRST, COMPRESSED_PAGES, PAGES_STORED, SAME_PAGES,
 )  # fmt: skip
-from .jit import rare
+from .jit import device
 from .layout import BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
+from .pages import PAGE_BYTES
 from .stored_block import IN_BLOCK, block_at, leave_block
 from .zram import store_page
 
 
-@rare
+@device(cpu="call")
 def rewrite_block(dev, model, block):
     """Store the pages that live in a sparse block one by one and free the block; stops when the pool is full."""
     pages = np.int64(1) << dev.block_order
@@ -46,7 +47,7 @@ def rewrite_block(dev, model, block):
         count(dev, PAGES_STORED, 1)
 
 
-@rare
+@device(cpu="call")
 def rewrite_sparse_blocks(dev, model):
     """The worker that rewrites blocks of which at most half still lives (spec 08 §8.5, option "rewrite")."""
     for _ in range(np.int64(dev.n_blocks) + 1):

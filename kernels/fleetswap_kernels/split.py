@@ -11,7 +11,7 @@ from .counters import (
     NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE, THP_SPLIT_PAGE,
 )  # fmt: skip
 from .folio import count_mthp, folio_free
-from .jit import device, rare
+from .jit import device
 from .layout import VMA_START
 from .region import account, any_maps_huge, pmd_split, pte_at, vma_find
 from .release import folio_release
@@ -59,7 +59,7 @@ def remap_pages(dev, vpn, head, n):
     return dirty
 
 
-@rare
+@device(cpu="call", cuda="call")
 def split_folio(dev, vpn, head, order, keep_tails):
     """Split a folio to order 0.
 

@@ -4,13 +4,13 @@ import numpy as np
 
 from .access import count, fill_words, set_word, word
 from .bits import CONTENT_NONE, NIL
-from .compressed import PAGE_BYTES
 from .counters import (
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, CODEC_FIRST, COMPR_DATA_SIZE, DEAD_BYTES,
     DECOMPRESSED_BLOCKS, PAGES_STORED,
 )  # fmt: skip
 from .jit import device
 from .layout import BLOCK_BYTES, BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
+from .pages import PAGE_BYTES
 from .zsmalloc import zs_free
 
 IN_BLOCK = 0xFFFF

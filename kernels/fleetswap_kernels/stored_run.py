@@ -11,7 +11,8 @@ from .access import (
     copy_words, count, fill_halves, fill_words, quad, run_half_32, set_quad, set_run_half, word, words_any,
 )  # fmt: skip
 from .bits import CONTENT_NONE, CONTENT_ZERO
-from .compressed import HUGE_BYTES, N_CODECS, block_of_prototype, lead_of, scale_factor
+from .codecs import CODECS
+from .compressed import HUGE_BYTES, block_of_prototype, lead_of, scale_factor
 from .content_model import (
     PROTOTYPE_SIZES, PROTOTYPES, RUN_CLASS_SHIFT, RUN_COMPRESSED_SHIFT, RUN_HUGE_SHIFT, RUN_OBJECTS_SHIFT, RUN_SHARE,
     RUN_WHOLE, SCALE_SHIFT, SCALES,
@@ -81,7 +82,7 @@ def store_whole_run(dev, model, slot, o_content):
     if lead == RUN_SLOTS or block_of_prototype(dev, model, o_content, np.int64(RUN_SLOTS), lead) == 0:
         return 0
     content = word(dev, o_content + lead)
-    row = (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * N_CODECS + np.int64(dev.codec)
+    row = (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * len(CODECS) + np.int64(dev.codec)
     run = quad(model, model.o_sums + row * SCALES + (content >> LEVEL_SHIFT & 31))
     set_quad(dev, run_at(dev, slot), run)
     take_run(dev, run, np.int64(1))

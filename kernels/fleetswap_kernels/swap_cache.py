@@ -10,7 +10,8 @@ from .bits import (
 from .content import read_stored, zeromap_bit
 from .counters import FAULT_PAGES, PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
 from .folio import cache_enter, cache_lookup, folio_mapped, folio_new
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import VMA_PAGES, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START
 from .physical import frame_order
 from .region import PMD_PAGES, account, pmd_end, pte_at
@@ -99,7 +100,7 @@ def read_into_cache(dev, slot):
     return 1
 
 
-@rare
+@device(cpu="call")
 def readahead(dev, o_vma, page, slot):
     """Bring a shared swap entry and its neighbours into the swap cache (swap_vma_readahead).
 
@@ -127,7 +128,7 @@ def readahead(dev, o_vma, page, slot):
     return cache_lookup(dev, slot)
 
 
-@rare
+@device(cpu="call")
 def map_cached(dev, p, o_vma, page, pte, head, write):
     """Map a swap-cache folio at a fault (do_swap_page from `check_folio` on).
 

@@ -15,7 +15,8 @@ from .counters import (
 from .fallback import count_smaller_swapin
 from .folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
 from .generation import stamp
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from .policy import allowed_orders, block_start
 from .region import account, pte_at
@@ -116,7 +117,7 @@ def swapin_begin(dev, o_vma, page, pte, whole):
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0
     if runs_short(dev):
-        count_smaller_swapin(dev, o_vma, page, pte, order)
+        count_smaller_swapin(dev, o_vma, page, pte, np.int64(0) if small else order)
     if small:
         if whole:
             return np.int64(SMALL_FOLIOS), order, 0
@@ -130,7 +131,7 @@ def swapin_begin(dev, o_vma, page, pte, whole):
     return head, order, mixed
 
 
-@rare
+@device(cpu="call", cuda="call")
 def swapin_small(dev, p, o_vma, page, order, slot, write):
     """Map a compressed block by small folios, read with one decompression (spec 08 §8.5, "fallback of OPPO's kind")."""
     n = np.int64(1) << order
@@ -225,7 +226,7 @@ def count_stale(dev, head, slot, n):
             count(dev, STALE_READS, 1)
 
 
-@rare
+@device(cpu="call")
 def swapin_abandon(dev, head, order, slot, pinned):
     """Drop a folio that was read but cannot be mapped."""
     count_mthp(dev, order, NR_ANON, 1)

@@ -14,7 +14,8 @@ from .counters import (
 )  # fmt: skip
 from .fallback import count_refused_swapout
 from .folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import VMA_START
 from .physical import frame_order
 from .region import account, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
@@ -74,7 +75,7 @@ def unmap_to_swap(dev, p, o_pte, slot, n):
     return np.int64(seen) & PTE_DIRTY
 
 
-@device
+@device(cuda="call")
 def swap_out(dev, model, p, o_pte, head, order):
     """Give a folio slots, unmap it, write it and free it (spec 03 §3.5, steps 3-6).
 
@@ -175,7 +176,7 @@ def likely_shared(dev, vpn, head, order):
     return mapped > n or (mapped > 1 and byte(dev, dev.o_mapcount + head) > 1)
 
 
-@rare
+@device(cpu="call")
 def split_partial(dev, o_vma, page, end):
     """Split the large folios of a range that are not mapped completely in it; those likely shared stay."""
     start = word(dev, o_vma + VMA_START)

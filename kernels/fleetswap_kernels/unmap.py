@@ -9,7 +9,7 @@ from .bits import (
 )  # fmt: skip
 from .counters import PAGE_EVENTS
 from .folio import folio_unmap
-from .jit import device, rare
+from .jit import device
 from .layout import PROC_USED, VMA_FLAGS, VMA_PAGES, VMA_PMD, VMA_START
 from .physical import frame_order
 from .region import PMD_PAGES, account, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
@@ -74,7 +74,7 @@ def zap_pages(dev, p, o_vma, page, pages):
     return marked
 
 
-@rare
+@device(cpu="call")
 def release_zapped(dev, o_vma, page, pages):
     """Release the swap-cache folios whose PTEs `zap_pages` marked, in ascending order (free_pages_and_swap_cache)."""
     o_first = pte_at(dev, o_vma, np.int64(0))
@@ -90,7 +90,7 @@ def release_zapped(dev, o_vma, page, pages):
                 folio_release(dev, head)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def unmap_regions(dev, p, first, end):
     """Unmap the regions `first` to `end` - 1 of a process: all pages, what the TLB batch holds, then themselves."""
     for step in range(2):

@@ -6,10 +6,10 @@ from .access import count, counter_value, fill_words, word
 from .counters import (
     N_DISTANCES, POOL_PAGES, REFAULT_DISTANCE, WORKINGSET_ACTIVATE_ANON, WORKINGSET_REFAULT_ANON,
 )  # fmt: skip
-from .jit import device, rare
+from .jit import device
 
 
-@rare
+@device(cpu="call", cuda="call")
 def note_eviction(dev, slot, n):
     """Remember in the slots of a folio how many pages were swapped out before it (workingset_eviction)."""
     age = np.int64(dev.evictions)
@@ -24,7 +24,7 @@ def resident_pages(dev):
     return used - counter_value(dev, POOL_PAGES)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def note_refault(dev, slot, n):
     """Count a folio that comes back, by the pages swapped out since (workingset_refault).
 

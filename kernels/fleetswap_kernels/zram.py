@@ -12,7 +12,8 @@ from .counters import (
     CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS, COMPRESSED_PAGES, FAILED_WRITES, HUGE_PAGES,
     HUGE_PAGES_SINCE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
 )  # fmt: skip
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, RUN_SLOTS
 from .stored_block import IN_BLOCK, block_at
 from .stored_run import store_raw_run, store_whole_run
@@ -55,7 +56,7 @@ def store_page(dev, slot, size):
     return 1
 
 
-@device
+@device(cuda="call")
 def store_block(dev, model, slot, o_content):
     """Store an aligned block of pages as one object in place of what its slots hold.
 
@@ -95,7 +96,7 @@ def store_block(dev, model, slot, o_content):
     return pages
 
 
-@rare
+@device(cpu="call", cuda="call")
 def store_run(dev, model, slot, o_content, n):
     """Store up to 16 pages that stand side by side in a prototype, if the slots are empty and nothing can be refused.
 
@@ -142,7 +143,7 @@ def store_run(dev, model, slot, o_content, n):
     return 1
 
 
-@rare
+@device(cpu="call", cuda="call")
 def store_compressed(dev, model, slot, o_content, n, raw_until):
     """Store pages of which some need an object of the pool; the number that was stored (zram_write_page).
 
@@ -201,7 +202,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
     return done
 
 
-@rare
+@device(cpu="call")
 def store_alone(dev, model, slot, content):
     """Store one page, the most common request of all without large folios; 0 if it is refused."""
     size = page_bytes(dev, model, content)

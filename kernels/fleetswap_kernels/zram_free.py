@@ -6,7 +6,7 @@ from .access import count, fill_words, half, run_half, run_word, set_quad, set_r
 from .bits import CONTENT_NONE
 from .compressed import HUGE_BYTES
 from .counters import COMPR_DATA_SIZE, HUGE_PAGES, NOTIFY_FREE, PAGES_STORED, SAME_PAGES
-from .jit import device, rare
+from .jit import device
 from .layout import RUN_SLOTS
 from .stored_block import IN_BLOCK, drop_block, is_whole_block, leave_block
 from .stored_run import drop_whole_run, run_at
@@ -31,7 +31,7 @@ def zram_free(dev, slot, n):
     count(dev, SAME_PAGES, -stored)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def free_objects(dev, slot, n):
     """Drop what `n` slots store in a device with a pool, by blocks and runs where they are whole."""
     pages = np.int64(1) << dev.block_order

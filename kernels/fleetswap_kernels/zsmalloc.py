@@ -12,13 +12,15 @@ from .access import byte, counter_value, fail, set_word, word
 from .bits import NIL
 from .counters import MAX_USED_PAGES, POOL_BYTES, POOL_PAGES
 from .errors import NO_ZSPAGES
-from .jit import device, rare, runs_short
+from .jit import device
+from .views import runs_short
 from .layout import (
     Q_COUNTER, ZCLASS_INFO, ZCLASS_RECIPROCAL, ZCLASS_WORDS, ZGROUPS, ZSHARE_STEPS, ZSPAGE_INFO, ZSPAGE_NEXT,
     ZSPAGE_PREV, ZSPAGE_WORDS,
 )  # fmt: skip
+from .pages import PAGE_BYTES
 from .pool_frames import pool_frames_change
-from .size_classes import HANDLE_BYTES, PAGE_BYTES
+from .size_classes import HANDLE_BYTES
 
 # Zspage word: objects in use, class above.
 
@@ -156,7 +158,7 @@ def zs_free(dev, z, size_bytes):
         zspage_free(dev, z, size_bytes)
 
 
-@rare
+@device(cpu="call", cuda="call")
 def zspage_malloc(dev, size_bytes):
     """Store an object in the fullest zspage of its class that has room (`zs_malloc`)."""
     z_class = class_for(dev, size_bytes)
@@ -193,7 +195,7 @@ def zspage_malloc(dev, size_bytes):
     return z
 
 
-@rare
+@device(cpu="call", cuda="call")
 def zspage_free(dev, z, size_bytes):
     """Free an object of zspage `z`, which gives its pages back once it is empty."""
     z_class = class_for(dev, size_bytes)

@@ -21,6 +21,7 @@ from fleetswap.errors import InputError
 from fleetswap.explanations import explain
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.html.page import render_comparison
+from fleetswap.labels import labels, settings_of
 from fleetswap.metrics import METRICS
 from fleetswap.scenario_file import load_fleet_scenario, resolved
 from fleetswap_kernels.launch import Backend
@@ -120,6 +121,15 @@ def test_rows_are_by_metric_and_class(compared: Comparison) -> None:
         assert worst == [found.worst_class]
 
 
+def test_a_figure_is_the_same_in_rows_and_summaries(compared: Comparison) -> None:
+    for one in compared.rows:
+        for side, summary in (("a", compared.a), ("b", compared.b)):
+            figures = summary["metrics"][one["class"]].get(one["metric"], {})
+            assert {q: one[f"{side}_{q}"] for q in ("p5", "p50", "p95", "p99")} == {
+                q: figures.get(q) for q in ("p5", "p50", "p95", "p99")
+            }
+
+
 def test_labels_are_what_differs(compared: Comparison) -> None:
     assert (compared.label_a, compared.label_b) == ("large_swapin off", "large_swapin on")
     other = compare(fleet("policy.margin_rule=true"), fleet("app_class.game.share=9", "policy.lmkd.enabled=false"))
@@ -184,6 +194,14 @@ def test_the_table_holds_sums_beyond_64_bits() -> None:
     table = rows_table([told, told])
     assert [int(n) for n in table["a"].to_pylist()] == [6 << 61] * 2
     assert str(table["relative"].type) == "double"
+
+
+def test_a_table_that_is_a_value_is_one_label() -> None:
+    one, two = (resolved(fleet(f"policy.mthp={table}")) for table in ("{16K='always',64K='never'}", "{}"))
+    assert labels(one, two, "x", "y") == ("mthp 16K always and 64K never", "mthp none")
+    # A name changes nothing.
+    named = resolved(fleet("title=other"))
+    assert settings_of(named) == settings_of(resolved(fleet()))
 
 
 # What is refused
@@ -266,7 +284,7 @@ def figures(**changes: Any) -> dict[str, Any]:
         ends = {"difference_low": min(low, high), "difference_high": max(low, high)}
         rows.append({"metric": metric, "class": "all", "a": a, "b": b, **ends})
     side = {
-        "scenario": {"policy": {"margin_rule": False, "large_pool": {"share_percent": 0}}},
+        "scenario": {"policy": {"margin_rule": False, "large_pool": {"share_percent": 0, "size": "64K"}}},
         "allocation": {},
         "census": {"0": 75, "4": 25},
         "fallback": {"swapin": {"margin": 0}},
@@ -321,7 +339,13 @@ def test_allocation_over_uptime() -> None:
     told["b"]["scenario"]["policy"]["large_pool"]["share_percent"] = 25
     (one,) = explain(told)
     assert "off: 64K folios granted in the first quarter of the run 85.0 %, in the last 15.0 %." in one["text"]
-    assert "95.0 %, in the last 95.0 %, with 25 % of RAM reserved for large folios." in one["text"]
+    assert "in the last 95.0 %, with 25 % of RAM reserved" in one["text"]
+    # The pool serves one size (tests/properties/test_buddy.py).
+    told["b"]["scenario"]["policy"]["large_pool"]["size"] = "1M"
+    assert "reserved" not in explain(told)[0]["text"]
+    told["b"]["allocation"] = {"1024K": told["b"]["allocation"]["64K"]}
+    assert "with 25 % of RAM reserved" in explain(told)[0]["text"]
+    told["b"]["allocation"] = {"64K": told["b"]["allocation"]["1024K"]}
     told["a"]["allocation"] = told["b"]["allocation"]
     assert titles(told) == []
 

@@ -154,6 +154,14 @@ def test_devices_without_attempts() -> None:
     assert (nothing.difference, nothing.gain, nothing.undefined, nothing.quantiles_a) == (None, PairingGain(), 2, None)
 
 
+def test_quantiles_of_a_side_are_those_of_its_own_devices() -> None:
+    # The second device has no attempts under B: it counts for A, and not for B or the difference.
+    found = compare_pairs([1, 9], [3, 0], base_a=[10, 10], base_b=[10, 0]).overall
+    assert found.quantiles_a == {"p5": 100_000, "p50": 100_000, "p95": 900_000, "p99": 900_000}
+    assert found.quantiles_b == dict.fromkeys(("p5", "p50", "p95", "p99"), 300_000)
+    assert found.quantiles_difference == dict.fromkeys(("p5", "p50", "p95", "p99"), 200_000)
+
+
 def test_large_values_keep_their_last_bit() -> None:
     big = 1 << 62
     found = compare_pairs([big] * 3, [big - 1, big - 2, big - 3]).overall

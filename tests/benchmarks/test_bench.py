@@ -10,7 +10,7 @@ from fleetswap import bench
 from fleetswap.cli import main
 from fleetswap.reference import ReferenceMissingError
 from fleetswap.scenario import AllocatorTest
-from fleetswap_kernels.jit import cache_dir
+from fleetswap_kernels.kernel_cache import cache_dir
 
 PROMISED = {
     "events_per_s_on", "events_per_s_off", "njit_over_c_on", "njit_over_c_off", "two_threads_over_one",

@@ -15,6 +15,7 @@ from fleetswap.script import parse_script
 from fleetswap.workload.allocator_test import Plan, plan
 from fleetswap_kernels import layout
 from fleetswap_kernels.arena import Arena, DeviceError
+from fleetswap_kernels.choose import ONE_THREAD
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def reference() -> Reference:
 
 def assert_equal(reference: Reference, workload: Plan, devices: int = 2) -> None:
     """Run a workload both ways, step by step."""
-    arenas = [Arena([(workload.blueprint, devices)], first_id=7) for _ in range(2)]
+    arenas = [Arena([(workload.blueprint, devices)], ONE_THREAD, first_id=7) for _ in range(2)]
     for arena in arenas:
         arena.init()
     for first, end in itertools.pairwise(workload.marks):
@@ -67,7 +68,7 @@ def test_more_than_fits(reference):
 
 def test_what_it_does_not_know_is_an_error(reference):
     compiled = compile_script(parse_script("cfg zram 1M lz4\nmap A 16 4 none\nread A 0 16\n", "read"))
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     with pytest.raises(DeviceError):
         reference.run(arena, compiled.program, 0, len(compiled.program))

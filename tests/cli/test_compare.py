@@ -84,6 +84,15 @@ def test_a_reference_counts_the_extra_pages() -> None:
     assert json.loads(Path("c/summary.json").read_text())["label_b"] == "margin_rule on"
 
 
+def test_sides_that_are_alike_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--set-b", 'policy.mthp={64K="always"}', "--out", "c"]  # what phones has
+    assert cli.main(["compare", "phones", *SMALL, *words]) == 0
+    text = "resolve to the same scenario"
+    assert text in capsys.readouterr().out
+    assert text in Path("c/report.html").read_text()
+    assert json.loads(Path("c/summary.json").read_text())["alike"] is True
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

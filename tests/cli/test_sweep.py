@@ -93,6 +93,32 @@ def test_a_sweep_is_written_whole(capsys: pytest.CaptureFixture[str]) -> None:
             assert row["better"] == {"a": "worse", "b": "better"}.get(other["better"], "unclear")
 
 
+MTHP = Axis("policy.mthp", ('{16K="always"}', '{64K="always"}', "{65536='always'}"))
+
+
+def test_a_table_of_a_point_is_all_that_the_point_has() -> None:
+    # phones has 64K = "always"
+    points = grid("phones", [MTHP, Axis("policy.mthp.32K", ("never",))])
+    assert [point.scenario.policy.mthp for point in points] == [
+        {size << 10: "always"} | {32 << 10: "never"} for size in (16, 64, 64)
+    ]
+    # the later axis adds to the table of the first, and both are shown as they came out
+    assert points[2].settings == {"policy.mthp": '{ 32K = "never", 64K = "always" }', "policy.mthp.32K": "never"}
+    points = grid("phones", [Axis("policy.mthp.16384", ("always",)), MTHP])
+    assert [point.settings["policy.mthp.16384"] for point in points] == ["always", "not set", "not set"]
+
+
+def test_a_sweep_tells_points_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--over", f"{MTHP.key}={','.join(MTHP.values)}", "--metrics", "kills", "--pareto", "kills", "--out", "s"]
+    assert cli.main(["sweep", "phones", *SMALL, *words]) == 0
+    shown = capsys.readouterr().out
+    assert "row 3 resolves to the same scenario as row 2" in shown
+    assert [point["alike"] for point in json.loads(Path("s/summary.json").read_text())["points"]] == [None, None, 1]
+    same = f"{MTHP.key}={','.join(MTHP.values[1:])}"
+    assert cli.main(["sweep", "phones", *SMALL, "--over", same, *words[2:-1], "t"]) == 0
+    assert "the same" in capsys.readouterr().out
+
+
 def test_backend_and_shards_change_nothing(backend: Backend) -> None:
     points = grid("phones", [Axis("policy.large_swapin", ("off", "on"))], SETTINGS, 8)
     scenarios = [point.scenario for point in points]

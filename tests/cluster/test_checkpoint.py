@@ -11,7 +11,7 @@ from fleetswap_cluster.ledger import place
 from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.shard_file import write_shard
 from fleetswap_cluster.storage import Storage
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from tests.cluster.tiny_fleet import tiny
 
 STEPS = 3 * STEPS_AT_ONCE - 1

@@ -15,7 +15,7 @@ from fleetswap.fleet import FleetShard, run_shard
 from fleetswap.metrics import columns
 from fleetswap.workload.phones import plan
 from fleetswap_cluster.shard_file import DEVICES, read_shard, write_shard
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch_threads import CpuBackend
 from tests.cluster.tiny_fleet import tiny
 

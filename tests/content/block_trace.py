@@ -18,6 +18,7 @@ from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.bits import CONTENT_ZERO
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.counters import SCALAR_NAMES, codec_index
 from fleetswap_kernels.layout import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT, CPU_RET, CPU_RET_NR
 
@@ -81,7 +82,7 @@ def trace(setup: str, steps: str) -> dict[str, State]:
     """States of a device at the dumps of a script, by label; "new" is before the first operation."""
     script = parse_script(f"cfg page_cluster 0\n{setup}\n{steps}")
     compiled = compile_script(script)
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     dev = DeviceArrays(arena.view(0))
     faults = [0, 0, 0]

@@ -11,6 +11,7 @@ from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap_kernels import size_classes as kernel_classes
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.counters import codec_index
 from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.zsmalloc import class_for
@@ -363,7 +364,7 @@ def test_every_size_is_in_the_smallest_class_that_holds_it() -> None:
     compiled = compile_script(
         parse_script("cfg blocks 1\ncfg zram 4M lz4\nmap A 2 9 hugepage\nwrite A 0 2 class:media\n")
     )
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     classes = sorted(size for size, _, _ in size_classes(1))
     found = kernel_classes.size_classes(block_order=1)
@@ -381,7 +382,7 @@ def test_a_block_is_read_as_the_class_it_was_written_as_whichever_page_is_wanted
         "write A 0 16 class:js_app\npageout A 0 16\nread A 0 1\n"
     )
     compiled = compile_script(parse_script(script))
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     arena.run(compiled.program, 0, len(compiled.program))
     number = library()["classes"].tolist().index("js_app")

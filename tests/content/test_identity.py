@@ -26,6 +26,7 @@ from fleetswap.script import parse_script
 from fleetswap_kernels import ops
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.bits import CONTENT_ZERO, PTE_PAYLOAD, PTE_PRESENT
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.counters import SCALAR_NAMES
 from fleetswap_kernels.layout import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT
 
@@ -81,7 +82,7 @@ class Identity:
 def run(text: str, device: int = 0) -> tuple[DeviceArrays, dict[str, Any]]:
     """A device after a script, and where its processes' regions are."""
     compiled = compile_script(parse_script(text))
-    arena = Arena([(compiled.blueprint, 1)], first_id=device)
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD, first_id=device)
     arena.init()
     arena.run(compiled.program, 0, len(compiled.program))
     return DeviceArrays(arena.view(0)), compiled.steps[-1].processes
@@ -420,7 +421,7 @@ def drawn_levels() -> Words:
     """Scale levels of 20,000 processes: 5,000 one after the other on each of 4 devices."""
     text = "cfg zram 1M zstd\ncfg content scaled\nmap A 16 9 nohugepage\nwrite A 0 16 class:native_db\nexit\n"
     compiled = compile_script(parse_script(text))
-    arena = Arena([(compiled.blueprint, 4)], first_id=100)
+    arena = Arena([(compiled.blueprint, 4)], ONE_THREAD, first_id=100)
     arena.init()
     devices = [DeviceArrays(arena.view(d)) for d in range(4)]
     assert compiled.program[:, 0].tolist() == [ops.PROC, ops.MAP, ops.TOUCH, ops.EXIT]

@@ -18,12 +18,14 @@ import numpy.typing as npt
 import pytest
 
 from fleetswap.content_library import class_names
-from fleetswap.cost import BUILT_IN, CodecCost, CostProfile, Price, load_profile, price
+from fleetswap.cost import BUILT_IN, CodecCost, CostProfile, load_profile
 from fleetswap.errors import InputError
+from fleetswap.price import Price, price
 from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap_kernels import counters
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.counters import FOLIO_ALLOC, N_COUNTERS, SCALAR_NAMES, codec_index, mthp_index
 
 FIT = Path(__file__).parents[2] / "docs/calibration/fit_profiles.py"
@@ -205,7 +207,7 @@ def test_a_codec_without_times_is_refused() -> None:
 def replayed(script: str) -> Events:
     """What the operations of a script change in a device's counters."""
     compiled = compile_script(parse_script(f"cfg page_cluster 0\n{script}\n"))
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     before = arena.counters()[0].astype(np.int64)
     arena.run(compiled.program, 0, len(compiled.program))

@@ -22,7 +22,7 @@ from fleetswap.log_histogram import LogHistogram
 from fleetswap.metrics import METRICS, STATES, columns
 from fleetswap.workload.phones import class_of_devices, plan
 from fleetswap_kernels import counters
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from tests.properties.phones import tiny
 
 DEVICES = 23
@@ -55,11 +55,23 @@ def tables(scenario, shards, backend=ONE_THREAD):
     return totals, pa.concat_tables(devices).unify_dictionaries(), series_table(scenario, totals)
 
 
+def summary_of(scenario, totals, devices):
+    """The summary, with values of the devices as their table has them."""
+    names = list(scenario.device_class)
+    classes = np.array([names.index(name) for name in devices.column("class").to_pylist()])
+
+    def values(metric):
+        parts = [metric] if METRICS[metric].base is None else [f"{metric}_of", f"{metric}_base"]
+        return np.stack([devices.column(part).to_numpy() for part in parts], axis=1).squeeze()
+
+    return summarise(scenario, totals, classes, values)
+
+
 def fingerprint(shards=1, backend=ONE_THREAD):
     """Hash of all that a fleet gives."""
     scenario = fleet()
     totals, devices, series = tables(scenario, shards, backend)
-    told = json.dumps([summarise(scenario, totals), devices.to_pydict(), series.to_pydict()], default=str)
+    told = json.dumps([summary_of(scenario, totals, devices), devices.to_pydict(), series.to_pydict()], default=str)
     return hashlib.sha256(told.encode()).hexdigest()
 
 
@@ -81,7 +93,7 @@ def test_shards_and_backends_change_nothing(whole, shards, backend):
         other = whole[0].cells[key]
         assert (cell.top, cell.bottom) == (other.top, other.bottom)
         assert cell.histogram.to_dict() == other.histogram.to_dict()
-    assert summarise(fleet(), totals) == summarise(fleet(), whole[0])
+    assert summary_of(fleet(), totals, devices) == summary_of(fleet(), whole[0], whole[1])
 
 
 def test_another_seed_is_another_fleet(whole):

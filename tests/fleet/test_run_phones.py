@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -61,6 +62,21 @@ def test_counters_are_those_of_the_real_device(whole):
     assert summary["metrics"]["all"]["pgmajfault"]["total"] == sum(table.column("pgmajfault").to_pylist())
     by_class = [n for name, n in summary["devices"].items() if name != "all"]
     assert sum(by_class) == summary["devices"]["all"] == 21
+
+
+def test_quantiles_of_a_run_are_exact(whole):
+    table = pq.read_table(whole / "devices.parquet").to_pydict()
+    summary = json.loads((whole / "summary.json").read_text())
+    devices = range(len(table["device"]))
+    for where, metrics in summary["metrics"].items():
+        for name, figures in metrics.items():
+            based = METRICS[name].base is None or table[f"{name}_base"]
+            own = sorted(
+                table[name][d] for d in devices if where in ("all", table["class"][d]) and (based is True or based[d])
+            )
+            # Nearest rank: of n values the one with ceil(n p / 100) values up to it.
+            expected = {f"p{p}": own[math.ceil(len(own) * p / 100) - 1] for p in (5, 50, 95, 99)}
+            assert {key: n for key, n in figures.items() if key != "total"} == expected, (where, name)
 
 
 def test_the_series_adds_up_to_the_run(whole):

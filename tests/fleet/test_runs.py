@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fleetswap_kernels.app import class_at, run_length
-from fleetswap_kernels.jit import device_at
 from fleetswap_kernels.link_only import WholeProgramCompiler
+from fleetswap_kernels.views import device_at
 from tests.properties.phones import ready, tiny
 
 DRAWS = 1 << 16

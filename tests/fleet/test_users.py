@@ -57,6 +57,17 @@ def test_a_user_is_the_same_under_every_policy():
     assert counted("app_switches", *words) == counted("app_switches", *words, *others)
 
 
+@pytest.mark.parametrize(("apps", "switches"), [(1, False), (2, True)])
+def test_a_phone_with_one_app_never_leaves_it(apps, switches):
+    words = (f"device_class.phone.installed_apps={apps}", "behaviour.switches_spread_percent=0")
+    opened = {steps[-1] for steps in counted("app_switches", *words, devices=20)}
+    # The first app is opened once; 36 switches a day are between several.
+    assert opened == {36 if switches else 1}
+    compacted = [steps[-1] for steps in counted("compacted_apps", *words, devices=20)]
+    assert any(compacted) == switches
+    assert {steps[-1] for steps in counted("trimmed_apps", *words, devices=20)} == {0}
+
+
 @pytest.mark.parametrize("spread", [0, 25, 50])
 def test_the_throttle_of_compaction_is_a_time(spread):
     # Two apps that take turns, each compacted once a day by whoever: three times in three days.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap_kernels.launch import Backend, choose
+from fleetswap_kernels.choose import choose
+from fleetswap_kernels.launch import Backend
 from tests.conftest import NO_SIMULATOR, no_gpu
 
 AXIS = (

@@ -11,10 +11,12 @@ import pytest
 from fleetswap.engine import cut
 from fleetswap.fleet import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels.arena import ONE_THREAD, Arena, device_bytes
+from fleetswap_kernels.arena import Arena, device_bytes
+from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.cuda_target import compiled
 from fleetswap_kernels.gpu_memory import RESULT_BYTES, STACK_BYTES
 from fleetswap_kernels.launch import Backend
-from fleetswap_kernels.launch_cuda import Kernel, compiled, signatures
+from fleetswap_kernels.launch_cuda import Kernel, signatures
 from tests.properties.phones import tiny
 
 

@@ -11,7 +11,8 @@ import pytest
 from fleetswap.conform import conform, find_scripts
 from fleetswap.program import Compiled, compile_script
 from fleetswap.script import load_script, parse_script
-from fleetswap_kernels.arena import ONE_THREAD, Arena
+from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 from tests.batch import samples
 from tests.parity.run_fleets import FLEETS, TESTS, simulate

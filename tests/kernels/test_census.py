@@ -14,9 +14,10 @@ from fleetswap.script import parse_script
 from fleetswap_kernels import bits, layout
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.census import CENSUS_QUADS, census
-from fleetswap_kernels.jit import device_at
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.swapin import swapin_order
+from fleetswap_kernels.views import device_at
 from tests.properties.programs import random_script
 
 SHARES = 4
@@ -44,7 +45,7 @@ class Device:
 
     def __init__(self, text):
         compiled = compile_script(parse_script(text))
-        self.arena = Arena([(compiled.blueprint, 1)])
+        self.arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
         self.arena.init()
         self.arena.run(compiled.program, 0, len(compiled.program))
         self.view = self.arena.view(0)

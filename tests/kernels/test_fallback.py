@@ -15,10 +15,11 @@ from fleetswap.script import parse_script
 from fleetswap_kernels import bits, counters, fallback, layout
 from fleetswap_kernels.allocator import get_swap_pages
 from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.jit import device_at
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.release import range_free
 from fleetswap_kernels.swapin import swapin_order
+from fleetswap_kernels.views import device_at
 from tests.properties.programs import random_script
 
 SHARES = 4
@@ -60,7 +61,7 @@ class Device:
 
     def __init__(self, text):
         self.compiled = compile_script(parse_script(text))
-        self.arena = Arena([(self.compiled.blueprint, 1)])
+        self.arena = Arena([(self.compiled.blueprint, 1)], ONE_THREAD)
         self.arena.init()
         self.record = self.arena.records[0]
         self.handle = self.arena.records, self.arena.base

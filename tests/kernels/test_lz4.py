@@ -12,6 +12,7 @@ import pytest
 
 from fleetswap import patterns
 from fleetswap_kernels import lz4
+from fleetswap_kernels.host_calls import page_sizes
 from fleetswap_kernels.jit import host
 
 lz4_bytes = host(lz4.lz4_bytes)
@@ -46,7 +47,7 @@ def _pages(text: str, first: int, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize(("pattern", "first", "count", "compressed", "same", "huge"), _MEASURED)
 def test_sizes_are_the_kernels(pattern, first, count, compressed, same, huge):
-    sizes = lz4.page_sizes(_pages(pattern, first, count))
+    sizes = page_sizes(_pages(pattern, first, count))
     assert sizes.sum(dtype=np.int64) == compressed
     assert np.count_nonzero(sizes == 0) == same
     assert np.count_nonzero(sizes == 4096) == huge
@@ -55,7 +56,7 @@ def test_sizes_are_the_kernels(pattern, first, count, compressed, same, huge):
 @pytest.mark.parametrize(("max_pages", "expected"), [(4096, 43), (16384, 43), (64, 42), (400, 42)])
 def test_swap_header_page(max_pages, expected):
     # Spec 08 §8.1: 42 to 43 bytes; 43 in the first dump of t26_pmd (16M) and t11_partial_pageout (64M).
-    assert lz4.page_sizes(patterns.swap_header_page(max_pages)[np.newaxis])[0] == expected
+    assert page_sizes(patterns.swap_header_page(max_pages)[np.newaxis])[0] == expected
 
 
 def test_scratch_table_needs_no_preparation_and_may_be_wider():
@@ -96,31 +97,31 @@ def test_period_of_another_length_is_not_same_filled():
 
 def test_huge_threshold():
     pages = _pages("text:26", 3, 1)
-    assert lz4.page_sizes(pages, huge_threshold=2138)[0] == 4096
-    assert lz4.page_sizes(pages, huge_threshold=2139)[0] == 2138
+    assert page_sizes(pages, huge_threshold=2138)[0] == 4096
+    assert page_sizes(pages, huge_threshold=2139)[0] == 2138
 
 
 def test_no_pages():
-    assert lz4.page_sizes(np.zeros((0, 4096), np.uint8)).shape == (0,)
+    assert page_sizes(np.zeros((0, 4096), np.uint8)).shape == (0,)
 
 
 def test_rows_may_lie_apart():
     pages = _pages("text:26", 0, 6)
-    assert (lz4.page_sizes(pages[::2]) == lz4.page_sizes(pages)[::2]).all()
+    assert (page_sizes(pages[::2]) == page_sizes(pages)[::2]).all()
 
 
 @pytest.mark.parametrize("pages", [np.zeros((2, 4095), "u1"), np.zeros(4096, "u1"), np.zeros((1, 4096))])
 def test_other_shapes_are_refused(pages):
     with pytest.raises(ValueError, match=r"expected uint8\[n, 4096\]"):
-        lz4.page_sizes(pages)
+        page_sizes(pages)
 
 
 _INTERPRETED = """
 import hashlib
 from fleetswap import patterns
-from fleetswap_kernels import lz4
+from fleetswap_kernels.host_calls import page_sizes
 pages = patterns.pages_bytes(patterns.page_codes(patterns.parse_pattern("mix:3"), 0, 10))
-print(hashlib.sha256(pages.tobytes()).hexdigest(), lz4.page_sizes(pages).tolist())
+print(hashlib.sha256(pages.tobytes()).hexdigest(), page_sizes(pages).tolist())
 """
 
 
@@ -134,6 +135,6 @@ def test_interpreted_code_gives_the_same_without_warnings():
         check=False,
     )
     pages = _pages("mix:3", 0, 10)
-    sizes = lz4.page_sizes(pages).tolist()
+    sizes = page_sizes(pages).tolist()
     assert len({0, 4096} & set(sizes)) == 2, "the pages should take every path"
     assert done.stdout == f"{hashlib.sha256(pages.tobytes()).hexdigest()} {sizes}\n", done.stderr

@@ -21,10 +21,12 @@ import pytest
 from fleetswap.engine import cut
 from fleetswap.fleet import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import gpu_batch, gpu_fold, gpu_state, launch, launch_gpu
+from fleetswap_kernels import gpu_batch, gpu_fold, gpu_state, lanes, launch_gpu
 from fleetswap_kernels.arena import Arena
 from fleetswap_kernels.batch.census import Census, census
+from fleetswap_kernels.choose import choose
 from fleetswap_kernels.device.batch.units import BODIES
+from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.launch_cuda import batch_kernel, signatures
 from tests.batch import samples
 from tests.launch.fake_gpu import FakeGpu
@@ -52,7 +54,7 @@ def calls(fake_gpu: FakeGpu) -> list[Call]:
     """Everything that is asked while fleets and batches run, devices are read and written, a manifest is made."""
     scenario = tiny("steps_per_day=2", devices=40)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     list(run_shards(scenario, laid_out, cut(40, 2), backend, check=True))
     arena = Arena([(laid_out.blueprints[0], 40)], backend=backend)
     arena.init()
@@ -64,7 +66,7 @@ def calls(fake_gpu: FakeGpu) -> list[Call]:
     return fake_gpu.calls
 
 
-def census_of_words_that_are_there(backend: launch.Backend) -> Census:
+def census_of_words_that_are_there(backend: Backend) -> Census:
     """A census of page tables whose words are an array of CuPy."""
     cupy = sys.modules["cupy"]
     tables = samples.page_tables()
@@ -114,7 +116,8 @@ def test_a_signature_is_read_from_a_docstring() -> None:
 def test_the_functions_used_are_the_named_ones(calls: list[Call]) -> None:
     assert {name for name, _, _ in calls} == NAMES
     # Nothing else of CuPy is spelled in the source, executed or not.
-    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in (launch_gpu, gpu_state, gpu_fold, gpu_batch)))
+    modules = (launch_gpu, gpu_state, gpu_fold, lanes, gpu_batch)
+    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in modules))
     spelled = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     prefixes = ("cupy.", "self._gpu.cupy.", "self._cupy.", "self.cupy.", "runtime.")
     found = set()
@@ -161,9 +164,9 @@ def _has(module: ModuleType, name: str) -> bool:
 
 
 def test_words_that_are_on_the_gpu_stay_there(fake_gpu: FakeGpu) -> None:
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     found = census_of_words_that_are_there(backend)
-    expected = census(launch.choose("cpu")[0], samples.page_tables(), samples.swap_areas())
+    expected = census(choose("cpu")[0], samples.page_tables(), samples.swap_areas())
     assert np.array_equal(found.page_order, expected.page_order)
     uploads = [args[0].nbytes for name, args, _ in fake_gpu.calls if name == "ndarray.set"]
     assert uploads

@@ -17,8 +17,8 @@ GPU = ("cupy", "cupyx", "cupy_backends", "numba.cuda", "numba_cuda", "cuda", "py
 
 
 def allowed(path: Path) -> bool:
-    """The launch layer: modules of the kernels whose name begins with launch, in a folder of them too."""
-    return path.name.startswith("launch") and "fleetswap_kernels" in path.parts
+    """The launch layer: modules of the kernels whose name begins with launch or cuda, in a folder of them too."""
+    return path.name.startswith(("launch", "cuda_")) and "fleetswap_kernels" in path.parts
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -19,8 +19,9 @@ from fleetswap.metrics import METRICS
 from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
-from fleetswap_kernels import errors, launch, launch_gpu
-from fleetswap_kernels.arena import ONE_THREAD, Arena, DeviceError, device_bytes
+from fleetswap_kernels import errors, launch_gpu
+from fleetswap_kernels.arena import Arena, DeviceError, device_bytes
+from fleetswap_kernels.choose import BACKENDS, ONE_THREAD, choose
 from fleetswap_kernels.counters import N_COUNTERS
 from fleetswap_kernels.launch import Backend, BackendMissingError, DeviceMemoryError
 from fleetswap_kernels.log_bin import BINS
@@ -54,7 +55,7 @@ def test_packages_that_are_missing(absent: list[str], named: str, monkeypatch: p
     real = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else real(name))
     with pytest.raises(BackendMissingError, match=named):
-        launch.choose("cuda")
+        choose("cuda")
 
 
 @pytest.mark.parametrize(
@@ -74,9 +75,9 @@ def test_what_is_missing_is_named(
     vars(gpu).update(state)
     gpu.install(monkeypatch)
     with pytest.raises(BackendMissingError, match=named):
-        launch.choose("cuda")
+        choose("cuda")
     # auto goes on without it, and says why.
-    backend, why = launch.choose("auto", 3)
+    backend, why = choose("auto", 3)
     assert (backend.name, backend.threads) == ("cpu", 3)
     assert why.startswith("auto: no cuda, ")
     assert named in why
@@ -151,7 +152,7 @@ def room_for(devices: int, laid_out: PhonePlan) -> int:
 def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=1000)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     assert len(plan_shards(scenario, laid_out, 0, backend)) == 1
     # Another program takes all but 400 MiB; 4 MiB are stacks (2 * 1024 of 2 KiB), 256 code, 12.5 margin: 127.5 remain.
     fake_gpu.used_bytes = fake_gpu.total_bytes - (400 << 20)
@@ -164,7 +165,7 @@ def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
 def test_a_shard_that_does_not_fit_is_halved(fake_gpu: FakeGpu) -> None:
     scenario = tiny("steps_per_day=2", devices=40)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     expected = next(run_shards(scenario, laid_out, cut(40, 1), ONE_THREAD)).counters
     each = device_bytes(laid_out.blueprints[0].sizes)
     fake_gpu.total_bytes = room_for(12, laid_out)
@@ -189,7 +190,7 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
     # Queued work, and the progress told, are those of a shard that is thrown away.
     scenario = tiny("steps_per_day=2", devices=64)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     expected = next(run_shards(scenario, laid_out, cut(64, 1), ONE_THREAD)).counters
     # Two lanes: two launches to gather, four to initialise, four for the first step; the second step fails.
     fake_gpu.out_of_memory_at_launch = 11
@@ -202,7 +203,7 @@ def test_no_room_for_stacks_at_a_launch_halves_too(fake_gpu: FakeGpu) -> None:
 
 def test_memory_that_runs_out_while_laying_out_is_told_once(fake_gpu: FakeGpu) -> None:
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     fake_gpu.out_of_memory_at_launch = 1
     with pytest.raises(DeviceMemoryError, match=r"^7 devices of .* bytes do not fit: CUDA_ERROR_OUT_OF_MEMORY"):
         Arena([(compiled.blueprint, 7)], backend=backend)
@@ -212,7 +213,7 @@ def test_memory_that_runs_out_while_laying_out_is_told_once(fake_gpu: FakeGpu) -
 def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=3)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     fake_gpu.total_bytes = device_bytes(laid_out.blueprints[0].sizes) // 2
     with pytest.raises(DeviceMemoryError, match=r"1 devices of .* bytes do not fit: Out of memory"):
         list(run_shards(scenario, laid_out, cut(3, 1), backend))
@@ -220,7 +221,7 @@ def test_one_device_that_does_not_fit_is_an_error(fake_gpu: FakeGpu) -> None:
 
 @pytest.mark.usefixtures("fake_gpu")
 def test_other_errors_are_not_taken_for_exhausted_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
 
     def broken(**_: object) -> None:
         raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access was encountered")
@@ -234,7 +235,7 @@ def test_other_errors_are_not_taken_for_exhausted_memory(monkeypatch: pytest.Mon
 def test_memory_is_given_back(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=50)
     laid_out = plan(scenario)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     list(run_shards(scenario, laid_out, cut(50, 5), backend))
     assert fake_gpu.used_bytes == 0
     # One shard at a time.
@@ -246,7 +247,7 @@ def test_memory_is_given_back(fake_gpu: FakeGpu) -> None:
 
 def test_one_device_of_each_kind_is_uploaded(fake_gpu: FakeGpu) -> None:
     compiled = [compile_script(parse_script(SCRIPT.replace("4M", size))).blueprint for size in ("4M", "7M")]
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     arena = Arena([(compiled[0], 37), (compiled[1], 100)], backend=backend)
     uploads = [args[0].nbytes for name, args, _ in fake_gpu.calls if name == "ndarray.set"]
     small, large = (device_bytes(one.sizes) for one in compiled)
@@ -259,7 +260,7 @@ def test_one_device_of_each_kind_is_uploaded(fake_gpu: FakeGpu) -> None:
 
 def test_only_results_come_back(fake_gpu: FakeGpu) -> None:
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     arena = Arena([(compiled.blueprint, 100)], backend=backend)
     for work in (arena.init, lambda: arena.run(compiled.program, 0, len(compiled.program))):
         before = fake_gpu.copied_to_host
@@ -272,7 +273,7 @@ def test_only_results_come_back(fake_gpu: FakeGpu) -> None:
 
 def test_a_program_is_uploaded_once(fake_gpu: FakeGpu) -> None:
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     arena = Arena([(compiled.blueprint, 2)], backend=backend)
     arena.init()
     for first in range(len(compiled.program)):
@@ -286,7 +287,7 @@ def test_a_program_is_uploaded_once(fake_gpu: FakeGpu) -> None:
 
 def test_lanes_have_streams_and_copies_overlap_kernels(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=130)
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     arena, _ = arena_of(scenario, plan(scenario), backend=backend)
     fake_gpu.launches.clear()
     fake_gpu.calls.clear()
@@ -303,7 +304,7 @@ def test_lanes_have_streams_and_copies_overlap_kernels(fake_gpu: FakeGpu) -> Non
 @pytest.mark.parametrize(("devices", "lanes"), [(1, 1), (32, 1), (33, 2), (96, 3), (97, 4), (1000, 4)])
 def test_a_lane_is_a_warp_at_least(devices: int, lanes: int, fake_gpu: FakeGpu) -> None:
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     Arena([(compiled.blueprint, devices)], backend=backend)
     assert len({stream for name, _, _, stream in fake_gpu.launches if name == "gather_counters"}) == lanes
 
@@ -324,7 +325,7 @@ def test_blocks_from_occupancy(
     gpu.blocks = blocks
     gpu.install(monkeypatch)
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     arena = Arena([(compiled.blueprint, 100)], backend=backend)
     arena.init()
     found = {(name, g, b) for name, g, b, _ in gpu.launches}
@@ -338,7 +339,7 @@ def test_blocks_from_occupancy(
 def test_devices_share_a_warp_if_they_must(devices: int, per_warp: int, fake_gpu: FakeGpu) -> None:
     # Two multiprocessors of eight warps.
     compiled = compile_script(parse_script(SCRIPT))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     arena = Arena([(compiled.blueprint, devices)], backend=backend)
     arena.init()
     fake_gpu.launches.clear()
@@ -357,7 +358,7 @@ def test_the_first_device_that_failed_is_named(broken: list[int]) -> None:
     # Only those devices have a program that they cannot run: the others have frames for it.
     compiled = compile_script(parse_script(SCRIPT))
     short = replace(compiled.blueprint, sizes=replace(compiled.blueprint.sizes, frames=40))
-    backend, _ = launch.choose("cuda")
+    backend, _ = choose("cuda")
     kinds = [(short if d in broken else compiled.blueprint, 1) for d in range(100)]
     for chosen in (ONE_THREAD, backend):
         arena = Arena(kinds, backend=chosen)
@@ -395,5 +396,5 @@ def test_an_error_is_forgotten_with_the_devices_that_had_it(backend: Backend) ->
 
 
 def test_names_that_the_backend_goes_by() -> None:
-    assert launch.BACKENDS == ("auto", "cpu", "cuda")
+    assert BACKENDS == ("auto", "cpu", "cuda")
     assert launch_gpu.CudaBackend.name == "cuda"

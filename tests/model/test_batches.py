@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.device.batch.units import BODIES
 from fleetswap_kernels.launch import Batch
 from fleetswap_kernels.launch_cuda import batch_kernel

@@ -13,6 +13,7 @@ from fleetswap.program import compile_script
 from fleetswap.scenario import AllocatorTest
 from fleetswap.script import load_script
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.warps import WARP
 from tests.compile.once import compiled_once, missing
 
@@ -45,7 +46,7 @@ def same_bytes(case: Case, folder: Path) -> None:
 @pytest.mark.parametrize("name", SCRIPTS)
 def test_the_ptx_leaves_every_byte_as_the_cpu_does(name: str, ptx: Path) -> None:
     script = compile_script(load_script(str(CORPUS / f"{name}.ops")))
-    arena = Arena([(script.blueprint, 2)])
+    arena = Arena([(script.blueprint, 2)], ONE_THREAD)
     arena.init()
     same_bytes(Case("run_devices", arena, script.program, 0, len(script.program)), ptx)
 

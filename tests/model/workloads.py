@@ -16,6 +16,7 @@ from fleetswap.script import parse_script
 from fleetswap.workload import allocator_test, phones
 from fleetswap_kernels import counters, ops
 from fleetswap_kernels.arena import Arena, Program
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.habits import PHONE_OP
 from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
 from fleetswap_kernels.warps import WARP
@@ -64,7 +65,7 @@ class Case:
 def allocator(test: AllocatorTest, devices: int = 1) -> Case:
     """The second iteration of the allocator test: the first one has mixed the slots."""
     laid_out = allocator_test.plan(test)
-    arena = Arena([(laid_out.blueprint, devices)])
+    arena = Arena([(laid_out.blueprint, devices)], ONE_THREAD)
     arena.init()
     arena.run(laid_out.program, 0, laid_out.marks[2])
     return Case("run_devices", arena, laid_out.program, laid_out.marks[2], laid_out.marks[3])
@@ -83,7 +84,7 @@ def phone_fleet(settings: Sequence[str], devices: int) -> Case:
     program[0, [0, 2]] = ops.SWITCH, switches
     # An arena has the devices of a class together: put them back in the order of their numbers.
     place = np.argsort(order)
-    arena = Arena([(warm.blueprints[d], 1) for d in place], ids=np.arange(devices))
+    arena = Arena([(warm.blueprints[d], 1) for d in place], ONE_THREAD, ids=np.arange(devices))
     for to, source in enumerate(place):
         arena.view(to).by[:] = warm.view(source).by
     return Case("run_phones", arena, program, 0, 1)
@@ -132,7 +133,7 @@ def kinds() -> tuple[Case, list[tuple[str, int, int]]]:
     """A device before the first of the kinds, and name, operation range of each."""
     compiled = compile_script(parse_script(KINDS, "kinds"))
     blueprint = replace(compiled.blueprint, sizes=replace(compiled.blueprint.sizes, verify=False))
-    arena = Arena([(blueprint, 1)])
+    arena = Arena([(blueprint, 1)], ONE_THREAD)
     arena.init()
     steps = [step for step in compiled.steps if step.op.name not in _NOT_A_KIND]
     ranges = [(name, step.first, step.end) for name, step in zip(KIND_NAMES, steps, strict=True)]

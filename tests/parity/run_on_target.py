@@ -22,7 +22,8 @@ import pytest
 from fleetswap.program import Compiled, compile_script
 from fleetswap.script import load_script
 from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.launch import Backend, choose
+from fleetswap_kernels.choose import choose
+from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.launch_threads import CpuBackend
 from tests.launch.fake_gpu import FakeGpu
 

@@ -9,7 +9,8 @@ import pytest
 
 from fleetswap.program import compile_script
 from fleetswap.script import load_script, parse_script
-from fleetswap_kernels.arena import ONE_THREAD, Arena, Blueprint
+from fleetswap_kernels.arena import Arena, Blueprint
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 from fleetswap_kernels.launch_threads import CpuBackend
 
@@ -77,7 +78,7 @@ def test_runs_in_pieces_change_nothing(expected: np.ndarray, pieces: list[int], 
 @pytest.mark.parametrize("name", ["r01_tiny", "c02_cpus_tight", "p05_fork_tree"])
 def test_equal_devices_run_alike(name: str, backend: Backend) -> None:
     compiled = compile_script(load_script(CORPUS / f"{name}.ops"))
-    alone = Arena([(compiled.blueprint, 1)])
+    alone = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     many = Arena([(compiled.blueprint, 9)], backend=backend)
     for arena in (alone, many):
         arena.init()

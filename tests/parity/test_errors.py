@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from fleetswap_kernels import errors
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.choose import ONE_THREAD
 
 from .run_errors import BROKEN, memory_of
 from .test_targets import MODES

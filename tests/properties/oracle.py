@@ -9,6 +9,7 @@ from fleetswap.program import Compiled, Step, compile_script
 from fleetswap.script import ScriptError, parse_script
 from fleetswap_kernels import bits, counters
 from fleetswap_kernels.arena import Arena, DeviceError
+from fleetswap_kernels.choose import ONE_THREAD
 
 _MAX_FAULT_PAGES = 256
 
@@ -22,7 +23,7 @@ class _Run:
 
     def __init__(self, compiled: Compiled) -> None:
         self.compiled = compiled
-        self.arena = Arena([(compiled.blueprint, 1)])
+        self.arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
         self.arena.init()
         view = self.arena.view(0)
         self.checker = Checker(view)

@@ -8,9 +8,9 @@ import numpy as np
 from fleetswap import metrics
 from fleetswap.invariants import Checker
 from fleetswap_kernels import bits, counters, layout, ops
-from fleetswap_kernels.jit import device_at
 from fleetswap_kernels.link_only import WholeProgramCompiler
 from fleetswap_kernels.physical import frames_give, frames_take
+from fleetswap_kernels.views import device_at
 from tests.properties.phones import ready, tiny
 
 COLUMN = metrics.columns()

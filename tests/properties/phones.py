@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fleetswap.fleet_scenario import FleetScenario
 from fleetswap.scenario_file import load_fleet_scenario
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
-from fleetswap_kernels.arena import ONE_THREAD, Arena
+from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 from fleetswap_kernels.launch import Backend
 
 SCENARIO = Path(__file__).parents[1] / "data/tiny-phones.toml"
@@ -53,7 +54,7 @@ CHOICES: dict[str, tuple[object, ...]] = {
     "device_class.phone.cpus": (1, 1, 2, 3),
     "device_class.phone.page_cluster": (0, 2, 3, 5),
     "device_class.phone.mem_limit": (0, 0, 0, "1M", "16M", "64M"),
-    "device_class.phone.installed_apps": (6, 2, 12),
+    "device_class.phone.installed_apps": (6, 2, 12, 1),
     "device_class.phone.cached_apps": (4, 1, 9),
     "app_class.small.madvise_hugepage": ("false", "true"),
     "app_class.large.madvise_hugepage": ("false", "true"),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from fleetswap.device_config import SETTINGS, SIZES_KB
+from fleetswap.device_config import SETTINGS
+from fleetswap_kernels.pages import SIZES_KIB
 
 _MAX_PROCESSES = 5
 _MAX_REGIONS = 3
@@ -72,7 +73,7 @@ class _Writer:
 
     def thp(self, n: int) -> str:
         # Small sizes more often: they fit into small regions.
-        sizes = set(self.random.choices((*SIZES_KB, 16, 32, 64), k=n))
+        sizes = set(self.random.choices((*SIZES_KIB, 16, 32, 64), k=n))
         return " ".join(f"{kb}={self.random.choice(('always', 'always', 'always', *SETTINGS))}" for kb in sorted(sizes))
 
     def pattern(self) -> str:
@@ -116,7 +117,7 @@ class _Writer:
                 self.lines.append("zswap")
             else:
                 bits = "".join(random.choice("001") for _ in range(random.randrange(1, 9)))
-                size = random.choice((4, *SIZES_KB))
+                size = random.choice((4, *SIZES_KIB))
                 self.lines.append(f"verdict {random.choice(('folio', 'charge', 'swap'))} {size} {bits}")
             return True
         if not self.processes or (name == "map" and self.one_in(3)):
@@ -263,7 +264,7 @@ class _Writer:
     def regrow(self, p: str, r: str) -> bool:
         """Swap-out in small folios, swap-in in large ones, which may meet mixed contents and slots."""
         random = self.random
-        self.lines.append("thp " + " ".join(f"{kb}=never" for kb in SIZES_KB))
+        self.lines.append("thp " + " ".join(f"{kb}=never" for kb in SIZES_KIB))
         span = f"{r} 0 {self.processes[p][r]}"
         self.add(p, f"write {span} {random.choice(('mix:1', 'mix:2', 'mix:3', 'zero', 'text:1'))}")
         if self.one_in(2):

@@ -7,8 +7,8 @@ import pytest
 
 from fleetswap.invariants import Checker
 from fleetswap_kernels import bits, counters, ops
-from fleetswap_kernels.jit import device_at
 from fleetswap_kernels.physical import compact
+from fleetswap_kernels.views import device_at
 from tests.properties.phone_bench import (
     SMALL_ONLY,
     Bench,

@@ -8,8 +8,8 @@ import pytest
 from fleetswap.invariants import Checker
 from fleetswap_kernels import bits, counters, errors, habits, layout, ops
 from fleetswap_kernels.arena import DeviceError
-from fleetswap_kernels.jit import device_at
 from fleetswap_kernels.pool_frames import pool_frames_change
+from fleetswap_kernels.views import device_at
 from tests.properties.phone_bench import (
     COLUMN,
     FRAMES,

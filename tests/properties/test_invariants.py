@@ -11,6 +11,7 @@ from fleetswap.program import compile_script
 from fleetswap.script import parse_script
 from fleetswap_kernels import bits, counters, layout
 from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.choose import ONE_THREAD
 
 BUSY = """
 cfg cpus 2
@@ -49,7 +50,7 @@ read F 0 1
 def dev():
     """Arrays of a device with something of everything in it."""
     compiled = compile_script(parse_script(BUSY))
-    arena = Arena([(compiled.blueprint, 1)])
+    arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     arena.run(compiled.program, 0, len(compiled.program))
     view = arena.view(0)

@@ -51,7 +51,15 @@ def lost(dev, scenario, switches):
         "gauge of free slots": (count["free_slots"], np.count_nonzero(dev.map == 0)),
         "evictions": (dev.scalar("evictions"), count["pswpout"] + count["swpout_zero"]),
         "refaults by distance": (distances, refaults),
-        "app switches": (count["app_switches"], switches * activity >> 16),
+        # Whoever has one app only never switches to another.
+        "app switches": (
+            count["app_switches"],
+            min(switches * activity >> 16, 1 if scenario.device_class["phone"].installed_apps == 1 else switches << 16),
+        ),
+        "reasons of swap-out": (
+            sum(n for name, n in count.items() if name.startswith("swapout_fallback_")),
+            sum(n for name, n in count.items() if name.startswith("swpout_fallback_")),
+        ),
     }
     if count["warn_mixed_zeromap"] == 0:
         # Else faults have read pages that they could not map (spec 07 §7.4).

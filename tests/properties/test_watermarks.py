@@ -9,8 +9,9 @@ import pytest
 
 from fleetswap_kernels import ops
 from fleetswap_kernels.allocation import has_margin
-from fleetswap_kernels.jit import device_at, host
+from fleetswap_kernels.jit import host
 from fleetswap_kernels.rng import philox_draw
+from fleetswap_kernels.views import device_at
 from tests.properties.phone_bench import (
     FOLIOS_64K,
     FRAMES,

@@ -160,7 +160,10 @@ FILES = [
         PHONES + '[policy.swapin_sizes]\n2M = "on"\n',
         f"policy.swapin_sizes.2M: '2M' {NOT} are 16K, 32K, 64K, 128K, 256K, 512K, 1M",
     ),
-    (PHONES + '[policy.mthp]\n65536 = "never"\n', f"policy.mthp: a table of 2 {NOT} is one entry a size, 64K has two"),
+    (
+        PHONES + '[policy.mthp]\n64K = "always"\n65536 = "never"\n',
+        f"policy.mthp: a table of 2 {NOT} is one entry a size, 64K has two",
+    ),
     (
         PHONES + '[device_class.phone-4g]\nram = "4GB"\n',
         f"device_class.phone-4g.ram: '4GB' {NOT} are sizes 64M to 256G, in steps of 4K",
@@ -200,11 +203,11 @@ FILES = [
     (PHONES + 'description = ""\n', f"description: '' {NOT} are texts of 1 to 4000 characters"),
     # contents and costs
     (
-        PHONES + "[app_class.video.content]\nmedai = 10\n",
+        PHONES + "[app_class.video.content]\nmedai = 10\nmedia = 1\njava_app = 1\ngpu_raster = 1\n",
         f"app_class.video.content: a table of 4 {NOT} are 1 to 3 content classes with a weight above 0",
     ),
     (
-        PHONES + 'replaces = ["app_class.video.content"]\n[app_class.video.content]\nmedai = 10\n',
+        PHONES + "[app_class.video.content]\nmedai = 10\n",
         "app_class.video.content.medai: unknown content class; did you mean media?",
     ),
     (
@@ -212,7 +215,7 @@ FILES = [
         f"app_class.video.content.media: 1001 {NOT} are whole numbers 0 to 1000",
     ),
     (
-        PHONES + 'replaces = ["system.content"]\n[system.content]\nmedia = 0\n',
+        PHONES + "[system.content]\nmedia = 0\n",
         f"system.content: a table of 1 {NOT} are 1 to 3 content classes with a weight above 0",
     ),
     (PHONES + 'content_library = "mine"\n', f"content_library: 'mine' {NOT} are measured, or a .npz file"),
@@ -307,6 +310,16 @@ SETTINGS = [
     (["app_class.vidio.hot_percent=40"], "app_class.vidio: unknown class; did you mean video?"),
     (["device_class.phone-4g.zram=5x"], f"device_class.phone-4g.zram: '5x' {NOT} are {SIZES_OF_ZRAM}"),
     (["policy.mthp.64K=sometimes"], f"policy.mthp.64K: 'sometimes' {NOT} are always, madvise, inherit, never"),
+    (
+        ["policy.lmkd={enabled=false}"],
+        f"policy.lmkd: a table of 1 {NOT} are settings of its keys, as policy.lmkd.KEY=VALUE",
+    ),
+    (["policy={}"], f"policy: a table of 0 {NOT} are settings of its keys, as policy.KEY=VALUE"),
+    (
+        ["device_class.phone-4g={share=1}"],
+        f"device_class.phone-4g: a table of 1 {NOT} are settings of its keys, as device_class.phone-4g.KEY=VALUE",
+    ),
+    (["device_class={}"], f"device_class: a table of 0 {NOT} are settings of its keys, as device_class.KEY=VALUE"),
     (["policy.mthp.64k=never"], f"policy.mthp: a table of 2 {NOT} is one entry a size, 64K has two"),
     (
         ["days=0", "policy.thp=on"],

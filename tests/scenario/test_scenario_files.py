@@ -173,13 +173,26 @@ def test_sizes_of_large_swapin(settings, kib):
 # inheritance
 
 
-def test_tables_merge_and_the_rest_is_replaced():
+def test_sections_merge_and_the_rest_is_replaced():
     name = _written("a.toml", 'inherits = "phones"\ndays = 2\n[app_class.game]\nhot_percent = 1\n')
     fleet, phones = load_fleet_scenario(name), load_fleet_scenario("phones")
     assert (fleet.name, fleet.days, fleet.app_class["game"].hot_percent) == ("a", 2, 1)
     assert fleet.app_class["game"].anon_5min_mib == phones.app_class["game"].anon_5min_mib
     assert list(fleet.app_class) == list(phones.app_class)
     assert fleet.device_class == phones.device_class
+
+
+@pytest.mark.parametrize("form", ["[policy.mthp]\n16K = 'always'", "policy.mthp = { 16K = 'always' }",
+                                  "policy.mthp.16K = 'always'"])  # fmt: skip
+def test_a_table_that_is_a_value_replaces_the_inherited_one(form):
+    # phones has 64K = "always"; only the section around it merges.
+    fleet = load_fleet_scenario(_written("a.toml", f'inherits = "phones"\n{form}\n'))
+    assert fleet.policy.mthp == {16384: "always"}
+    assert fleet.policy.lmkd == load_fleet_scenario("phones").policy.lmkd
+    _written("b.toml", "inherits = 'a.toml'\npolicy.mthp = {}\n[app_class.game.content]\nmedia = 1\n")
+    fleet = load_fleet_scenario("b.toml")
+    assert (fleet.policy.mthp, fleet.app_class["game"].content) == ({}, {"media": 1})
+    assert fleet.app_class["game"].share == 15
 
 
 def test_replaces_drops_what_was_inherited():
@@ -208,6 +221,36 @@ def test_files_are_named_relative_to_the_file_that_names_them():
 
 
 # settings
+
+
+@pytest.mark.parametrize(
+    ("settings", "mthp"),
+    [
+        (['policy.mthp={16K="always"}'], {16: "always"}),
+        (["policy.mthp={}"], {}),
+        (["policy.mthp.16K=always"], {16: "always", 64: "always"}),
+        (['policy.mthp={16K="always"}', "policy.mthp.32K=never"], {16: "always", 32: "never"}),
+        (["policy.mthp.32K=never", 'policy.mthp={16K="always"}'], {16: "always"}),
+    ],
+)
+def test_a_table_replaces_and_a_dotted_key_changes_one_entry(settings, mthp):
+    fleet = load_fleet_scenario("phones", settings)
+    assert fleet.policy.mthp == {kib * 1024: setting for kib, setting in mthp.items()}
+
+
+def test_a_dotted_key_changes_one_entry_of_a_default():
+    words = ["system.content.native_db=50"]
+    text = 'title = "x"\ndescription = "x"\n[device_class.a]\nshare = 1\nram = "4G"\nzram = "2G"\n[app_class.b]\n'
+    text += "share = 1\nanon_10s_mib = 1\nanon_5min_mib = 1\ncontent = { media = 1 }\n"
+    content = {"java_tool": 40, "native_compiler": 30, "native_db": 50}
+    assert load_fleet_scenario(_written("a.toml", text), words).system.content == content
+
+
+def test_a_class_can_be_added_whole():
+    table = "{ share = 1, ram = '4G', zram = '2G', mthp = { 16K = 'always' } }"
+    fleet = load_fleet_scenario("phones", [f"device_class.new={table}"])
+    assert fleet.mthp_of("new") == {16384: "always", 65536: "always"}
+    assert len(fleet.device_class) == 8
 
 
 def test_settings_change_single_values():
@@ -239,12 +282,13 @@ def test_warnings():
     settings = ["device_class.phone-4g.block=1M", "device_class.phone-4g.cached_apps=31"]
     assert load_fleet_scenario("phones", settings).warnings == [
         "device_class.phone-4g.block: no folio size of 1M or more is enabled: not used",
-        "device_class.phone-4g.cached_apps: more than installed_apps: no limit",
+        "device_class.phone-4g.cached_apps: 31 are not fewer than installed_apps: no limit",
     ]
     # madvise helps nobody where no app asks, inherit asks the global setting
     small = load_fleet_scenario(_written("a.toml", SMALL), ["policy.mthp.64K=madvise"])
-    said = "device_class.a: large swap-in is on, but no folio size is enabled that it could bring"
-    assert small.warnings == [said]
+    (said,) = small.warnings
+    assert said.startswith("policy.large_swapin: ")
+    assert "on all devices" in said
     for settings in (["app_class.b.madvise_hugepage=true"], ["policy.mthp.64K=inherit", "policy.thp=always"]):
         assert load_fleet_scenario("a.toml", ["policy.mthp.64K=madvise", *settings]).warnings == []
 
@@ -376,6 +420,12 @@ def test_show_says_where_values_come_from(capsys):
         "# vm.min_free_kbytes of the real device, divided by page_scale",
     ):
         assert line in text.splitlines()
+
+
+def test_show_says_nothing_of_what_was_replaced(capsys):
+    for text in ("[policy.mthp]\n16K = 'always' # mine\n", "policy.mthp.16K = 'always' # mine\n"):
+        name = _written("a.toml", f'inherits = "phones"\n{text}')
+        assert 'mthp = { 16K = "always" }  # mine' in _shown(capsys, name).splitlines()
 
 
 def test_show_as_json(capsys):

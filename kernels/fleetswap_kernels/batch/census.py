@@ -49,7 +49,7 @@ def census(backend: Backend, tables: PageTables, areas: SwapAreas, orders: int =
     Parameters
     ----------
     backend : Backend
-        Where it runs (`launch.choose`). The result is the same, bit by bit.
+        Where it runs (`choose.choose`). The result is the same, bit by bit.
     tables : PageTables
     areas : SwapAreas
         The slots that the tables refer to; `SwapAreas.unknown()` if nothing is known about them.

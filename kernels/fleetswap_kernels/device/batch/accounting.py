@@ -5,9 +5,10 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import bits
-from ...jit import add, device
+from ...atomics import add
+from ...jit import device
 from ...layout import ZSHARES
-from ...size_classes import PAGE_BYTES
+from ...pages import PAGE_BYTES
 from ...zsmalloc import share_index
 from .work import Array, empty
 

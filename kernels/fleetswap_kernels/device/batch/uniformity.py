@@ -5,7 +5,8 @@ from typing import NamedTuple
 import numpy as np
 
 from ... import bits
-from ...jit import add, device
+from ...atomics import add
+from ...jit import device
 from .pagemap import bit_of, row_of
 from .work import Array, empty
 

@@ -4,7 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...jit import add, device, keep_greatest, keep_least
+from ...atomics import add, keep_greatest, keep_least
+from ...jit import device
 from ...log_bin import LAST_BIN, bin_number
 from .work import Array, empty
 
