@@ -29,16 +29,16 @@ class ObjectWork(NamedTuple):
 
 
 @device
-def account_object(i, part, work):
+def account_object(unit, part, work):
     """Add an object to the totals of its class and order (zram_write_page, spec 08 §8.1, §8.2, §8.5).
 
     One of a negative class is left out.
     """
-    content_class = np.int64(work.content_classes[i])
+    content_class = np.int64(work.content_classes[unit])
     if content_class < 0:
         return
-    size = np.int64(work.sizes[i])
-    order = np.int64(work.orders[i])
+    size = np.int64(work.sizes[unit])
+    order = np.int64(work.orders[unit])
     original = np.int64(PAGE_BYTES) << order
     stored = size
     pool = np.int64(0)

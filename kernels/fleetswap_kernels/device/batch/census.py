@@ -77,8 +77,8 @@ def census_block(pte, slots, first_area, page, order, page_order):
 
 
 @device
-def census_window(window, part, work):
-    """Find the order of every swapped page of a window and add up pages and runs for its process.
+def census_window(unit, part, work):
+    """Find the order of every swapped page of a window, one a unit, and add up pages and runs for its process.
 
     Pages whose words are consecutive and whose slots are in the same state are a batch. A block around any of them
     that qualifies lies inside the batch (spec 05 §5.3, filters 4, 5 and 7): taken in ascending order, largest first,
@@ -88,14 +88,14 @@ def census_window(window, part, work):
     orders = work.orders
     page_order = work.page_order
     slots = Slots(work.area_offset, work.area_slots, work.swap_map, work.zeromap)
-    region = row_of(work.region_window, window)
+    region = row_of(work.region_window, unit)
     process = row_of(work.process_offset, region)
     first_area = np.int64(work.process_area[process])
     region_page = np.int64(work.region_offset[region])
     region_end = np.int64(work.region_offset[region + 1])
     lead = np.int64(work.region_start[region]) - region_page  # virtual page number of a page, less its place in `pte`
     first_window = np.int64(work.region_window[region])
-    window_page = ((lead + region_page >> MAX_FAULT_ORDER) + window - first_window) * WINDOW_PAGES
+    window_page = ((lead + region_page >> MAX_FAULT_ORDER) + unit - first_window) * WINDOW_PAGES
     page = max(window_page - lead, region_page)
     end = min(window_page - lead + WINDOW_PAGES, region_end)
     before = np.int64(NO_ENTRY)

@@ -33,12 +33,7 @@ def do_unit(unit: Any, part: Any, work: Any) -> None:
 
 def body_by_type(unit, part, work):
     """The compiled `do_unit`."""
-    body = BODIES[work.instance_class]
-
-    def run(unit, part, work):
-        body(unit, part, work)
-
-    return run
+    return BODIES[work.instance_class].py_func
 
 
 device_by_type(do_unit)(body_by_type)

@@ -33,22 +33,22 @@ class SumWork(NamedTuple):
 
 
 @device
-def count_values(row, part, work):
+def count_values(unit, part, work):
     """Count the values of a row in their bins; one of a negative group is left out."""
-    group = np.int64(work.row_groups[row])
+    group = np.int64(work.row_groups[unit])
     if group >= 0:
         for column in range(work.values.shape[1]):
-            value = np.int64(work.values[row, column])
+            value = np.int64(work.values[unit, column])
             add(work.counts, (part, group, column, LAST_BIN + bin_number(value)), 1)
 
 
 @device
-def sum_values(row, part, work):
+def sum_values(unit, part, work):
     """Add the values of a row to the sums and extremes of its group; one of a negative group is left out."""
-    group = np.int64(work.row_groups[row])
+    group = np.int64(work.row_groups[unit])
     if group >= 0:
         for column in range(work.values.shape[1]):
-            value = np.int64(work.values[row, column])
+            value = np.int64(work.values[unit, column])
             add(work.sums, (part, group, column, COUNT), 1)
             add(work.sums, (part, group, column, HIGH_SUM), value >> 32)
             add(work.sums, (part, group, column, LOW_SUM), value & 0xFFFFFFFF)
