@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap_cluster.bundles import Bundles
-from fleetswap_cluster.plan import Plan
+from fleetswap.job.bundles import Bundles
+from fleetswap.job.plan import Plan
+from fleetswap.scenario.file import load_fleet_scenario
 
 FIGURES = Path(__file__).with_name("cluster_figures.json")
 MILLION = 1_000_000

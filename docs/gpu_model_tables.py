@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from fleetswap import gpu_model
-from fleetswap.gpu import Gpu, gpu_names, load_gpu
-from fleetswap.gpu_model import Prediction, Work, devices_that_fit, events, predict, work_of
-from fleetswap_kernels.arena import device_bytes
-from fleetswap_kernels.layout import Sizes
-from fleetswap_kernels.warps import WARP
+from fleetswap.bench import gpu_model
+from fleetswap.bench.gpu import Gpu, gpu_names, load_gpu
+from fleetswap.bench.gpu_model import Prediction, Work, devices_that_fit, events, predict, work_of
+from fleetswap_kernels.backend.arena import device_bytes
+from fleetswap_kernels.backend.warps import WARP
+from fleetswap_kernels.layout.device import Sizes
 
 WORKLOADS = ("allocator-test on", "allocator-test off", "phones")
 MANY = 1_000_000

@@ -26,19 +26,19 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import scenario_file
-from .backend import open_backend
-from .comparison import Comparison, Source, read_manifest
-from .comparison import compare as compare_sources
-from .engine import Progress, no_progress
+from .analysis.comparison import Comparison, Source, read_manifest
+from .analysis.comparison import compare as compare_sources
 from .errors import InputError
-from .fleet import fleet_bytes, plan_shards, run_shards, warm_up
-from .fleet_results import FleetWriter
-from .fleet_scenario import FleetScenario
-from .fleet_units import setting_word
-from .log_histogram import LogHistogram
-from .metrics import METRICS
-from .scenario import BUILT_IN
+from .fleet.backend import open_backend
+from .fleet.fleet_directory import FleetWriter
+from .fleet.log_histogram import LogHistogram
+from .fleet.metrics import METRICS
+from .fleet.pieces import Progress, no_progress
+from .fleet.shard import fleet_bytes, plan_shards, run_shards, warm_up
+from .scenario import file as scenario_file
+from .scenario.experiments import BUILT_IN
+from .scenario.model import FleetScenario
+from .scenario.units import setting_word
 from .workload.phones import plan
 
 if TYPE_CHECKING:
@@ -210,8 +210,8 @@ class RunResult:
 
     def report_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report; returns its path."""
-        from .html.file import write_report
-        from .html.page import render_run
+        from .report.file import write_report
+        from .report.page import render_run
 
         told = {"versions": self.manifest["versions"], "backend": str(self.manifest.get("backend", "cpu"))}
         write_report(Path(path), render_run({**self.summary, **told}))

@@ -11,10 +11,15 @@ from functools import cache
 from importlib import metadata
 
 import pytest
+from hypothesis import HealthCheck, settings
 
-from fleetswap_kernels.choose import choose
-from fleetswap_kernels.launch import Backend, BackendMissingError
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend, BackendMissingError
 from tests.launch.fake_gpu import FakeGpu
+
+# No test knows how fast a machine is. What else holds, such as the profile for CI, goes on to hold.
+settings.register_profile("any speed", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any speed")
 
 NO_SIMULATOR = "" if importlib.util.find_spec("numba_cuda") else "numba-cuda is not installed"
 

@@ -6,19 +6,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetswap.api import RunResult, Scenario
+from fleetswap.job.job import Job, claim, unfinished
+from fleetswap.job.merge import merge_run
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 
 from .clusters import muster, open_cluster
-from .job import Job, claim, unfinished
-from .merge import merge_run
-from .plan import plan_fleet
-from .storage import Storage
 
 if TYPE_CHECKING:
     from os import PathLike
 
     from distributed import Client
 
-    from .crew import Crew
+    from fleetswap.job.crew import Crew
 
 
 def run(

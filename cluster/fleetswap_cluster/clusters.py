@@ -6,18 +6,20 @@ import contextlib
 import logging
 import os
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from fleetswap.errors import InputError
-from fleetswap.fleet import warm_up
-from fleetswap.fleet_scenario import FleetScenario
+from fleetswap.fleet.shard import warm_up
+from fleetswap.job.installation import Installation, installation, one_at_a_time
+from fleetswap.job.worker import own_backend
+from fleetswap.scenario.model import FleetScenario
 from fleetswap.workload.phones import plan as lay_out
-from fleetswap_kernels.cores import usable_cores
+from fleetswap_kernels.backend.cores import usable_cores
+from fleetswap_kernels.backend.extras import install_command
 
-from .crew import DaskCrew
-from .installation import Installation, installation, one_at_a_time
-from .scheduler import ClusterError, answering
-from .worker import own_backend
+from .dask_crew import DaskCrew
+from .scheduler import ClusterError, answering, ask
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -61,8 +63,9 @@ def check_name(name: str) -> None:
     needed = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}.get(name, "distributed")
     for module in ("distributed", needed):
         if find_spec(module) is None:
-            package = "'fleetswap[cluster]'" if module == "distributed" else module.replace("_", "-")
-            raise InputError(f"--cluster {name}: {module} is not installed: pip install {package}")
+            own = module == "distributed"
+            command = install_command("cluster") if own else f"pip install {module.replace('_', '-')}"
+            raise InputError(f"--cluster {name}: {module} is not installed: {command}")
 
 
 def backend_on(cluster: str | Client, backend: str) -> str:
@@ -200,8 +203,8 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: s
     here = installation()
     wrong = []
     devices: dict[str, dict[str, Any]] = {}
+    answers = ask(client, partial(client.run, _present, scenario, backend, threads, on_error="return"))
     with answering(client):
-        answers = client.run(_present, scenario, backend, threads, on_error="return")
         info = client.scheduler_info(n_workers=-1)["workers"].values()
     for address, told in answers.items():
         if isinstance(told, BaseException):

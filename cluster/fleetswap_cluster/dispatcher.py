@@ -10,15 +10,16 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from fleetswap.engine import Progress, no_progress
-from fleetswap.fleet import BrokenDeviceError
-from fleetswap_kernels.arena import DeviceError
+from fleetswap.fleet.pieces import Progress, no_progress
+from fleetswap.fleet.shard import BrokenDeviceError
+from fleetswap.job.crew import Report, print_nothing
+from fleetswap.job.ledger import CorruptShardError, Ledger, Record
+from fleetswap.job.plan import Tasks
+from fleetswap.job.storage import FullStorageError
+from fleetswap.job.worker import Order, WrongWorkerError, merge, ready_backend, simulate
+from fleetswap_kernels.backend.arena import DeviceError
 
-from .ledger import CorruptShardError, Ledger, Record
-from .plan import Tasks
 from .scheduler import ClusterError, ask, gone
-from .storage import FullStorageError
-from .worker import Order, WrongWorkerError, merge, ready_backend, simulate
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -73,14 +74,6 @@ class _Flight:
     future: Future
     since: float = field(default_factory=time.monotonic)
     reported: bool = False
-
-
-Report = Callable[[str], None]
-"""Called with a line that people should see."""
-
-
-def print_nothing(line: str) -> None:
-    """Tell nobody."""
 
 
 POLL_S = 0.05

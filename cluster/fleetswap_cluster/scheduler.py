@@ -42,7 +42,7 @@ def answering(client: Client) -> Iterator[None]:
         raise gone(client) from error
 
 
-def ask(client: Client, question: Callable[..., Awaitable[Any]], seconds: float, **words: Any) -> Any:
+def ask(client: Client, question: Callable[..., Awaitable[Any]], seconds: float | None = None, **words: Any) -> Any:
     """An answer of the scheduler.
 
     A question has a connection of its own, for which Dask goes on trying; that the scheduler is gone shows in the
@@ -51,7 +51,7 @@ def ask(client: Client, question: Callable[..., Awaitable[Any]], seconds: float,
     Raises
     ------
     ClusterError
-        If it is gone, or does not answer for so many seconds.
+        If it is gone, or does not answer for so many seconds; without a number it is waited for as long as it lives.
     """
 
     async def answer() -> Any:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 import fleetswap
-from fleetswap.content_library import class_names
-from fleetswap.swap_costs import BANDWIDTH_BYTES_PER_MS, SWAP_TIMES_MS
+from fleetswap.conformance.costs import BANDWIDTH_BYTES_PER_MS, SWAP_TIMES_MS
+from fleetswap.scenario.content_library import class_names
 from fleetswap.workload.experiments import changes_by_dump, swap_time_script
-from fleetswap_kernels import counters
+from fleetswap_kernels.layout import counters
 
 MIX, REGIONS = "mix_64k_blocks", "mix_2m_regions"
 DIRECTIONS = ("comp", "decomp")

@@ -8,8 +8,8 @@
 # values on the same devices. Blocks are used where a large folio covers them; `thrash` enables folios of 64K.
 
 # %%
-from fleetswap.comparison import simulate
-from fleetswap.sweep import Axis, grid, sweep
+from fleetswap.analysis.comparison import simulate
+from fleetswap.analysis.sweep import Axis, grid, sweep
 
 axes = [
     Axis("device_class.tight-4g.block", ("4K", "16K", "64K")),

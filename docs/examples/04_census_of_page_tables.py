@@ -9,11 +9,11 @@
 # %%
 import numpy as np
 
+from fleetswap_kernels.backend.choose import choose
 from fleetswap_kernels.batch.census import census
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
-from fleetswap_kernels.choose import choose
 
 PROCESSES, PAGES = 500, 1024
 random = np.random.default_rng(1)

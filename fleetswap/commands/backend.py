@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..backend import Chosen
     from ..console import Console
+    from ..fleet.backend import Chosen
 
 
 def backend_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -29,7 +29,7 @@ def opened(name: str, threads: int | None, err: Console) -> Chosen:
     """The backend that was asked for, told of on stderr."""
     from click.core import ParameterSource
 
-    from ..backend import open_backend
+    from ..fleet.backend import open_backend
 
     chosen = open_backend(name, threads)
     source = click.get_current_context().get_parameter_source("backend")

@@ -25,7 +25,7 @@ def bench(backend: str | None, threads: int | None, quick: bool, as_json: bool) 
     if backend is not None:
         _backend(backend, threads, quick, as_json)
         return
-    from ..bench import DEFINITIONS, FULL, QUICK, measure
+    from ..bench.cpu import DEFINITIONS, FULL, QUICK, measure
 
     result = measure(QUICK if quick else FULL, lambda what: click.echo(f"measuring: {what} ...", err=True))
     if as_json:
@@ -43,8 +43,8 @@ def bench(backend: str | None, threads: int | None, quick: bool, as_json: bool) 
 
 def _backend(name: str, threads: int | None, quick: bool, as_json: bool) -> None:
     """Whole fleets on a backend; exit code 1 if it does not give what the CPU gives."""
+    from ..bench.fleets import FULL, QUICK, measure
     from ..console import Console
-    from ..throughput import FULL, QUICK, measure
     from .backend import opened
 
     err = Console(stderr=True)

@@ -16,7 +16,7 @@ from ..errors import InputError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ..page_measure import CodecTimes, Region
+    from ..calibrate.measure import CodecTimes, Region
 
 SHOWN_ORDERS = (0, 2, 4)
 """4, 16 and 64 KiB."""
@@ -75,12 +75,12 @@ def calibrate(
     both. Exactly one of --dump, --pid and --pages says what is measured. Only numbers derived from pages are written,
     unless --keep-pages asks for the pages themselves.
     """
-    from fleetswap_kernels.cores import usable_cores
+    from fleetswap_kernels.backend.cores import usable_cores
 
-    from .. import calibration
+    from ..calibrate import library as calibration
+    from ..calibrate.measure import REPETITIONS, REPLACEABLE, load_codecs, measure_sizes, measure_times, regions_of
+    from ..calibrate.source import open_source, read_runs, sample_regions
     from ..console import Console, progress_bar
-    from ..page_measure import REPETITIONS, REPLACEABLE, load_codecs, measure_sizes, measure_times, regions_of
-    from ..page_source import open_source, read_runs, sample_regions
 
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,31}", name):
         raise InputError(f"NAME {name!r}: is not possible; allowed are 1 to 32 letters, digits, _ and -")
@@ -149,8 +149,8 @@ def calibrate(
 
 def _check_blocks(regions: list[Region], sampled: bool) -> list[str]:
     """Notes about too few 64 KiB blocks; a refusal if a class cannot be made of them."""
-    from ..calibration import FEW_BLOCKS, MIN_BLOCKS, PROTOTYPE_ORDER
-    from ..page_measure import count_blocks
+    from ..calibrate.library import FEW_BLOCKS, MIN_BLOCKS, PROTOTYPE_ORDER
+    from ..calibrate.measure import count_blocks
 
     blocks = count_blocks(regions, PROTOTYPE_ORDER)
     if blocks >= FEW_BLOCKS:

@@ -12,9 +12,9 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
+    from fleetswap_kernels.backend.contract import Backend
     from fleetswap_kernels.batch.page_tables import Ints, PageTables
     from fleetswap_kernels.batch.swap_areas import SwapAreas
-    from fleetswap_kernels.launch import Backend
 
     from ..console import Table
 
@@ -42,9 +42,9 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
     page number of each region; `process`, a number for each region, such as its PID; `swap_map`, uint8, the kernel's
     byte for each slot; `zeromap`, uint8, its bitmap of zero pages. docs/census.md says how to record one.
     """
-    from ..backend import open_backend
-    from ..census_file import read_census_file
+    from ..calibrate.census_file import read_census_file
     from ..console import Console, progress_bar
+    from ..fleet.backend import open_backend
 
     mask = _mask(orders)
     chosen = open_backend(backend, threads).backend

@@ -18,7 +18,7 @@ from .progress import prepare, print_warnings
 if TYPE_CHECKING:
     import pyarrow as pa
 
-    from ..comparison import Comparison, Source
+    from ..analysis.comparison import Comparison, Source
     from ..console import Table
 
 WIDTH = 132
@@ -63,14 +63,14 @@ def compare(
     A and B are built-in fleets, .toml files, or directories of finished runs. Without B, B is A with the changes of
     --set-b, for instance: fleetswap compare phones --set-a policy.large_swapin=off --set-b policy.large_swapin=on
     """
-    from ..comparison import check_sources
-    from ..comparison import compare as compare_sides
+    from ..analysis.comparison import check_sources
+    from ..analysis.comparison import compare as compare_sides
     from ..console import Console, Text, progress_bar
     from ..errors import InputError
-    from ..fleet import warm_up
-    from ..fleet_scenario import FleetScenario
-    from ..html.page import render_comparison
-    from ..html.wording import alike_sentence
+    from ..fleet.shard import warm_up
+    from ..report.page import render_comparison
+    from ..report.wording import alike_sentence
+    from ..scenario.model import FleetScenario
     from ..workload.phones import plan as lay_out
 
     started = datetime.now(UTC)
@@ -140,8 +140,8 @@ def compare(
 def _source(name: str, settings: Sequence[str], option: str, devices: int | None, seed: int | None) -> Source:
     """A run directory, or a fleet with its settings."""
     from ..errors import InputError
-    from ..scenario import BUILT_IN
-    from ..scenario_file import load_fleet_scenario
+    from ..scenario.experiments import BUILT_IN
+    from ..scenario.file import load_fleet_scenario
 
     if name in BUILT_IN:
         raise InputError(f"{name}: is no fleet; allowed are fleets, .toml files and run directories")
@@ -208,7 +208,7 @@ def comparison_tables(result: Comparison) -> list[Table]:
 
 def shown_value(metric: str, value: int | None) -> str:
     """A value of a metric in three digits."""
-    from ..html.units import unit_of
+    from ..report.units import unit_of
 
     if value is None:
         return "-"
@@ -280,7 +280,7 @@ class NewFolder:
         import pyarrow.parquet as pq
 
         from ..errors import InputError
-        from ..results import SCHEMA_VERSION, finish_directory, versions
+        from ..fleet.directory import SCHEMA_VERSION, finish_directory, versions
 
         try:
             for name, content in contents.items():

@@ -17,7 +17,7 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from ..conform import Outcome
+    from ..conformance.scripts import Outcome
 
 
 @click.command()
@@ -31,9 +31,9 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
     PATH is a script NAME.ops, with the recorded dumps NAME.jsonl.gz or NAME.jsonl beside it, or a folder of scripts.
     The last line says how many match; the exit code is 0 if all do, else 1.
     """
-    from fleetswap_kernels.cores import usable_cores
+    from fleetswap_kernels.backend.cores import usable_cores
 
-    from ..conform import describe, find_scripts, load_case
+    from ..conformance.scripts import describe, find_scripts, load_case
     from ..console import Console, progress_bar
 
     scripts = find_scripts(paths)
@@ -64,7 +64,7 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
 
 def _outcomes(scripts: list[Path], jobs: int) -> Iterator[Outcome]:
     """Outcomes in the order of the scripts."""
-    from ..conform import conform as check
+    from ..conformance.scripts import conform as check
 
     # The first one in this process: with a cold cache it compiles the core, once and for all the others.
     yield check(scripts[0])

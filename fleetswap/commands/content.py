@@ -35,12 +35,12 @@ def content(
     does not compress); zsmalloc bytes the pool's memory, its zspages counted full. Beside them the same pages one by
     one. Contents are those of blocks that are resident as a whole.
     """
-    from fleetswap_kernels.codecs import CODECS
+    from fleetswap_kernels.layout.codecs import CODECS
 
+    from ..calibrate.content import describe, simulate_blocks
     from ..console import Console, progress_bar
-    from ..content_library import load_library
-    from ..content_measure import describe, simulate_blocks
     from ..errors import InputError
+    from ..scenario.content_library import load_library
 
     if codec not in CODECS:
         raise InputError(f"--codec {codec}: unknown; allowed are {', '.join(CODECS)}")
@@ -55,6 +55,6 @@ def content(
     if as_json:
         click.echo(json.dumps(result))
         return
-    from ..report import content_table
+    from ..report.tables import content_table
 
     Console().print(content_table(result))

@@ -13,11 +13,11 @@ from .backend import opened
 from .progress import prepare
 
 if TYPE_CHECKING:
-    from fleetswap_cluster.crew import Crew
-    from fleetswap_cluster.job import Job
+    from fleetswap.job.crew import Crew
+    from fleetswap.job.job import Job
 
     from ..console import Console
-    from ..fleet_scenario import FleetScenario
+    from ..scenario.model import FleetScenario
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 Merged = TypeVar("Merged")
@@ -85,10 +85,10 @@ def open_crew(
     InputError
         If the cluster or the backend cannot be used.
     """
-    from fleetswap_cluster.crew import Alone
+    from fleetswap.job.crew import Alone
 
     from ..errors import InputError
-    from ..fleet import warm_up
+    from ..fleet.shard import warm_up
     from ..workload.phones import plan
 
     laid_out = [plan(scenario) for scenario in scenarios]
@@ -99,7 +99,7 @@ def open_crew(
         yield Alone(chosen, prepare(err, lambda: warm_up(laid_out[0], chosen.backend)))
         return
     from fleetswap_cluster.clusters import backend_on, check_name, muster, open_cluster
-    from fleetswap_kernels.cores import usable_cores
+    from fleetswap_kernels.backend.cores import usable_cores
 
     check_name(cluster)
     backend = backend_on(cluster, backend)

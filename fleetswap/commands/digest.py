@@ -14,6 +14,6 @@ def digest(folder: Path) -> None:
 
     How a fleet was cut into shards, by how many threads it was simulated and when, does not enter it.
     """
-    from ..results import digest_run
+    from ..fleet.directory import digest_run
 
     click.echo(digest_run(folder))

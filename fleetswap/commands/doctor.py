@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from fleetswap_kernels.launch import Backend
+    from fleetswap_kernels.backend.contract import Backend
 
 EXAMPLE = "phones"
 
@@ -15,13 +15,13 @@ EXAMPLE = "phones"
 @click.command()
 def doctor() -> None:
     """Show what would be used here, and why."""
-    from fleetswap_kernels.choose import choose
-    from fleetswap_kernels.cores import usable_cores
-    from fleetswap_kernels.kernel_cache import cache_folder, has_kernels
-    from fleetswap_kernels.launch import BackendMissingError
+    from fleetswap_kernels.backend.choose import choose
+    from fleetswap_kernels.backend.contract import BackendMissingError
+    from fleetswap_kernels.backend.cores import usable_cores
+    from fleetswap_kernels.compile.kernel_cache import cache_folder, has_kernels
 
-    from ..backend import open_backend
-    from ..results import versions
+    from ..fleet.backend import open_backend
+    from ..fleet.directory import versions
 
     for name, version in versions().items():
         click.echo(f"{name:12} {version}")
@@ -49,8 +49,8 @@ def doctor() -> None:
 
 def _shards(backend: Backend) -> int:
     """Pieces of the built-in fleet on a backend."""
-    from ..fleet import plan_shards
-    from ..scenario_file import load_fleet_scenario
+    from ..fleet.shard import plan_shards
+    from ..scenario.file import load_fleet_scenario
     from ..workload.phones import plan
 
     scenario = load_fleet_scenario(EXAMPLE, ())

@@ -12,11 +12,11 @@ from .crew import work_off
 from .progress import print_warnings
 
 if TYPE_CHECKING:
-    from fleetswap_cluster.crew import Crew
-    from fleetswap_cluster.job import Job
+    from fleetswap.job.crew import Crew
+    from fleetswap.job.job import Job
 
     from ..console import Console
-    from ..fleet_scenario import FleetScenario
+    from ..scenario.model import FleetScenario
 
     OpenCrew = Callable[[Sequence[FleetScenario], Console], AbstractContextManager[Crew]]
 
@@ -33,9 +33,9 @@ def begin_fleet(
     err: Console,
 ) -> dict[str, Any]:
     """Simulate a fleet into a new run directory; its summary."""
-    from fleetswap_cluster.job import claim
-    from fleetswap_cluster.plan import plan_fleet
-    from fleetswap_cluster.storage import Storage
+    from fleetswap.job.job import claim
+    from fleetswap.job.plan import plan_fleet
+    from fleetswap.job.storage import Storage
 
     with claim(Storage(folder)) as start, open_crew([scenario], err) as crew:
         plan = plan_fleet([scenario], crew.at_once, crew.slots, shards, check, {**about, "kind": KIND})
@@ -44,9 +44,9 @@ def begin_fleet(
 
 def resume_fleet(folder: str, open_crew: OpenCrew, err: Console) -> dict[str, Any]:
     """Go on with a run; its summary."""
-    from fleetswap_cluster.job import unfinished
-    from fleetswap_cluster.ledger import read_summary
-    from fleetswap_cluster.storage import Storage
+    from fleetswap.job.job import unfinished
+    from fleetswap.job.ledger import read_summary
+    from fleetswap.job.storage import Storage
 
     storage = Storage(folder)
     with unfinished(storage, KIND) as job:
@@ -58,10 +58,10 @@ def resume_fleet(folder: str, open_crew: OpenCrew, err: Console) -> dict[str, An
 
 
 def _complete(job: Job, crew: Crew, err: Console) -> dict[str, Any]:
-    from fleetswap_cluster.merge import merge_run
+    from fleetswap.job.merge import merge_run
 
     from ..console import Text
-    from ..fleet import BrokenDeviceError, mean_device_bytes
+    from ..fleet.shard import BrokenDeviceError, mean_device_bytes
     from ..workload.phones import plan
 
     scenario = job.plan.scenarios[0]

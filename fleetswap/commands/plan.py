@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from fleetswap_kernels.layout import Sizes
+    from fleetswap_kernels.layout.device import Sizes
 
+    from ..bench.gpu import Gpu
     from ..console import Table
-    from ..fleet_scenario import FleetScenario
-    from ..gpu import Gpu
-    from ..scenario import Scenario
+    from ..scenario.experiments import Scenario
+    from ..scenario.model import FleetScenario
 
 GROUPS = {
     "PTEs": ("o_pte", "o_pmd", "o_gen", "o_expect"),
@@ -68,14 +68,14 @@ def plan(
     from their first step on, and what that took is scaled. What a GPU would make of it is a calculation that no GPU
     has confirmed yet (docs/gpu-model.md).
     """
-    from fleetswap_kernels.cores import usable_cores
+    from fleetswap_kernels.backend.cores import usable_cores
 
+    from ..bench.gpu import load_gpu
+    from ..bench.probe import probe_fleet, probe_test
     from ..console import Console
     from ..errors import InputError
-    from ..gpu import load_gpu
-    from ..probe import probe_fleet, probe_test
-    from ..scenario import BUILT_IN, Breakeven, load_scenario
-    from ..scenario_file import load_fleet_scenario
+    from ..scenario.experiments import BUILT_IN, Breakeven, load_scenario
+    from ..scenario.file import load_fleet_scenario
 
     workers = threads or usable_cores()
     gpu = load_gpu(gpu_name) if gpu_name else None
@@ -116,8 +116,8 @@ def _resident_bytes() -> int:
 
 def groups_of(sizes: Sizes) -> dict[str, int]:
     """Bytes of a device by group of arrays; they sum up to `device_bytes`."""
-    from fleetswap_kernels.arena import device_bytes
-    from fleetswap_kernels.layout import arrays
+    from fleetswap_kernels.backend.arena import device_bytes
+    from fleetswap_kernels.layout.device import arrays
 
     lengths = {name: width * length for name, (width, length) in arrays(sizes).items()}
     found = {group: sum(lengths.pop(name) for name in names) for group, names in GROUPS.items()}
@@ -146,10 +146,10 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
     """All but the time of a fleet."""
     import numpy as np
 
-    from fleetswap_kernels import counters
+    from fleetswap_kernels.layout import counters
 
-    from ..fleet import plan_shards
-    from ..metrics import METRICS
+    from ..fleet.metrics import METRICS
+    from ..fleet.shard import plan_shards
     from ..workload.phones import class_of_devices
     from ..workload.phones import plan as lay_out
 
@@ -180,10 +180,10 @@ def _cell_bytes(devices: int) -> int:
 
 def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
     """All but the time of an allocator test."""
-    from fleetswap_kernels import counters
+    from fleetswap_kernels.layout import counters
 
-    from ..engine import plan_shards, steps_of
-    from ..scenario import POLICIES
+    from ..fleet.pieces import plan_shards, steps_of
+    from ..scenario.experiments import POLICIES
     from ..workload.allocator_test import plan as lay_out
 
     pieces = plan_shards(scenario, shards)
@@ -202,7 +202,7 @@ def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
 
 def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
     """What a GPU is predicted to make of the run; on it a shard is what its memory holds."""
-    from ..gpu_model import devices_that_fit, predict, work_of
+    from ..bench.gpu_model import devices_that_fit, predict, work_of
 
     counted = told["time"]["page_events"]
     # A run of the allocator test is one under each policy; fleets ask what the phones were counted to ask.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ..console import Console
-    from ..fleet_scenario import FleetScenario
+    from ..scenario.model import FleetScenario
 
 
 def prepare(err: Console, warm_up: Callable[[], int]) -> float:

@@ -14,8 +14,8 @@ def replay(script: str) -> None:
 
     Every `dump` and `summary` of the script becomes one line of JSON, in the format of the recorded corpus.
     """
-    from ..replay import replay as run
-    from ..script import load_script
+    from ..script.language import load_script
+    from ..script.replay import replay as run
 
     for dump in run(load_script(script)):
         click.echo(json.dumps(dump, separators=(",", ":")))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fleetswap_kernels.codecs import CODECS
+from fleetswap_kernels.layout.codecs import CODECS
 
 from .backend import backend_options, opened
 from .compare import NewFolder
@@ -21,9 +21,9 @@ from .crew import cluster_options, open_crew, refuse_with_resume
 from .progress import prepare
 
 if TYPE_CHECKING:
-    from ..backend import Chosen
     from ..console import Console
-    from ..scenario import Breakeven, Scenario
+    from ..fleet.backend import Chosen
+    from ..scenario.experiments import Breakeven, Scenario
 
     Choose = Callable[[], Chosen]
 
@@ -61,15 +61,15 @@ def run(
     swap-in off and on; breakeven asks when large compression blocks pay. Parameters are changed with --set, for
     instance --set policy.large_swapin=off, or --set folio_kib=32 for the allocator test.
     """
-    from fleetswap_cluster.job import is_abandoned
-    from fleetswap_cluster.storage import Storage
+    from fleetswap.job.job import is_abandoned
+    from fleetswap.job.storage import Storage
 
     from ..console import Console
     from ..errors import InputError
-    from ..fleet_scenario import FleetScenario
-    from ..report import fleet_tables
-    from ..scenario import BUILT_IN, Breakeven, load_scenario
-    from ..scenario_file import load_fleet_scenario
+    from ..report.tables import fleet_tables
+    from ..scenario.experiments import BUILT_IN, Breakeven, load_scenario
+    from ..scenario.file import load_fleet_scenario
+    from ..scenario.model import FleetScenario
     from .fleet_run import begin_fleet, resume_fleet
 
     err = Console(stderr=True)
@@ -109,7 +109,7 @@ def _show(
 ) -> None:
     """Print a summary on stdout, and where it is."""
     from ..console import Console
-    from ..report import MIN_WIDTH
+    from ..report.tables import MIN_WIDTH
 
     if as_json:
         click.echo(json.dumps({"run_directory": folder, **summary}))
@@ -124,14 +124,14 @@ def _run_allocator_test(
     scenario: Scenario, shards: int, choose: Choose, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """The patch's test: its summary and its tables."""
-    from fleetswap_kernels.arena import device_bytes
+    from fleetswap_kernels.backend.arena import device_bytes
 
+    from ..conformance.published import PATCH_TABLES
     from ..console import progress_bar
-    from ..cost import load_profile
-    from ..engine import plan_shards, run_shards, steps_of, warm_up
-    from ..published import PATCH_TABLES
-    from ..report import run_tables
-    from ..results import write_run
+    from ..fleet.directory import write_run
+    from ..fleet.pieces import plan_shards, run_shards, steps_of, warm_up
+    from ..report.tables import run_tables
+    from ..scenario.cost import load_profile
     from ..workload.allocator_test import plan
 
     load_profile(scenario.test.cost)  # Bad input is reported before anything runs.
@@ -159,13 +159,13 @@ def _run_breakeven(
     scenario: Breakeven, shards: int, choose: Choose, folder: Path, facts: dict[str, Any], err: Console
 ) -> tuple[dict[str, Any], list[Any]]:
     """When large blocks pay: the summary and its tables."""
-    from ..breakeven import devices_table, points_of, run_points, series_table, summarise
     from ..console import progress_bar
-    from ..cost import load_profile
-    from ..engine import cut, warm_up
     from ..errors import InputError
-    from ..report import breakeven_tables
-    from ..results import write_directory
+    from ..fleet.breakeven import devices_table, points_of, run_points, series_table, summarise
+    from ..fleet.directory import write_directory
+    from ..fleet.pieces import cut, warm_up
+    from ..report.tables import breakeven_tables
+    from ..scenario.cost import load_profile
     from ..workload.breakeven import VARIANTS, plan
 
     # Bad input is reported before anything runs.

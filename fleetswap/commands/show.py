@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from ..fleet_scenario import FleetScenario
+    from ..scenario.model import FleetScenario
 
 Key = tuple[str, ...]
 
@@ -27,9 +27,9 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
     SCENARIO is a built-in name or a .toml file; the default is phones. What is printed for a fleet is a scenario file:
     each value with its meaning and the comment of the file that gave it. Copy it to edit it.
     """
-    from ..fleet_units import toml_value
-    from ..scenario import BUILT_IN, load_scenario
-    from ..scenario_file import digest, json_schema, load_fleet_scenario, notes, resolved
+    from ..scenario.experiments import BUILT_IN, load_scenario
+    from ..scenario.file import digest, json_schema, load_fleet_scenario, notes, resolved
+    from ..scenario.units import toml_value
 
     if schema:
         click.echo(json.dumps(json_schema(), indent=None if as_json else 2))
@@ -70,7 +70,7 @@ def scenario_lines(fleet: FleetScenario, said: dict[Key, str]) -> Iterator[str]:
 
 def _table_lines(model: Any, shown: dict[str, Any], at: Key, said: dict[Key, str]) -> Iterator[str]:
     """The lines of one table: its values first, then the tables inside of it."""
-    from ..fleet_units import toml_value
+    from ..scenario.units import toml_value
 
     fields = type(model).model_fields
     tables = []

@@ -18,8 +18,8 @@ from .crew import cluster_options, open_crew, refuse_with_resume, work_off
 from .progress import print_warnings
 
 if TYPE_CHECKING:
-    from fleetswap_cluster.crew import Crew
-    from fleetswap_cluster.job import Job
+    from fleetswap.job.crew import Crew
+    from fleetswap.job.job import Job
 
     from ..console import Console, Table
 
@@ -66,14 +66,14 @@ def sweep(
     brackets and quotes separate nothing. For instance: fleetswap sweep phones --over policy.large_swapin=off,on
     --over device_class.phone-8g.block=4K,64K
     """
-    from fleetswap_cluster.job import claim, is_abandoned, unfinished
-    from fleetswap_cluster.plan import plan_fleet
-    from fleetswap_cluster.storage import Storage
+    from fleetswap.job.job import claim, is_abandoned, unfinished
+    from fleetswap.job.plan import plan_fleet
+    from fleetswap.job.storage import Storage
 
+    from ..analysis.sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
     from ..console import Console
     from ..errors import InputError
-    from ..scenario import BUILT_IN
-    from ..sweep import DEFAULT_METRICS, DEFAULT_PARETO, check_metrics, grid, parse_axis
+    from ..scenario.experiments import BUILT_IN
 
     err = Console(stderr=True)
     crew_for = partial(open_crew, cluster, workers, backend, threads)
@@ -118,11 +118,11 @@ def sweep(
 
 def _complete(job: Job, crew: Crew, err: Console) -> None:
     """Simulate all points, compare them, and write the folder."""
-    from fleetswap_cluster.merge import publish, scratch
+    from fleetswap.job.merge import publish, scratch
 
-    from ..comparison import rows_table
-    from ..sweep import Point
-    from ..sweep import sweep as compare_points
+    from ..analysis.comparison import rows_table
+    from ..analysis.sweep import Point
+    from ..analysis.sweep import sweep as compare_points
 
     plan, about = job.plan, job.plan.about
     points = [Point(own, scenario) for own, scenario in zip(about["settings"], plan.scenarios, strict=True)]
@@ -148,8 +148,8 @@ def _complete(job: Job, crew: Crew, err: Console) -> None:
 
 def _show(folder: str, as_json: bool, err: Console) -> None:
     """Print the summary of a finished sweep on stdout, and where it is."""
-    from fleetswap_cluster.ledger import read_summary
-    from fleetswap_cluster.storage import Storage
+    from fleetswap.job.ledger import read_summary
+    from fleetswap.job.storage import Storage
 
     from ..console import Console
 
@@ -166,7 +166,7 @@ def _show(folder: str, as_json: bool, err: Console) -> None:
 def sweep_tables(told: dict[str, Any]) -> list[Table]:
     """A table for each metric, with the points of the Pareto front marked."""
     from ..console import Table
-    from ..metrics import METRICS
+    from ..fleet.metrics import METRICS
 
     tables = []
     keys = list(told["points"][0]["settings"])

@@ -19,11 +19,11 @@ def validate(context: click.Context, full: bool, as_json: bool) -> None:
     calibrated with must be within 2 %, predicted rows are shown with their deviation. Ends with exit code 1 if one
     number differs or one calibrated row is off.
     """
-    from ..check_tables import print_checks, print_rows
+    from ..conformance.costs import INPUTS, TABLES
+    from ..conformance.print import print_checks, print_rows
+    from ..conformance.tables import all_checks, run_check
     from ..console import Console, progress_bar
-    from ..report import MIN_WIDTH
-    from ..swap_costs import INPUTS, TABLES
-    from ..validate import all_checks, run_check
+    from ..report.tables import MIN_WIDTH
 
     console = Console(as_json, MIN_WIDTH)
     checks = []

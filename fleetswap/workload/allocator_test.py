@@ -11,12 +11,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import Blueprint
-from fleetswap_kernels.pages import MIB_PAGES, PAGE_BYTES, order_of_kib
+from fleetswap_kernels.backend.arena import Blueprint
+from fleetswap_kernels.layout.pages import MIB_PAGES, PAGE_BYTES, order_of_kib
 
-from ..program import compile_script
-from ..scenario import AllocatorTest
-from ..script import parse_script
+from ..scenario.experiments import AllocatorTest
+from ..script.language import parse_script
+from ..script.program import compile_script
 
 
 @dataclass(frozen=True)

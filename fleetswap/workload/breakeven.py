@@ -8,15 +8,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import Blueprint
-from fleetswap_kernels.pages import MIB_PAGES, order_of_kib
+from fleetswap_kernels.backend.arena import Blueprint
+from fleetswap_kernels.layout.pages import MIB_PAGES, order_of_kib
 
-from ..content_library import class_names, load_library
 from ..errors import InputError
-from ..patterns import MAX_VERSIONS
-from ..program import compile_script
-from ..scenario import Breakeven
-from ..script import MAX_REGIONS, parse_script
+from ..scenario.content_library import class_names, load_library
+from ..scenario.experiments import Breakeven
+from ..script.language import MAX_REGIONS, parse_script
+from ..script.patterns import MAX_VERSIONS
+from ..script.program import compile_script
 from .experiments import mixed_regions, patch_mix
 
 

@@ -9,13 +9,13 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.pages import MIB_PAGES, order_of_kib
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout.pages import MIB_PAGES, order_of_kib
 
-from ..patterns import MAX_VERSIONS
-from ..program import compile_script
-from ..script import MAX_PAGES, parse_script
+from ..script.language import MAX_PAGES, parse_script
+from ..script.patterns import MAX_VERSIONS
+from ..script.program import compile_script
 
 BLOCK_PAGES = 16
 

@@ -9,20 +9,22 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels import allocation, bits, ops
-from fleetswap_kernels import habits as h
-from fleetswap_kernels.app import MOST_QUARTERS
-from fleetswap_kernels.arena import Arena, Blueprint
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.launch import Backend
-from fleetswap_kernels.layout import Sizes
-from fleetswap_kernels.pages import PAGE_BYTES, order_of
-from fleetswap_kernels.size_classes import size_classes
+from fleetswap_kernels.backend.arena import Arena, Blueprint
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.device.memory import large_folio as allocation
+from fleetswap_kernels.device.phone.app import MOST_QUARTERS
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout import phone as h
+from fleetswap_kernels.layout import words as bits
+from fleetswap_kernels.layout.device import Sizes
+from fleetswap_kernels.layout.pages import PAGE_BYTES, order_of
+from fleetswap_kernels.layout.size_classes import size_classes
 
-from ..content_library import library_model, load_library
-from ..device_config import Config
-from ..fleet_scenario import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
-from ..program import policy
+from ..scenario.content_library import library_model, load_library
+from ..scenario.model import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
+from ..script.config import Config
+from ..script.program import policy
 
 MIB = 1 << 20
 LOW = 0xFFFFFFFF
@@ -216,7 +218,7 @@ def process_size(scenario: FleetScenario) -> tuple[int, int]:
 
 
 def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDArray[np.uint32]:
-    """The words of `fleetswap_kernels.habits` for one device class."""
+    """The words of `fleetswap_kernels.layout.phone` for one device class."""
     people, system, chosen = scenario.behaviour, scenario.system, scenario.policy
     names = load_library(_library(scenario)).names
     apps = list(scenario.app_class.values())

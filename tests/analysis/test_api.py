@@ -17,8 +17,8 @@ from fleetswap import api
 from fleetswap.api import RunResult, Scenario, compare, run
 from fleetswap.cli import main
 from fleetswap.errors import InputError
-from fleetswap.metrics import METRICS
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.fleet.metrics import METRICS
+from fleetswap.scenario.file import load_fleet_scenario
 
 SETTINGS = {"page_scale": 512, "steps_per_day": 3, "behaviour.switches_per_day": 45}
 WORDS = [f"{key}={value}" for key, value in SETTINGS.items()]

@@ -15,16 +15,25 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fleetswap.analysis.comparison import (
+    Comparison,
+    check_same_fleet,
+    compare,
+    pair,
+    read_manifest,
+    row,
+    rows_table,
+    simulate,
+)
+from fleetswap.analysis.explanations import explain
+from fleetswap.analysis.labels import labels, settings_of
 from fleetswap.cli import main
-from fleetswap.comparison import Comparison, check_same_fleet, compare, pair, read_manifest, row, rows_table, simulate
 from fleetswap.errors import InputError
-from fleetswap.explanations import explain
-from fleetswap.fleet_scenario import FleetScenario
-from fleetswap.html.page import render_comparison
-from fleetswap.labels import labels, settings_of
-from fleetswap.metrics import METRICS
-from fleetswap.scenario_file import load_fleet_scenario, resolved
-from fleetswap_kernels.launch import Backend
+from fleetswap.fleet.metrics import METRICS
+from fleetswap.report.page import render_comparison
+from fleetswap.scenario.file import load_fleet_scenario, resolved
+from fleetswap.scenario.model import FleetScenario
+from fleetswap_kernels.backend.contract import Backend
 
 SMALL = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 DEVICES = 14

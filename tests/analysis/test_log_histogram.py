@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.log_histogram import BINS, SUB_BITS, LogHistogram, bin_bounds, bin_numbers
+from fleetswap.fleet.log_histogram import BINS, SUB_BITS, LogHistogram, bin_bounds, bin_numbers
 
 ERROR = 1 << (SUB_BITS + 1)  # a quantile is within 1 / ERROR
 EXACT = 1 << (SUB_BITS + 1)  # magnitudes below are exact
@@ -83,7 +83,6 @@ def test_a_bin_is_never_wider_than_its_share_of_its_least_value() -> None:
         assert high == low if low < EXACT else (high - low + 1) << SUB_BITS <= low
 
 
-@settings(deadline=None)
 @given(st.lists(FLEETS, min_size=1, max_size=6), st.data())
 def test_any_partition_merged_in_any_order_gives_the_same_bytes(parts: list[list[int]], data: st.DataObject) -> None:
     whole = histogram([value for part in parts for value in part])
@@ -94,20 +93,17 @@ def test_any_partition_merged_in_any_order_gives_the_same_bytes(parts: list[list
     assert content(waiting[0]) == content(whole)
 
 
-@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=60), st.integers(0, 1000))
 def test_quantiles_are_within_the_stated_error(values: list[int], permille: int) -> None:
     truth = exact(values, permille)
     assert abs(histogram(values).quantile(permille) - truth) * ERROR <= abs(truth)
 
 
-@settings(deadline=None)
 @given(st.lists(st.integers(1 - EXACT, EXACT - 1), min_size=1, max_size=60), st.integers(0, 1000))
 def test_small_values_are_exact(values: list[int], permille: int) -> None:
     assert histogram(values).quantile(permille) == exact(values, permille)
 
 
-@settings(deadline=None)
 @given(st.lists(VALUES, min_size=1, max_size=60))
 def test_total_extremes_and_devices_are_exact(values: list[int]) -> None:
     found = histogram(values)
@@ -141,7 +137,6 @@ def test_more_values_than_a_chunk() -> None:
     assert (whole.devices, whole.total) == (200_001, 0)
 
 
-@settings(deadline=None)
 @given(st.lists(FLEETS, max_size=6))
 def test_groups_are_histograms_of_their_own(parts: list[list[int]]) -> None:
     values = np.array([value for part in parts for value in part], np.int64)
@@ -175,7 +170,6 @@ def test_bars_cover_the_devices() -> None:
     assert list(histogram([-5, 7, 7, 130]).bars()) == [(-5, -5, 1), (7, 7, 2), (128, 131, 1)]
 
 
-@settings(deadline=None)
 @given(FLEETS)
 def test_written_and_read_back(values: list[int]) -> None:
     found = histogram(values)

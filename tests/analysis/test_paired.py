@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleetswap import paired
-from fleetswap.paired import Contrast, Interval, compare_pairs
-from fleetswap.pairing import PairingGain
+from fleetswap.analysis import paired
+from fleetswap.analysis.paired import Contrast, Interval, compare_pairs
+from fleetswap.analysis.pairing import PairingGain
 
 TRIALS = 400
 QUICK = 400  # resamples per trial

@@ -7,11 +7,11 @@ import math
 import numpy as np
 import numpy.typing as npt
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.paired import compare_pairs
-from fleetswap.pairing import PairingGain, pairing_gain
+from fleetswap.analysis.paired import compare_pairs
+from fleetswap.analysis.pairing import PairingGain, pairing_gain
 
 Ints = npt.NDArray[np.int64]
 
@@ -89,7 +89,6 @@ def test_known_covariances(mean: tuple[float, float], sigma: tuple[float, float]
     assert found.correlation == pytest.approx(rho, abs=4 / math.sqrt(200_000))
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.integers(1, 10**6), st.integers(1, 10**6)), min_size=3, max_size=40))
 def test_no_contrast_gains_more_than_the_bound(pairs: list[tuple[int, int]]) -> None:
     found = gain([a for a, _ in pairs], [b for _, b in pairs])

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.pareto import pareto_front
+from fleetswap.analysis.pareto import pareto_front
 
 
 def by_definition(points: list[list[Any]], directions: list[Any]) -> list[bool]:
@@ -30,7 +30,7 @@ def front(points: list[list[Any]], directions: list[Any]) -> list[bool]:
     return list(pareto_front(columns, {str(i): direction for i, direction in enumerate(directions)}))
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.data())
 def test_front_is_the_definition(data: st.DataObject) -> None:
     directions = data.draw(st.lists(st.sampled_from(("min", "max")), min_size=1, max_size=4))
@@ -40,7 +40,6 @@ def test_front_is_the_definition(data: st.DataObject) -> None:
     assert front(points, directions) == by_definition(points, directions)
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(allow_nan=False), st.integers(0, 9)).map(list), max_size=25))
 def test_floats_beside_integers(points: list[list[Any]]) -> None:
     assert front(points, ["min", "max"]) == by_definition(points, ["min", "max"])

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from fleetswap_kernels.choose import choose
-from fleetswap_kernels.launch import Backend
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend
 from tests.conftest import NO_SIMULATOR
 from tests.launch.fake_gpu import FakeGpu
 

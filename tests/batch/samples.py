@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.batch.accounting import accounting
 from fleetswap_kernels.batch.census import census
 from fleetswap_kernels.batch.page_tables import PageTables
@@ -12,7 +13,6 @@ from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.uniformity import uniformity
 from fleetswap_kernels.batch.values import histogram, reduce
 from fleetswap_kernels.batch.words import words_of_slots
-from fleetswap_kernels.launch import Backend
 
 PAGES, SLOTS = 1500, 2000
 

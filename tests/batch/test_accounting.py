@@ -60,7 +60,7 @@ def arrays(objects):
     return [np.array(column, kind) for column, kind in zip(columns, (np.uint32, np.uint8, np.int32), strict=True)]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(OBJECTS)
 def test_both_backends_agree_with_the_rules(cpu, cuda, objects):
     totals = expected(objects).tolist()

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap_kernels import bits
 from fleetswap_kernels.batch.census import census
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
 from fleetswap_kernels.device.batch.census import NOT_SWAPPED
+from fleetswap_kernels.layout import words as bits
 from tests.batch import oracle
 from tests.batch.fleets import page_tables, swap_areas
 from tests.kernels.test_census import Device, nonzero, programs
@@ -37,7 +37,7 @@ def equal(one, other):
     )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(page_tables(), swap_areas() | st.just(SwapAreas.unknown()), st.integers(0, 1023) | st.just(ALL))
 def test_both_backends_agree_with_the_oracle(cpu, cuda, tables, areas, orders):
     found = census(cpu, tables, areas, orders)
@@ -52,7 +52,7 @@ def test_both_backends_agree_with_the_oracle(cpu, cuda, tables, areas, orders):
         assert found.order_pages[p].tolist() == counts.tolist()
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(page_tables(), swap_areas())
 def test_parts_of_a_fleet_are_the_fleet(cpu, tables, areas):
     whole = census(cpu, tables, areas)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from fleetswap_kernels.backend.contract import Batch
+from fleetswap_kernels.backend.cuda.batches import copies_of
 from fleetswap_kernels.device.batch.values import BinWork
-from fleetswap_kernels.gpu_batch import copies_of
-from fleetswap_kernels.launch import Batch
 
 
 def batch_of(bins, units=0):

@@ -11,7 +11,7 @@ from tests.batch import oracle
 from tests.batch.fleets import swap_areas
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(swap_areas())
 def test_both_backends_agree_with_the_oracle(cpu, cuda, areas):
     expected = oracle.uniform_blocks(areas)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fleetswap.log_histogram import LogHistogram
+from fleetswap.fleet.log_histogram import LogHistogram
+from fleetswap_kernels.backend.log_bins import BINS, LAST_BIN, SUB_BITS
 from fleetswap_kernels.batch.values import histogram, quantiles, reduce
-from fleetswap_kernels.log_bins import BINS, LAST_BIN, SUB_BITS
 
 GROUPS = 3
 LEAST, MOST = -(1 << 63), (1 << 63) - 1
@@ -38,7 +38,7 @@ def bin_of(value):
     return LAST_BIN + (number if value >= 0 else -number)
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(matrices())
 def test_both_backends_agree_with_plain_sums(cpu, cuda, matrix):
     values, groups = matrix
@@ -53,7 +53,7 @@ def test_both_backends_agree_with_plain_sums(cpu, cuda, matrix):
                 assert counts[at].sum() == len(mine)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(matrices(), st.integers(0, 1000))
 def test_quantiles_are_those_of_a_log_histogram(cpu, cuda, matrix, permille):
     values, groups = matrix

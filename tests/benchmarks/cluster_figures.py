@@ -17,19 +17,19 @@ from typing import Any
 
 import psutil
 
-from fleetswap.backend import open_backend
-from fleetswap.fleet_results import FleetWriter
-from fleetswap.results import versions
-from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap_cluster.bundles import BUNDLE_SHARDS, Bundles
+from fleetswap.fleet.backend import open_backend
+from fleetswap.fleet.directory import versions
+from fleetswap.fleet.fleet_directory import FleetWriter
+from fleetswap.job.bundles import BUNDLE_SHARDS, Bundles
+from fleetswap.job.installation import installation
+from fleetswap.job.job import begin
+from fleetswap.job.ledger import Made, Record, place
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
+from fleetswap.job.worker import Order, merge, simulate
+from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Dispatcher
-from fleetswap_cluster.installation import installation
-from fleetswap_cluster.job import begin
-from fleetswap_cluster.ledger import Made, Record, place
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
-from fleetswap_cluster.worker import Order, merge, simulate
 
 FIGURES = Path(__file__).parents[2] / "docs" / "cluster_figures.json"
 DEVICES_OF_A_SHARD = (100, 800)

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import psutil
 
-from fleetswap.fleet import plan_shards, run_shards, warm_up
-from fleetswap.fleet_results import FleetWriter
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.fleet.fleet_directory import FleetWriter
+from fleetswap.fleet.shard import plan_shards, run_shards, warm_up
+from fleetswap.job.job import begin
+from fleetswap.job.merge import merge_run
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
+from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.workload.phones import plan
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.job import begin
-from fleetswap_cluster.merge import merge_run
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap_kernels.backend.cpu.state import CpuBackend
 
 ROUNDS = 4
 WORKERS = 2

@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from fleetswap import bench
+from fleetswap.bench import cpu as bench
+from fleetswap.bench.c_reference import ReferenceMissingError
 from fleetswap.cli import main
-from fleetswap.reference import ReferenceMissingError
-from fleetswap.scenario import AllocatorTest
-from fleetswap_kernels.kernel_cache import cache_dir
+from fleetswap.scenario.experiments import AllocatorTest
+from fleetswap_kernels.compile.kernel_cache import cache_dir
 
 PROMISED = {
     "events_per_s_on", "events_per_s_off", "njit_over_c_on", "njit_over_c_off", "two_threads_over_one",

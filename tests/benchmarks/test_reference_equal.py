@@ -8,14 +8,14 @@ import re
 import numpy as np
 import pytest
 
-from fleetswap.program import compile_script
-from fleetswap.reference import SOURCE, Reference, ReferenceMissingError, layout_header
-from fleetswap.scenario import AllocatorTest
-from fleetswap.script import parse_script
+from fleetswap.bench.c_reference import SOURCE, Reference, ReferenceMissingError, layout_header
+from fleetswap.scenario.experiments import AllocatorTest
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
 from fleetswap.workload.allocator_test import Plan, plan
-from fleetswap_kernels import layout
-from fleetswap_kernels.arena import Arena, DeviceError
-from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.backend.arena import Arena, DeviceError
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import device as layout
 
 
 @pytest.fixture(scope="module")

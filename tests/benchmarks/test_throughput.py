@@ -7,7 +7,7 @@ import json
 import pytest
 
 from fleetswap.cli import main
-from fleetswap_kernels import gpu_state
+from fleetswap_kernels.backend.cuda import state as gpu_state
 
 
 def test_json_carries_every_load(backend_words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
@@ -35,7 +35,7 @@ def test_transfer_is_shown_for_people(fake_gpu: object, capsys: pytest.CaptureFi
     assert told.count("every counter equal to the CPU") == 3
     assert told.count("bytes came back") == 3
     # Counters of 128 devices, 8 bytes each, after laying out, after init, and after each of three steps; four words.
-    from fleetswap_kernels.counters import N_COUNTERS
+    from fleetswap_kernels.layout.counters import N_COUNTERS
 
     assert f"{5 * (128 * 8 * N_COUNTERS + 4 * 8):,} bytes came back" in told
 

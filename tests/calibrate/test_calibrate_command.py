@@ -111,7 +111,7 @@ def test_a_full_run(dump: Path, tmp_path: Path) -> None:
 
 
 def test_a_missing_lzo_is_said(dump: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fleetswap.page_measure import load_codecs
+    from fleetswap.calibrate.measure import load_codecs
 
     monkeypatch.setitem(sys.modules, "lzo", None)
     load_codecs.cache_clear()

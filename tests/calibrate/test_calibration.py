@@ -13,7 +13,7 @@ import pytest
 import zstandard
 from numpy.typing import NDArray
 
-from fleetswap.calibration import (
+from fleetswap.calibrate.library import (
     check_outputs,
     class_arrays,
     describe_origin,
@@ -26,9 +26,9 @@ from fleetswap.calibration import (
     write_files,
     write_pages,
 )
+from fleetswap.calibrate.measure import CodecTimes, PageSizes, measure_sizes, regions_of
+from fleetswap.calibrate.source import PageSource, Run, open_source
 from fleetswap.errors import InputError
-from fleetswap.page_measure import CodecTimes, PageSizes, measure_sizes, regions_of
-from fleetswap.page_source import PageSource, Run, open_source
 
 PAGE = 4096
 

@@ -12,10 +12,10 @@ import pytest
 import zstandard
 from numpy.typing import NDArray
 
-from fleetswap import page_measure
+from fleetswap.calibrate import measure as page_measure
+from fleetswap.calibrate.measure import Codec, count_blocks, load_codecs, measure_sizes, measure_times, regions_of
+from fleetswap.calibrate.source import Run
 from fleetswap.errors import InputError
-from fleetswap.page_measure import Codec, count_blocks, load_codecs, measure_sizes, measure_times, regions_of
-from fleetswap.page_source import Run
 
 PAGE = 4096
 WORDS = ["page", "fault", "swap", "zram", "folio", "slot", "cluster", "order", "entry", "table", "kernel", "fleet"]
@@ -121,7 +121,7 @@ def _unloaded() -> Iterator[None]:
 @pytest.mark.usefixtures("_unloaded")
 def test_without_lz4(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "lz4.block", None)
-    with pytest.raises(InputError, match=r"lz4, which is not installed; pip install 'fleetswap\[calibrate\]'$"):
+    with pytest.raises(InputError, match=r"lz4, which is not installed: .* -m pip install -e .*\[calibrate\]'?$"):
         load_codecs()
 
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetswap import page_source
+from fleetswap.calibrate import source as page_source
+from fleetswap.calibrate.source import Extent, open_source, read_runs, sample_regions
 from fleetswap.errors import InputError
-from fleetswap.page_source import Extent, open_source, read_runs, sample_regions
 
 PAGE = 4096
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fleetswap import cli, comparison
-from fleetswap.comparison import compare
-from fleetswap.metrics import METRICS
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap import cli
+from fleetswap.analysis import comparison
+from fleetswap.analysis.comparison import compare
+from fleetswap.fleet.metrics import METRICS
+from fleetswap.scenario.file import load_fleet_scenario
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 SMALL = ("--devices", "8", *(word for one in SETTINGS for word in ("--set", one)))

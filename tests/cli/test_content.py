@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fleetswap.cli import main
-from fleetswap.content_library import class_names
+from fleetswap.scenario.content_library import class_names
 
 CODECS = ("lz4", "lzo-rle", "zstd")
 BLOCK = ("raw_bytes", "stored_bytes", "zsmalloc_bytes", "ratio_raw", "mean_bytes", "quantiles_bytes")

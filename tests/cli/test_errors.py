@@ -14,8 +14,8 @@ import pytest
 import fleetswap
 import fleetswap_cluster
 import fleetswap_kernels
-from fleetswap_kernels.arena import DeviceError
-from fleetswap_kernels.errors import MESSAGES, NO_FRAMES
+from fleetswap_kernels.backend.arena import DeviceError
+from fleetswap_kernels.layout.errors import MESSAGES, NO_FRAMES
 
 VALUES = {"int": 7, "str": "a word"}
 """An argument for each type that errors take."""

@@ -24,6 +24,6 @@ def test_a_package_loads_nothing_heavy(package):
 
 def test_kernels_do_not_load_a_gpu_library():
     # numba.cuda costs 0.4 s and looks for a driver; only the CUDA launch may pay that.
-    loaded = _loaded("import fleetswap_kernels.interpreter")
+    loaded = _loaded("import fleetswap_kernels.device.engine.interpreter")
     assert "numba" in loaded
     assert not loaded & {"cupy", "numba.cuda"}

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetswap import backend
 from fleetswap.cli import main
+from fleetswap.conformance.tables import Check
 from fleetswap.console import Console, Table, progress_bar
-from fleetswap.validate import Check
-from fleetswap_kernels import launch_gpu
-from fleetswap_kernels.launch import BackendMissingError
+from fleetswap.fleet import backend
+from fleetswap_kernels.backend.contract import BackendMissingError
+from fleetswap_kernels.backend.cuda import gpu as launch_gpu
 
 ROOT = Path(__file__).parents[2]
 TINY = ROOT / "tests" / "data" / "tiny-phones.toml"
@@ -47,7 +47,7 @@ def test_run(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
 def test_a_broken_device(
     scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("fleetswap.fleet.Checker.violations", lambda _: [f"swap_map[7] {ODD}"])
+    monkeypatch.setattr("fleetswap.fleet.shard.Checker.violations", lambda _: [f"swap_map[7] {ODD}"])
     told = shown(capsys, "run", scenario, "--out", str(tmp_path / "run"), "--check", code=1)
     assert f"swap_map[7] {ODD}" in told
 
@@ -87,7 +87,7 @@ def test_what_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 def test_tables_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
-    from fleetswap.report import print_checks
+    from fleetswap.report.tables import print_checks
 
     print_checks(Console(columns=100), [Check(ODD, SMILE, [(1, 2)], [(1, 3)], [f"1: {ODD}"])], full=False)
     told = capsys.readouterr().out

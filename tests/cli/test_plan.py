@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from fleetswap import cli
+from fleetswap.bench.probe import DEVICES
 from fleetswap.commands.plan import GROUPS, groups_of
-from fleetswap.fleet import STEPS_AT_ONCE, plan_shards, run_shard
-from fleetswap.probe import DEVICES
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.fleet.shard import STEPS_AT_ONCE, plan_shards, run_shard
+from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.workload.phones import plan
-from fleetswap_kernels.arena import device_bytes
-from fleetswap_kernels.launch_threads import CpuBackend
-from fleetswap_kernels.layout import OFFSETS, Sizes
+from fleetswap_kernels.backend.arena import device_bytes
+from fleetswap_kernels.backend.cpu.state import CpuBackend
+from fleetswap_kernels.layout.device import OFFSETS, Sizes
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 SMALL = [word for one in SETTINGS for word in ("--set", one)]
@@ -89,7 +89,7 @@ def test_time_is_an_estimate_from_a_probe(capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_the_probe_stops(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fleetswap.probe.ENOUGH_S", 0.0)
+    monkeypatch.setattr("fleetswap.bench.probe.ENOUGH_S", 0.0)
     told = planned(capsys, "phones", "--devices", "20", *SMALL, "--set", f"steps_per_day={2 * STEPS_AT_ONCE}")
     assert told["time"]["probe"]["steps"] == STEPS_AT_ONCE
     assert told["time"]["probe"]["of_steps"] == 2 * STEPS_AT_ONCE

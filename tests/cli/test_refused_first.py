@@ -12,20 +12,20 @@ import pytest
 
 from fleetswap import InputError, api
 from fleetswap.cli import main
+from fleetswap.job.job import claim
+from fleetswap.job.lock import NAME
+from fleetswap.job.storage import Storage
 from fleetswap_cluster import api as cluster_api
-from fleetswap_cluster.job import claim
-from fleetswap_cluster.lock import NAME
-from fleetswap_cluster.storage import Storage
-from fleetswap_kernels import launch_gpu
-from fleetswap_kernels.launch import BackendMissingError
+from fleetswap_kernels.backend.contract import BackendMissingError
+from fleetswap_kernels.backend.cuda import gpu as launch_gpu
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
 LONG = (
     "fleetswap.api.warm_up",
-    "fleetswap.engine.warm_up",
-    "fleetswap.fleet.warm_up",
-    "fleetswap.page_measure.measure_sizes",
-    "fleetswap.comparison.simulate",
+    "fleetswap.fleet.pieces.warm_up",
+    "fleetswap.fleet.shard.warm_up",
+    "fleetswap.calibrate.measure.measure_sizes",
+    "fleetswap.analysis.comparison.simulate",
     "fleetswap_cluster.api.open_cluster",
     "fleetswap_cluster.clusters.open_cluster",
 )

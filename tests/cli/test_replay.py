@@ -14,9 +14,9 @@ import pytest
 
 import fleetswap
 from fleetswap.cli import COMMANDS, main
-from fleetswap.difference import NOT_COMPARABLE
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
+from fleetswap.conformance.difference import NOT_COMPARABLE
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
 
 ROOT = Path(__file__).parents[2]
 CORPUS = ROOT / "tests/conformance/corpus"
@@ -39,9 +39,7 @@ def _recorded(name: str) -> list[str]:
 def _module(*words: str) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join(str(ROOT / folder) for folder in ("", "kernels", "cluster"))
     command = [sys.executable, "-m", "fleetswap", *words]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=300, check=False, env={**os.environ, "PYTHONPATH": path}
-    )
+    return subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "PYTHONPATH": path})
 
 
 @pytest.mark.parametrize(

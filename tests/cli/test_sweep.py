@@ -10,11 +10,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap import cli
-from fleetswap.comparison import compare, simulate
+from fleetswap.analysis.comparison import compare, simulate
+from fleetswap.analysis.sweep import Axis, grid, parse_axis, sweep
 from fleetswap.errors import InputError
-from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap.sweep import Axis, grid, parse_axis, sweep
-from fleetswap_kernels.launch import Backend
+from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap_kernels.backend.contract import Backend
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
 SMALL = ("--devices", "8", *(word for one in SETTINGS for word in ("--set", one)))
@@ -170,7 +170,7 @@ def test_the_problems_of_all_points_are_told_once(capsys: pytest.CaptureFixture[
 @pytest.mark.parametrize(
     ("where", "error"),
     [
-        ("fleetswap_cluster.worker.run_shard", KeyboardInterrupt()),
+        ("fleetswap.job.worker.run_shard", KeyboardInterrupt()),
         ("pathlib.Path.write_bytes", OSError(errno.ENOSPC, "No space left on device")),
     ],
 )

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from fleetswap.html import plots
+from fleetswap.job.crew import Crew
+from fleetswap.report import plots
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.crew import Crew
 from tests.cluster.tiny_fleet import DEVICES, plain_run, tiny
 
 

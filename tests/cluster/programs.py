@@ -9,14 +9,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
+
+from distributed import Client
 
 from tests.cluster.tiny_fleet import DEVICES, TINY
 
 DASK = [sys.executable, "-m", "dask"]
+FOREVER_S = 10**6
+"""For what asks for a number."""
 FLEETSWAP = [sys.executable, "-m", "fleetswap"]
-START_S = 90
 
 
 @contextmanager
@@ -57,11 +61,21 @@ def free_port() -> int:
         return int(one.getsockname()[1])
 
 
-def wait_for(what: Callable[[], object], seconds: float = START_S, poll_s: float = 0.05) -> None:
-    until = time.monotonic() + seconds
+def wait_for(what: Callable[[], object], process: subprocess.Popen[bytes] | None = None, poll_s: float = 0.05) -> None:
+    """However long it takes, but not longer than the process lives that is to do it."""
     while not what():
-        assert time.monotonic() < until, "too long"
+        assert process is None or process.poll() is None or what(), f"it ended with {process.returncode}"
         time.sleep(poll_s)
+
+
+def start_cluster(stack: ExitStack, tmp_path: Path, workers: int, nthreads: int = 1) -> tuple[Any, int]:
+    """A scheduler, which is returned, its port, and workers that are there."""
+    port = free_port()
+    process = stack.enter_context(scheduler(tmp_path, port))
+    stack.enter_context(worker(tmp_path, port, nthreads, workers))
+    with Client(address(port), timeout=FOREVER_S) as client:
+        client.wait_for_workers(workers)
+    return process, port
 
 
 def run_words(folder: Path, *words: str, devices: int = DEVICES) -> list[str]:

@@ -7,10 +7,10 @@ import contextlib
 import pytest
 
 from fleetswap.api import Scenario
+from fleetswap.job.job import begin
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from fleetswap_cluster import api
-from fleetswap_cluster.job import begin
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
 from tests.cluster.tiny_fleet import DEVICES, TINY, assert_same, tiny
 
 

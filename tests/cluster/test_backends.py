@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 import pytest
 
-from fleetswap.backend import Chosen
 from fleetswap.cli import main
 from fleetswap.errors import InputError
+from fleetswap.fleet.backend import Chosen
+from fleetswap.job.crew import Alone
+from fleetswap.job.job import begin, unfinished
+from fleetswap.job.ledger import place
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import backend_on, muster
-from fleetswap_cluster.crew import MEMORY_SHARE, Alone
-from fleetswap_cluster.job import begin, unfinished
-from fleetswap_cluster.ledger import place
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.launch import DeviceMemoryError
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap_cluster.dask_crew import MEMORY_SHARE
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.contract import DeviceMemoryError
+from fleetswap_kernels.backend.cpu.state import CpuBackend
 from tests.cluster.tiny_fleet import DEVICES, TINY, alone, assert_same, complete, tiny
 
 PLAN = plan_fleet([tiny()], shards=4, about={"kind": "run"})
@@ -72,7 +73,7 @@ def test_no_room_for_one_device_is_told(tmp_path):
 
 def test_pieces_of_a_shard_go_on_from_states_of_their_own(plain, tmp_path, monkeypatch):
     """Killed in its last piece, resumed on as little memory and then on enough."""
-    monkeypatch.setattr("fleetswap.fleet.STEPS_AT_ONCE", 1)
+    monkeypatch.setattr("fleetswap.fleet.shard.STEPS_AT_ONCE", 1)
     run, crew = tmp_path / "run", Alone(Chosen(Small(room=3), ""))
     told = []
 

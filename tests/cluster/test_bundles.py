@@ -13,15 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap_cluster import bundles as sizes
-from fleetswap_cluster.bundles import Bundles
+from fleetswap.job import bundles as sizes
+from fleetswap.job.bundles import Bundles
+from fleetswap.job.crew import Alone
+from fleetswap.job.job import begin, unfinished
+from fleetswap.job.ledger import CorruptShardError, Ledger, place
+from fleetswap.job.plan import Plan, plan_fleet
+from fleetswap.job.storage import Storage
+from fleetswap.job.worker import merge
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.crew import Alone
-from fleetswap_cluster.job import begin, unfinished
-from fleetswap_cluster.ledger import CorruptShardError, Ledger, place
-from fleetswap_cluster.plan import Plan, plan_fleet
-from fleetswap_cluster.storage import Storage
-from fleetswap_cluster.worker import merge
 from tests.cluster.test_ledger import flip
 from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, plain_run, tiny
 

@@ -13,11 +13,11 @@ import threading
 import pyarrow.parquet as pq
 import pytest
 
-from fleetswap.fleet import STEPS_AT_ONCE
+from fleetswap.fleet.shard import STEPS_AT_ONCE
+from fleetswap.job.job import begin
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.job import begin
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
 from tests.cluster.tiny_fleet import assert_same, complete, plain_run, tiny
 
 WORKERS = 3

@@ -16,17 +16,16 @@ from distributed import Client
 
 from fleetswap.cli import main
 from fleetswap_cluster import clusters
-from fleetswap_cluster.crew import DaskCrew
+from fleetswap_cluster.dask_crew import DaskCrew
 from tests.cluster.programs import (
     FLEETSWAP,
+    FOREVER_S,
     address,
     done_in,
-    free_port,
     program,
     run_words,
-    scheduler,
+    start_cluster,
     wait_for,
-    worker,
 )
 from tests.cluster.tiny_fleet import assert_same, plain_run
 
@@ -46,7 +45,7 @@ def moments(kills, latest, seed):
 def kill_at(moment, folder, process):
     shards, seconds = moment
     begun = folder / "unfinished" / "plan.json"
-    wait_for(lambda: begun.exists() and len(done_in(folder)) >= shards, poll_s=0.002)
+    wait_for(lambda: begun.exists() and len(done_in(folder)) >= shards, process, poll_s=0.002)
     time.sleep(seconds)
     process.kill()
 
@@ -85,16 +84,6 @@ def handed_out(monkeypatch):
     return seen
 
 
-def start_cluster(stack, tmp_path):
-    """A scheduler, which is returned, its port, and workers that are there."""
-    port = free_port()
-    process = stack.enter_context(scheduler(tmp_path, port))
-    stack.enter_context(worker(tmp_path, port, nworkers=WORKERS))
-    with Client(address(port), timeout=60) as client:
-        client.wait_for_workers(WORKERS, timeout=60)
-    return process, port
-
-
 def end_of(folder, port, stderr):
     """The one message that a driver ends with; it needs nothing of Dask's own."""
     expected = f"fleetswap: the scheduler at {address(port)} is gone or does not answer; start it, or another one"
@@ -107,14 +96,12 @@ def end_of(folder, port, stderr):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kills", [4, MANY])
-def test_schedulers_that_are_killed(kills, expected, handed_out, tmp_path, capfd, monkeypatch):
+def test_schedulers_that_are_killed(kills, expected, handed_out, tmp_path, capfd):
     folder = tmp_path / "run"
-    # Else an answer that was on its way is waited for as long as for a scheduler that starts.
-    monkeypatch.setattr(clusters, "CONNECT_S", 20.0)
     for moment in moments(kills, LATE, seed=kills):
         done = numbers(folder)
         with ExitStack() as stack:
-            doomed, port = start_cluster(stack, tmp_path)
+            doomed, port = start_cluster(stack, tmp_path, WORKERS)
             killer = threading.Thread(target=kill_at, args=(moment, folder, doomed))
             killer.start()
             assert main(words(folder, port)) == 2
@@ -130,7 +117,7 @@ def go_on(folder, expected, handed_out, tmp_path):
     """To the end, undisturbed: only what is not done is handed out."""
     done = numbers(folder)
     with ExitStack() as stack:
-        _, port = start_cluster(stack, tmp_path)
+        _, port = start_cluster(stack, tmp_path, WORKERS)
         assert main(words(folder, port)) == 0
     assert sorted(handed_out) == sorted(set(range(SHARDS)) - done)
     assert_same(folder, expected)
@@ -140,11 +127,10 @@ def go_on(folder, expected, handed_out, tmp_path):
 def test_a_scheduler_that_dies_before_the_run_begins(tmp_path, capfd, monkeypatch):
     folder = tmp_path / "run"
     with ExitStack() as stack:
-        doomed, port = start_cluster(stack, tmp_path)
+        doomed, port = start_cluster(stack, tmp_path, WORKERS)
         # Called when workers are about to be asked what they have installed.
         found = clusters.installation()
         monkeypatch.setattr(clusters, "installation", lambda: doomed.kill() or found)
-        monkeypatch.setattr(clusters, "CONNECT_S", 5.0)
         assert main(words(folder, port)) == 2
     assert not folder.exists()
     end_of(folder, port, capfd.readouterr().err)
@@ -156,8 +142,8 @@ def test_drivers_that_are_killed(kills, expected, handed_out, tmp_path):
     """The last one while it merges. Scheduler and workers stay, and what workers are at they do to the end."""
     folder = tmp_path / "run"
     with ExitStack() as stack:
-        _, port = start_cluster(stack, tmp_path)
-        client = stack.enter_context(Client(address(port)))
+        _, port = start_cluster(stack, tmp_path, WORKERS)
+        client = stack.enter_context(Client(address(port), timeout=FOREVER_S))
         for moment in moments(kills, SHARDS, seed=kills):
             before = files(folder)
             with program(*FLEETSWAP, *words(folder, port), log=tmp_path / "driver.log") as driver:

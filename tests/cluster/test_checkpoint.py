@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.fleet import STEPS_AT_ONCE, Keeper, run_shard
+from fleetswap.fleet.shard import STEPS_AT_ONCE, Keeper, run_shard
+from fleetswap.job.checkpoint import Checkpoint
+from fleetswap.job.ledger import place
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.shard_file import write_shard
+from fleetswap.job.storage import Storage
 from fleetswap.workload.phones import plan
-from fleetswap_cluster.checkpoint import Checkpoint
-from fleetswap_cluster.ledger import place
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.shard_file import write_shard
-from fleetswap_cluster.storage import Storage
-from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.backend.choose import ONE_THREAD
 from tests.cluster.tiny_fleet import tiny
 
 STEPS = 3 * STEPS_AT_ONCE - 1
@@ -61,7 +61,7 @@ def test_a_killed_shard_goes_on(steps, whole, tmp_path, monkeypatch):
     assert state_names(tmp_path) == [
         f"6-12.{steps}.memory.zst", f"6-12.{steps}.states.parquet", f"6-12.{steps}.steps.parquet", "6-12.json",
     ]  # fmt: skip
-    monkeypatch.setattr("fleetswap_kernels.arena.Arena.init", lambda _: pytest.fail("began again"))
+    monkeypatch.setattr("fleetswap_kernels.backend.arena.Arena.init", lambda _: pytest.fail("began again"))
     keeper = checkpoint(storage)
     assert simulate(keeper) == (whole, 6 * STEPS)
     keeper.drop()

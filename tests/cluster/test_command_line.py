@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from contextlib import ExitStack
 
 import pytest
 
@@ -16,9 +17,8 @@ from tests.cluster.programs import (
     free_port,
     program,
     run_words,
-    scheduler,
+    start_cluster,
     wait_for,
-    worker,
 )
 from tests.cluster.tiny_fleet import DEVICES, TINY, assert_same
 
@@ -39,23 +39,21 @@ def test_an_own_cluster(plain, tmp_path, capfd):
 
 @pytest.mark.parametrize("done_before", [3, *(pytest.param(n, marks=pytest.mark.long) for n in (1, 8, 19, 33))])
 def test_a_scheduler_that_is_killed_and_then_another_one(done_before, plain, tmp_path):
-    port, other, folder = free_port(), free_port(), tmp_path / "run"
-    words = [*FLEETSWAP, *run_words(folder, "--cluster", address(port))]
-    log = tmp_path / "driver.log"
-    with (
-        scheduler(tmp_path, port) as doomed,
-        worker(tmp_path, port),
-        program(*words, "--shards", str(DEVICES), log=log) as driver,
-    ):
-        wait_for(lambda: len(done_in(folder)) >= done_before)
+    folder, log = tmp_path / "run", tmp_path / "driver.log"
+    with ExitStack() as stack:
+        doomed, port = start_cluster(stack, tmp_path, workers=1)
+        words = [*FLEETSWAP, *run_words(folder, "--cluster", address(port))]
+        driver = stack.enter_context(program(*words, "--shards", str(DEVICES), log=log))
+        wait_for(lambda: len(done_in(folder)) >= done_before, driver)
         doomed.send_signal(signal.SIGKILL)
-        assert driver.wait(60) == 2
+        assert driver.wait() == 2
     assert done_before <= len(done_in(folder)) < DEVICES
     last = log.read_text().strip().splitlines()[-1]
     assert last.startswith(f"fleetswap: the scheduler at tcp://127.0.0.1:{port} is gone or does not answer")
     assert last.endswith(f"what is done is kept: go on with --resume {folder}")
     # Another scheduler, whose one worker has two threads.
-    with scheduler(tmp_path, other), worker(tmp_path, other, nthreads=2):
+    with ExitStack() as stack:
+        _, other = start_cluster(stack, tmp_path, workers=1, nthreads=2)
         assert main(["run", "--resume", str(folder), "--cluster", address(other)]) == 0
     assert_same(folder, plain)
 
@@ -64,7 +62,7 @@ def test_a_driver_that_is_killed_and_a_second_one_that_has_to_wait(plain, tmp_pa
     folder = tmp_path / "run"
     words = [*FLEETSWAP, *run_words(folder, "--cluster", "local", "--workers", "1")]
     with program(*words, "--shards", str(DEVICES), log=tmp_path / "driver.log") as driver:
-        wait_for(lambda: len(done_in(folder)) >= 2)
+        wait_for(lambda: len(done_in(folder)) >= 2, driver)
         driver.send_signal(signal.SIGSTOP)
         capsys.readouterr()
         assert main(["run", "--resume", str(folder)]) == 2
@@ -87,12 +85,12 @@ def test_interrupting_a_driver_is_one_line_and_leaves_no_process(tmp_path):
     # So many that they are not done before the signal comes, however busy this machine is.
     many = run_words(folder, "--cluster", "local", "--workers", "2", "--shards", "4000", devices=4000)
     with program(*FLEETSWAP, *many, log=log) as driver:
-        wait_for(lambda: len(done_in(folder)) >= 2)
+        wait_for(lambda: len(done_in(folder)) >= 2, driver)
         # As a terminal does it: to all processes of the group.
         os.killpg(driver.pid, signal.SIGINT)
-        assert driver.wait(60) == 130
+        assert driver.wait() == 130
         with pytest.raises(ProcessLookupError):
-            wait_for(lambda: os.killpg(driver.pid, 0) is not None, 10)
+            wait_for(lambda: os.killpg(driver.pid, 0) is not None)
     last = log.read_text().strip().splitlines()[-1]
     assert last == f"fleetswap: interrupted; what is done is kept: go on with --resume {folder}"
     assert "Traceback" not in log.read_text()

@@ -8,13 +8,13 @@ import json
 import pytest
 
 from fleetswap.errors import InputError
-from fleetswap.fleet import run_shard
-from fleetswap_cluster import job as jobs
-from fleetswap_cluster.installation import installation
-from fleetswap_cluster.job import begin, unfinished
-from fleetswap_cluster.ledger import CorruptShardError, Ledger, place
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
+from fleetswap.fleet.shard import run_shard
+from fleetswap.job import job as jobs
+from fleetswap.job.installation import installation
+from fleetswap.job.job import begin, unfinished
+from fleetswap.job.ledger import CorruptShardError, Ledger, place
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from tests.cluster.tiny_fleet import alone, assert_same, complete, tiny
 
 SHARDS = 5
@@ -39,7 +39,7 @@ def resume(folder):
         return run_shard(scenario, laid_out, shard, *rest)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fleetswap_cluster.worker.run_shard", counted)
+        patch.setattr("fleetswap.job.worker.run_shard", counted)
         with unfinished(Storage(folder), "run") as job:
             if job is not None:
                 complete(job, alone())

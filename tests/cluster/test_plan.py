@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.errors import InputError
-from fleetswap.fleet import fleet_bytes, mean_device_bytes
+from fleetswap.fleet.shard import fleet_bytes, mean_device_bytes
+from fleetswap.job.plan import Plan, plan_fleet
 from fleetswap.workload.phones import plan as lay_out
-from fleetswap_cluster.plan import Plan, plan_fleet
 from tests.cluster.tiny_fleet import tiny
 
 

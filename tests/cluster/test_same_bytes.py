@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.cli import main
+from fleetswap.job.job import begin
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
-from fleetswap_cluster.job import begin
-from fleetswap_cluster.plan import plan_fleet
-from fleetswap_cluster.storage import Storage
 from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, tiny
 
 
@@ -34,7 +34,7 @@ def test_other_numbers_of_workers(plain, tmp_path):
     with open_cluster("local", 1) as client:
         for workers in (1, 5):
             client.cluster.scale(workers)
-            client.wait_for_workers(workers, timeout=120)
+            client.wait_for_workers(workers)
             found = muster(client, tiny())
             assert found.slots == workers
             plan = plan_fleet([tiny()], found.at_once, found.slots)
@@ -80,7 +80,7 @@ def test_workers_that_write_to_a_bucket(bucket, request, plain, tmp_path):
 
 
 def test_row_groups_do_not_tell_shards(monkeypatch, plain, tmp_path):
-    monkeypatch.setattr("fleetswap.fleet_results.ROW_GROUP", 16)
+    monkeypatch.setattr("fleetswap.fleet.fleet_directory.ROW_GROUP", 16)
     for shards in (1, 3, 13):
         with begin(Storage(tmp_path / str(shards)), plan_fleet([tiny()], shards=shards)) as job:
             complete(job, alone())

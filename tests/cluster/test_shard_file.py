@@ -9,14 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from fleetswap.cells import Cell
-from fleetswap.engine import Shard
-from fleetswap.fleet import FleetShard, run_shard
-from fleetswap.metrics import columns
+from fleetswap.fleet.cells import Cell
+from fleetswap.fleet.metrics import columns
+from fleetswap.fleet.pieces import Shard
+from fleetswap.fleet.shard import FleetShard, run_shard
+from fleetswap.job.shard_file import DEVICES, read_shard, write_shard
 from fleetswap.workload.phones import plan
-from fleetswap_cluster.shard_file import DEVICES, read_shard, write_shard
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.cpu.state import CpuBackend
 from tests.cluster.tiny_fleet import tiny
 
 

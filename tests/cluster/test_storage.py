@@ -13,7 +13,7 @@ from threading import Thread
 import pytest
 
 from fleetswap.cli import main
-from fleetswap_cluster.storage import FullStorageError, Storage, StorageError
+from fleetswap.job.storage import FullStorageError, Storage, StorageError
 from tests.cluster.programs import FLEETSWAP, run_words
 
 

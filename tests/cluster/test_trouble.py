@@ -11,14 +11,14 @@ from dataclasses import replace
 import pytest
 
 from fleetswap.errors import InputError
-from fleetswap.fleet import BrokenDeviceError
-from fleetswap_cluster import installation as installations
+from fleetswap.fleet.shard import BrokenDeviceError
+from fleetswap.job import installation as installations
+from fleetswap.job.job import begin, unfinished
+from fleetswap.job.plan import plan_fleet
+from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Patience
-from fleetswap_cluster.job import begin, unfinished
-from fleetswap_cluster.plan import plan_fleet
 from fleetswap_cluster.scheduler import ClusterError, ask
-from fleetswap_cluster.storage import Storage
 from tests.cluster.programs import address, free_port, scheduler, worker
 from tests.cluster.tiny_fleet import assert_same, complete, tiny
 
@@ -59,10 +59,10 @@ def test_a_hanging_worker_is_reported_and_done_without(plain, tmp_path):
 def test_a_worker_that_dask_gave_up_is_started_again(plain, tmp_path):
     """As Dask does with one that dies while it starts; here it is the only one."""
     with open_cluster("local", 1) as client:
-        crew = replace(muster(client, tiny()), patience=Patience(no_worker_s=30))
+        crew = muster(client, tiny())
         (nanny,) = client.cluster.workers.values()
         with begin(Storage(tmp_path / "run"), PLAN) as job:
-            complete(job, crew, progress=AfterSome(lambda: client.sync(nanny.close, timeout=1)))
+            complete(job, crew, progress=AfterSome(lambda: client.sync(nanny.close)))
     assert_same(tmp_path / "run", plain)
 
 
@@ -73,7 +73,7 @@ def test_a_worker_that_joins_late_works(plain, tmp_path):
 
             def join():
                 client.cluster.scale(2)
-                client.wait_for_workers(2, timeout=120)
+                client.wait_for_workers(2)
 
             complete(job, crew, progress=AfterSome(join))
             assert len(client.scheduler_info(n_workers=-1)["workers"]) == 2
@@ -150,7 +150,7 @@ def pretend():
     """Let this worker have another version of NumPy."""
     from dataclasses import replace
 
-    from fleetswap_cluster import worker
+    from fleetswap.job import worker
 
     other = replace(worker.installation(), numpy="1.0")
     worker.installation = lambda: other
@@ -169,8 +169,8 @@ def test_a_broken_device_ends_the_run(crew, tmp_path):
 
 
 def break_devices():
-    from fleetswap.fleet import BrokenDeviceError
-    from fleetswap_cluster import worker
+    from fleetswap.fleet.shard import BrokenDeviceError
+    from fleetswap.job import worker
 
     worker.really_run_shard = worker.run_shard
 
@@ -181,7 +181,7 @@ def break_devices():
 
 
 def mend_devices():
-    from fleetswap_cluster import worker
+    from fleetswap.job import worker
 
     worker.run_shard = worker.really_run_shard
 
@@ -199,7 +199,7 @@ def test_a_shard_that_always_fails_ends_the_run(crew, tmp_path):
 
 
 def fail():
-    from fleetswap_cluster import worker
+    from fleetswap.job import worker
 
     worker.really_run_shard = worker.run_shard
     worker.run_shard = lambda *_: 1 // 0

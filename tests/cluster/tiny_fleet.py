@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from fleetswap import api
-from fleetswap.backend import open_backend
-from fleetswap.fleet_scenario import FleetScenario
-from fleetswap.results import digest_run
-from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap_cluster.crew import Alone, Crew
-from fleetswap_cluster.job import Job
-from fleetswap_cluster.merge import merge_run
+from fleetswap.fleet.backend import open_backend
+from fleetswap.fleet.directory import digest_run
+from fleetswap.job.crew import Alone, Crew
+from fleetswap.job.job import Job
+from fleetswap.job.merge import merge_run
+from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.scenario.model import FleetScenario
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
 DEVICES = 40

@@ -25,8 +25,8 @@ def main(text: str, *kernels: str) -> None:
     dispatcher.get_current_device = lambda: context.device
     # Up to the machine code, which the driver would load now.
     dispatcher._Kernel.bind = lambda self: self._codelibrary.get_cubin(cc=capability)
-    from fleetswap_kernels.cuda_target import compiled
-    from fleetswap_kernels.launch_cuda import Kernel
+    from fleetswap_kernels.backend.cuda.entries import Kernel
+    from fleetswap_kernels.backend.cuda.target import compiled
 
     told = {"compiled": 0, "loaded": 0, "bytes": {}, "repeated": 0}
     for name in kernels:

@@ -74,7 +74,7 @@ def main(words: list[str]) -> None:
     pretend_capability((major, minor))
     from numba import cuda
 
-    from fleetswap_kernels.launch_cuda import signatures
+    from fleetswap_kernels.backend.cuda.entries import signatures
 
     report: dict[str, Any] = {}
     for name in given.kernels:

@@ -17,12 +17,12 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap_kernels import kernel_cache
+from fleetswap_kernels.compile import kernel_cache
 from tests.cluster.programs import FLEETSWAP, run_words
 
 KERNEL = """
 import sys
-from fleetswap_kernels.jit import cache_dir, entry
+from fleetswap_kernels.compile.decorators import cache_dir, entry
 @entry
 def doubled(x): return 2 * x
 assert doubled(int(sys.argv[1])) == 2 * int(sys.argv[1])

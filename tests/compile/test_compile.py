@@ -51,7 +51,7 @@ def test_the_table_has_every_kernel_within_its_ceilings() -> None:
 
 @needs_compiler
 def test_the_table_has_every_kernel_there_is() -> None:
-    from fleetswap_kernels.launch_cuda import signatures
+    from fleetswap_kernels.backend.cuda.entries import signatures
 
     assert tuple(signatures()) == KERNELS
 

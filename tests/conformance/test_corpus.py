@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from fleetswap.conform import load_case
-from fleetswap.difference import differences
-from fleetswap.recording import Recording
-from fleetswap.replay import replay
-from fleetswap.script import Script, load_script
+from fleetswap.conformance.difference import differences
+from fleetswap.conformance.recording import Recording
+from fleetswap.conformance.scripts import load_case
+from fleetswap.script.language import Script, load_script
+from fleetswap.script.replay import replay
 
 HERE = Path(__file__).parent
 CORPUS = sorted((HERE / "corpus").glob("*.ops"))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from fleetswap.replay import replay
-from fleetswap.script import parse_script
+from fleetswap.script.language import parse_script
+from fleetswap.script.replay import replay
 
 # Spec 10, T11: sixteen order-0 pages in consecutive aligned slots, one of them zero, then larger folios enabled.
 MIXED = """

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
-from fleetswap import conform as conform_module
-from fleetswap.conform import Mismatch, conform, describe
+from fleetswap.conformance import scripts as conform_module
+from fleetswap.conformance.recording import load_recording
+from fleetswap.conformance.scripts import Mismatch, conform, describe
 from fleetswap.errors import InputError
-from fleetswap.recording import load_recording
-from fleetswap.script import Script, ScriptError
-from fleetswap_kernels.launch import Backend
+from fleetswap.script.language import Script, ScriptError
+from fleetswap_kernels.backend.contract import Backend
 
 CORPUS = Path(__file__).parent / "corpus"
 DELETE = object()

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from fleetswap import validate
 from fleetswap.cli import main
-from fleetswap.published import KERNEL_TABLES, PATCH_OFF, kernel_table
+from fleetswap.conformance import tables as validate
+from fleetswap.conformance.published import KERNEL_TABLES, PATCH_OFF, kernel_table
 
 
 @pytest.mark.parametrize("large_swapin", [False, True])

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fleetswap.replay import replay
-from fleetswap.script import parse_script
+from fleetswap.script.language import parse_script
+from fleetswap.script.replay import replay
 
 D64 = "cfg zram 64M lz4"
 

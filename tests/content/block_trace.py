@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 
 import fleetswap
-from fleetswap.arrays import DeviceArrays
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.bits import CONTENT_ZERO
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.counters import SCALAR_NAMES, codec_index
-from fleetswap_kernels.layout import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT, CPU_RET, CPU_RET_NR
+from fleetswap.check.arrays import DeviceArrays
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout.counters import SCALAR_NAMES, codec_index
+from fleetswap_kernels.layout.device import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT, CPU_RET, CPU_RET_NR
+from fleetswap_kernels.layout.words import CONTENT_ZERO
 
 CLASSES_TABLE = Path(__file__).parents[1] / "data/compressibility/zsmalloc_classes.csv"
 LIBRARY = Path(fleetswap.__file__).parent / "data/content/measured.npz"

@@ -6,15 +6,15 @@ import numba
 import numpy as np
 import pytest
 
-from fleetswap.content_measure import class_of
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels import size_classes as kernel_classes
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.counters import codec_index
-from fleetswap_kernels.link_only import WholeProgramCompiler
-from fleetswap_kernels.zsmalloc import class_for
+from fleetswap.calibrate.content import class_of
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
+from fleetswap_kernels.device.zram.zsmalloc import class_for
+from fleetswap_kernels.layout import size_classes as kernel_classes
+from fleetswap_kernels.layout.counters import codec_index
 from tests.content.block_trace import (
     FOLIO,
     HUGE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap_kernels.bits import CONTENT_ZERO
+from fleetswap_kernels.layout.words import CONTENT_ZERO
 from tests.content.block_trace import (
     CODECS,
     FOLIO,

@@ -1,7 +1,7 @@
 """What identities of page contents are a function of, and what is read from them.
 
-An identity is decoded by its documented layout (`fleetswap_kernels.identity`); sizes and kinds of the pages of its
-prototype are looked up in the arrays of data/content/measured.npz, read as they are.
+An identity is decoded by its documented layout (`fleetswap_kernels.device.content.identity`); sizes and kinds of the
+pages of its prototype are looked up in the arrays of data/content/measured.npz, read as they are.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ import numpy.typing as npt
 import pytest
 
 import fleetswap
-from fleetswap.arrays import DeviceArrays
-from fleetswap.content_library import load_library
-from fleetswap.content_measure import simulate_blocks
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels import ops
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.bits import CONTENT_ZERO, PTE_PAYLOAD, PTE_PRESENT
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.counters import SCALAR_NAMES
-from fleetswap_kernels.layout import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT
+from fleetswap.calibrate.content import simulate_blocks
+from fleetswap.check.arrays import DeviceArrays
+from fleetswap.scenario.content_library import load_library
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout.counters import SCALAR_NAMES
+from fleetswap_kernels.layout.device import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT
+from fleetswap_kernels.layout.words import CONTENT_ZERO, PTE_PAYLOAD, PTE_PRESENT
 
 LIBRARY = Path(fleetswap.__file__).parent / "data/content/measured.npz"
 CLASSES_TABLE = Path(__file__).parents[1] / "data/compressibility/zsmalloc_classes.csv"

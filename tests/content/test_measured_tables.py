@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleetswap.content_library import load_library
-from fleetswap.content_measure import pool_bytes, quantiles, rank_correlation, simulate_blocks
+from fleetswap.calibrate.content import pool_bytes, quantiles, rank_correlation, simulate_blocks
+from fleetswap.scenario.content_library import load_library
 
 TABLES = Path(__file__).parents[1] / "data/compressibility"
 PAGES = 1 << 20

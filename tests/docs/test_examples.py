@@ -23,7 +23,6 @@ def test_an_example_runs(path: Path, tmp_path: Path) -> None:
         text=True,
         cwd=tmp_path,
         check=False,
-        timeout=300,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()

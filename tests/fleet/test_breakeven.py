@@ -20,9 +20,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import fleetswap
-from fleetswap.breakeven import METRICS, Point, _below_zero, crossings
 from fleetswap.cli import main
-from fleetswap.results import digest_run
+from fleetswap.fleet.breakeven import METRICS, Point, _below_zero, crossings
+from fleetswap.fleet.directory import digest_run
 from fleetswap.workload.breakeven import VARIANTS
 
 DEVICES = 3

@@ -17,16 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleetswap.content_library import class_names
-from fleetswap.cost import BUILT_IN, CodecCost, CostProfile, load_profile
 from fleetswap.errors import InputError
-from fleetswap.price import Price, price
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels import counters
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.counters import FOLIO_ALLOC, N_COUNTERS, SCALAR_NAMES, codec_index, mthp_index
+from fleetswap.fleet.price import Price, price
+from fleetswap.scenario.content_library import class_names
+from fleetswap.scenario.cost import BUILT_IN, CodecCost, CostProfile, load_profile
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout.counters import FOLIO_ALLOC, N_COUNTERS, SCALAR_NAMES, codec_index, mthp_index
 
 FIT = Path(__file__).parents[2] / "docs/calibration/fit_profiles.py"
 FAULT, MAP, FILL, COPY, READ, WRITE, SPLIT, OUT_FOLIO, OUT_PAGE = 3, 5, 7, 11, 13, 17, 19, 23, 29

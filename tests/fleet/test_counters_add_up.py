@@ -5,15 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fleetswap.counter_invariants import check_counters
-from fleetswap.engine import Shard
-from fleetswap.findings import Findings
-from fleetswap.fleet import BrokenDeviceError, run_shard
-from fleetswap.metrics import columns
-from fleetswap.scenario_file import built_in, load_fleet_scenario
+from fleetswap.check.counters import check_counters
+from fleetswap.check.findings import Findings
+from fleetswap.fleet.metrics import columns
+from fleetswap.fleet.pieces import Shard
+from fleetswap.fleet.shard import BrokenDeviceError, run_shard
+from fleetswap.scenario.file import built_in, load_fleet_scenario
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import counters
-from fleetswap_kernels.arena import ONE_THREAD
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import counters
 
 COLUMN = columns()
 SMALL = ("page_scale=512", "days=1", "steps_per_day=2", "behaviour.switches_per_day=30")
@@ -129,6 +129,8 @@ def test_what_only_some_regions_may_have_bounds_the_reasons():
 
 
 def test_a_run_whose_counters_do_not_add_up_ends_with_an_error(monkeypatch):
-    monkeypatch.setattr("fleetswap.fleet.check_counters", lambda _rows, _plain, _advised, found: found.say("lost"))
+    monkeypatch.setattr(
+        "fleetswap.fleet.shard.check_counters", lambda _rows, _plain, _advised, found: found.say("lost")
+    )
     with pytest.raises(BrokenDeviceError, match="lost"):
         run("low-ram")

@@ -14,15 +14,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from fleetswap.cells import ALL, WHOLE_RUN
-from fleetswap.engine import cut
-from fleetswap.fleet import plan_shards, run_shards
-from fleetswap.fleet_results import FleetTotals, FleetWriter, devices_table, series_table, summarise
-from fleetswap.log_histogram import LogHistogram
-from fleetswap.metrics import METRICS, STATES, columns
+from fleetswap.fleet.cells import ALL, WHOLE_RUN
+from fleetswap.fleet.fleet_directory import FleetTotals, FleetWriter, devices_table, series_table, summarise
+from fleetswap.fleet.log_histogram import LogHistogram
+from fleetswap.fleet.metrics import METRICS, STATES, columns
+from fleetswap.fleet.pieces import cut
+from fleetswap.fleet.shard import plan_shards, run_shards
 from fleetswap.workload.phones import class_of_devices, plan
-from fleetswap_kernels import counters
-from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import counters
 from tests.properties.phones import tiny
 
 DEVICES = 23

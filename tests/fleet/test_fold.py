@@ -7,17 +7,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fleetswap.cells import ALL, cells_of, totals_of
-from fleetswap.engine import Shard
-from fleetswap.fleet import run_shard
-from fleetswap.fleet_results import value_of
-from fleetswap.metrics import METRICS, STATES, column_table, columns, metric_table, parts_of
+from fleetswap.fleet.cells import ALL, cells_of, totals_of
+from fleetswap.fleet.fleet_directory import value_of
+from fleetswap.fleet.metrics import METRICS, STATES, column_table, columns, metric_table, parts_of
+from fleetswap.fleet.pieces import Shard
+from fleetswap.fleet.shard import run_shard
 from fleetswap.workload.phones import arena_of, plan
-from fleetswap_kernels import counters
-from fleetswap_kernels.figures import FIRST, PARTS, RESUME, STEP, WHOLE
-from fleetswap_kernels.launch_cpu import fold_devices
-from fleetswap_kernels.price import PER_MAP_PAGE, PER_REWRITE_BLOCK, PER_SWAPOUT_FOLIO, PRICE_WORDS
-from fleetswap_kernels.tally import DEVICES, Folding
+from fleetswap_kernels.backend.cpu.entries import fold_devices
+from fleetswap_kernels.backend.tally import DEVICES, Folding
+from fleetswap_kernels.device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
+from fleetswap_kernels.device.figures.price import PER_MAP_PAGE, PER_REWRITE_BLOCK, PER_SWAPOUT_FOLIO, PRICE_WORDS
+from fleetswap_kernels.layout import counters
 from tests.properties.phones import tiny
 
 PAID = {"fault_pages": 1, "swapout_folios": 1, "blk_rewrite": 1, "blk_decomp_bytes": 8_192 + 4_096}

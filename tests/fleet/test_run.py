@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.cli import main
-from fleetswap.scenario import load_scenario
-from fleetswap_kernels import counters
+from fleetswap.scenario.experiments import load_scenario
+from fleetswap_kernels.layout import counters
 
 SMALL = ("--devices", "9", "--set", "iterations=2", "--set", "region_mib=4", "--set", "zram_mib=8")
 AMOUNTS = ("--set", "swapin_mib=1", "--set", "dontneed_mib=1")

@@ -15,10 +15,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from fleetswap import fleet_results
 from fleetswap.cli import main
-from fleetswap.fleet import run_shard
-from fleetswap.metrics import METRICS, columns
+from fleetswap.fleet import fleet_directory as fleet_results
+from fleetswap.fleet.metrics import METRICS, columns
+from fleetswap.fleet.shard import run_shard
 
 TINY = ("--set", "page_scale=512", "--set", "steps_per_day=4")
 TINY += ("--set", "behaviour.switches_per_day=12", "--set", "behaviour.switches_spread_percent=0")
@@ -131,8 +131,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
         stderr=subprocess.DEVNULL,
     ) as process:
         done = folder / "unfinished" / "done"
-        until = time.monotonic() + 300
-        while len(list(done.rglob("*.json"))) < 3 and time.monotonic() < until:
+        while len(list(done.rglob("*.json"))) < 3 and process.poll() is None:
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     records = {path: path.read_bytes() for path in done.rglob("[0-9]*.json")}
@@ -143,7 +142,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     assert main(["run", "--resume", str(folder), "--devices", "9"]) == 2
     assert "--devices: is in the directory of --resume" in capsys.readouterr().err
     counted = []
-    monkeypatch.setattr("fleetswap_cluster.worker.run_shard", lambda *_: counted.append(_) or run_shard(*_))
+    monkeypatch.setattr("fleetswap.job.worker.run_shard", lambda *_: counted.append(_) or run_shard(*_))
     assert main(["run", "--resume", str(folder), "--json"]) == 0
     assert len(counted) == 300 - len(records)
     assert json.loads(capsys.readouterr().out)["devices"]["all"] == 900
@@ -154,14 +153,14 @@ def test_interrupting_a_run_leaves_nothing(tmp_path, monkeypatch, capsys):
     def interrupt(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("fleetswap_cluster.worker.run_shard", interrupt)
+    monkeypatch.setattr("fleetswap.job.worker.run_shard", interrupt)
     assert run(tmp_path / "stopped") == 130
     assert list(tmp_path.iterdir()) == []
     assert capsys.readouterr().err.strip().endswith("interrupted")
 
 
 def test_a_broken_device_fails_the_run(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr("fleetswap.fleet.Checker.violations", lambda _: ["pool_bytes: 1, recounted 2"])
+    monkeypatch.setattr("fleetswap.fleet.shard.Checker.violations", lambda _: ["pool_bytes: 1, recounted 2"])
     assert run(tmp_path / "broken", "--check") == 1
     assert "pool_bytes: 1, recounted 2" in capsys.readouterr().err
     assert not (tmp_path / "broken").exists()

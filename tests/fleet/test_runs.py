@@ -8,9 +8,9 @@ import numba
 import numpy as np
 import pytest
 
-from fleetswap_kernels.app import class_at, run_length
-from fleetswap_kernels.link_only import WholeProgramCompiler
-from fleetswap_kernels.views import device_at
+from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
+from fleetswap_kernels.compile.views import device_at
+from fleetswap_kernels.device.phone.app import class_at, run_length
 from tests.properties.phones import ready, tiny
 
 DRAWS = 1 << 16

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.series import Histogram, Series
+from fleetswap.fleet.exact_series import Histogram, Series
 
 VALUES = st.lists(st.integers(0, 50), min_size=1, max_size=60)
 

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from fleetswap import swap_costs, validate
 from fleetswap.cli import main
-from fleetswap.swap_costs import CALIBRATED, EXACT, PREDICTED, TABLES, Row
+from fleetswap.conformance import costs as swap_costs
+from fleetswap.conformance import tables as validate
+from fleetswap.conformance.costs import CALIBRATED, EXACT, PREDICTED, TABLES, Row
 from fleetswap.workload.experiments import (
     bandwidth_script,
     changes_by_dump,
@@ -23,7 +24,7 @@ from fleetswap.workload.experiments import (
     size_script,
     swap_time_script,
 )
-from fleetswap_kernels import counters
+from fleetswap_kernels.layout import counters
 
 TIMES = "100 x 100 MiB"
 SIZES = "1,048,576,000 bytes, zstd"

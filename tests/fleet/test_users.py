@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from fleetswap.metrics import columns
+from fleetswap.fleet.metrics import columns
 from fleetswap.workload.phones import arena_of, plan
 from tests.properties.phones import tiny
 

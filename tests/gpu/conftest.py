@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap_kernels.choose import choose
-from fleetswap_kernels.launch import Backend
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend
 from tests.conftest import NO_SIMULATOR, no_gpu
 
 AXIS = (

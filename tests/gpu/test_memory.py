@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetswap.engine import cut
-from fleetswap.fleet import run_shards
+from fleetswap.fleet.pieces import cut
+from fleetswap.fleet.shard import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels.arena import Arena, device_bytes
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.cuda_target import compiled
-from fleetswap_kernels.gpu_memory import RESULT_BYTES, STACK_BYTES
-from fleetswap_kernels.launch import Backend
-from fleetswap_kernels.launch_cuda import Kernel, signatures
+from fleetswap_kernels.backend.arena import Arena, device_bytes
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.backend.cuda.entries import Kernel, signatures
+from fleetswap_kernels.backend.cuda.target import compiled
+from fleetswap_kernels.backend.memory_plan import RESULT_BYTES, STACK_BYTES
 from tests.properties.phones import tiny
 
 

@@ -8,12 +8,12 @@ from random import Random
 import numpy as np
 import pytest
 
-from fleetswap.conform import conform, find_scripts
-from fleetswap.program import Compiled, compile_script
-from fleetswap.script import load_script, parse_script
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.launch import Backend
+from fleetswap.conformance.scripts import conform, find_scripts
+from fleetswap.script.language import load_script, parse_script
+from fleetswap.script.program import Compiled, compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.contract import Backend
 from tests.batch import samples
 from tests.parity.run_fleets import FLEETS, TESTS, simulate
 from tests.parity.test_phones import PHONES, SHORT

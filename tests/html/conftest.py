@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.html import plots
-from fleetswap.html.page import render_comparison, render_run
+from fleetswap.report import plots
+from fleetswap.report.page import render_comparison, render_run
 from tests.html.sample import sample, sample_comparison
 
 

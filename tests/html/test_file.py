@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fleetswap.errors import InputError
-from fleetswap.html.file import write_report
+from fleetswap.report.file import write_report
 
 
 def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap.html.page import render_comparison, render_run
+from fleetswap.report.page import render_comparison, render_run
 from tests.html.document import Document, assert_self_contained
 from tests.html.sample import EVIL, evil_comparison, evil_summary, quantiles, sample, sample_comparison
 
@@ -68,7 +68,7 @@ def test_same_bytes_in_another_process(run_page: str, comparison_page: str, tmp_
     (tmp_path / "matplotlibrc").write_text("font.size: 30\nlines.linewidth: 9\nsvg.fonttype: path\n")
     program = """
 import sys
-from fleetswap.html.page import render_comparison, render_run
+from fleetswap.report.page import render_comparison, render_run
 from tests.html.sample import sample, sample_comparison
 sys.stdout.buffer.write((render_run(sample()) + render_comparison(sample_comparison())).encode())
 """

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from fleetswap.html.pairing import LONGEST, pairing_section
+from fleetswap.report.pairing import LONGEST, pairing_section
 
 
 def gains(**found: float) -> list[dict[str, object]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fleetswap.html.svg import label
+from fleetswap.report.svg import label
 
 
 def test_labels_are_one_line_without_letters_that_xml_lacks() -> None:

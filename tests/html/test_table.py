@@ -6,7 +6,7 @@ import copy
 
 import pytest
 
-from fleetswap.html.page import render_comparison, render_run
+from fleetswap.report.page import render_comparison, render_run
 from tests.html.document import Document, assert_self_contained
 from tests.html.sample import point, sample, sample_comparison
 

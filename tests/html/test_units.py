@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.html.units import BYTES, COUNT, NANOSECONDS, PERMYRIAD, RATIO, Unit, change
+from fleetswap.report.units import BYTES, COUNT, NANOSECONDS, PERMYRIAD, RATIO, Unit, change
 
 
 @pytest.mark.parametrize(

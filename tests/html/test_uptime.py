@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import pytest
 
-from fleetswap.html.uptime import grouped, thinned
+from fleetswap.report.uptime import grouped, thinned
 
 
 @pytest.mark.parametrize("count", [1, 2, 239, 240, 241, 1000, 525_600])

@@ -8,16 +8,17 @@ import numba
 import numpy as np
 import pytest
 
-from fleetswap.arrays import DeviceArrays
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels import bits, layout
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.census import CENSUS_QUADS, census
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.link_only import WholeProgramCompiler
-from fleetswap_kernels.swapin import swapin_order
-from fleetswap_kernels.views import device_at
+from fleetswap.check.arrays import DeviceArrays
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
+from fleetswap_kernels.compile.views import device_at
+from fleetswap_kernels.device.swap.census import CENSUS_QUADS, census
+from fleetswap_kernels.device.swap.swapin import swapin_order
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import words as bits
 from tests.properties.programs import random_script
 
 SHARES = 4

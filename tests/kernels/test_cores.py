@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap_kernels import cores
+from fleetswap_kernels.backend import cores
 from tests.cluster.programs import FLEETSWAP
 
 FOUR = {0, 1, 2, 3}
@@ -60,7 +60,7 @@ def test_a_process_bound_to_one_core_tells_of_one_everywhere() -> None:
     """However many the machine has: a program that thinks of 64."""
     program = (
         "import os, sys; os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); os.cpu_count = lambda: 64\n"
-        "from fleetswap.backend import open_backend\n"
+        "from fleetswap.fleet.backend import open_backend\n"
         "from fleetswap_cluster import clusters\n"
         "import distributed; distributed.LocalCluster = lambda **told: told['n_workers']\n"
         "print(open_backend('cpu').backend.threads, clusters._start('local', None, 1))\n"

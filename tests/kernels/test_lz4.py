@@ -10,10 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from fleetswap import patterns
-from fleetswap_kernels import lz4
-from fleetswap_kernels.host_calls import page_sizes
-from fleetswap_kernels.jit import host
+from fleetswap.script import patterns
+from fleetswap_kernels.backend.host_calls import page_sizes
+from fleetswap_kernels.compile.decorators import host
+from fleetswap_kernels.device.content import lz4
 
 lz4_bytes = host(lz4.lz4_bytes)
 same_filled = host(lz4.same_filled)
@@ -119,7 +119,7 @@ def test_other_shapes_are_refused(pages):
 _INTERPRETED = """
 import hashlib
 from fleetswap import patterns
-from fleetswap_kernels.host_calls import page_sizes
+from fleetswap_kernels.backend.host_calls import page_sizes
 pages = patterns.pages_bytes(patterns.page_codes(patterns.parse_pattern("mix:3"), 0, 10))
 print(hashlib.sha256(pages.tobytes()).hexdigest(), page_sizes(pages).tolist())
 """

@@ -6,11 +6,11 @@ import hashlib
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap import patterns
-from fleetswap.patterns import FILL, MIX, RAND, TEXT, ZERO, Pattern, page_code, page_codes, parse_pattern
+from fleetswap.script import patterns
+from fleetswap.script.patterns import FILL, MIX, RAND, TEXT, ZERO, Pattern, page_code, page_codes, parse_pattern
 
 # SHA-256 of the first 40 pages of a region, written by the pattern code of the replay corpus's swapscript.c.
 _FIRST_40_PAGES = {
@@ -108,7 +108,6 @@ def test_mix_resolves_to_the_other_kinds_in_the_documented_shares():
     assert (fills.min(), fills.max()) == (11, 25)
 
 
-@settings(deadline=None)  # the first example compiles
 @given(_PATTERNS, st.integers(0, patterns.MAX_PAGES - 4))
 def test_bulk_and_single_agree(pattern, first):
     codes = page_codes(pattern, first, 4)

@@ -9,12 +9,12 @@ import sys
 import numba
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap_kernels import rng
-from fleetswap_kernels.jit import host
-from fleetswap_kernels.link_only import WholeProgramCompiler
+from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
+from fleetswap_kernels.compile.decorators import host
+from fleetswap_kernels.device import rng
 
 philox4x32 = host(rng.philox4x32)
 philox_block = host(rng.philox_block)
@@ -63,7 +63,6 @@ def test_philox_known_answers(counter, key, expected):
     assert philox4x32(*counter, *key) == expected
 
 
-@settings(deadline=None)  # the first example compiles
 @given(st.tuples(*_FIELDS.values()))
 def test_draw_is_the_documented_word_of_the_documented_counter(at):
     seed, stream, device_id, process, step, draw = at
@@ -74,7 +73,6 @@ def test_draw_is_the_documented_word_of_the_documented_counter(at):
     assert 0 <= expected <= _ONES
 
 
-@settings(deadline=None)  # the first example compiles
 @given(st.tuples(*_FIELDS.values()))
 def test_a_block_is_four_draws(at):
     *where, draw = at

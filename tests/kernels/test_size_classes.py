@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetswap_kernels.size_classes import size_classes
+from fleetswap_kernels.layout.size_classes import size_classes
 
 # Spec 08 §8.2: distinct classes of a 64-bit kernel with 4 KiB pages and chain size 8, as size:pages/objects.
 _CHAIN_8 = """

@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetswap_kernels import launch_batch, launch_cpu
-from fleetswap_kernels.counters import N_COUNTERS
-from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
-from fleetswap_kernels.warps import WARP
+from fleetswap_kernels.backend.cpu import entries as launch_cpu
+from fleetswap_kernels.backend.cpu import units as launch_batch
+from fleetswap_kernels.backend.warps import WARP
+from fleetswap_kernels.layout.counters import N_COUNTERS
+from fleetswap_kernels.layout.device import HEADER_BYTES, Q_COUNTER
 
 from .fake_gpu import MULTIPROCESSORS, FakeGpu
 

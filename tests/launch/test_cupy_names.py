@@ -18,16 +18,20 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetswap.engine import cut
-from fleetswap.fleet import run_shards
+from fleetswap.fleet.pieces import cut
+from fleetswap.fleet.shard import run_shards
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import gpu_batch, gpu_fold, gpu_state, lanes, launch_gpu
-from fleetswap_kernels.arena import Arena
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.backend.cuda import batches as gpu_batch
+from fleetswap_kernels.backend.cuda import fold as gpu_fold
+from fleetswap_kernels.backend.cuda import gpu as launch_gpu
+from fleetswap_kernels.backend.cuda import lanes
+from fleetswap_kernels.backend.cuda import state as gpu_state
+from fleetswap_kernels.backend.cuda.entries import batch_kernel, signatures
 from fleetswap_kernels.batch.census import Census, census
-from fleetswap_kernels.choose import choose
 from fleetswap_kernels.device.batch.units import BODIES
-from fleetswap_kernels.launch import Backend
-from fleetswap_kernels.launch_cuda import batch_kernel, signatures
 from tests.batch import samples
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny

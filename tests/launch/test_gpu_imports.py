@@ -17,8 +17,8 @@ GPU = ("cupy", "cupyx", "cupy_backends", "numba.cuda", "numba_cuda", "cuda", "py
 
 
 def allowed(path: Path) -> bool:
-    """The launch layer: modules of the kernels whose name begins with launch or cuda, in a folder of them too."""
-    return path.name.startswith(("launch", "cuda_")) and "fleetswap_kernels" in path.parts
+    """The wing of the backend cuda, what links its kernels, and the arrays of the batch kernels."""
+    return "backend/cuda/" in str(path) or path.name in ("cuda_linker.py", "launch_cupy.py")
 
 
 def imported(tree: ast.AST) -> set[str]:
@@ -67,7 +67,7 @@ def test_no_module_but_the_launch_layer_names_a_gpu_package() -> None:
         "import cuda.core",
     ],
 )
-@pytest.mark.parametrize("module", ["fleetswap/engine.py", "kernels/fleetswap_kernels/arena.py"])
+@pytest.mark.parametrize("module", ["fleetswap/fleet/pieces.py", "kernels/fleetswap_kernels/backend/arena.py"])
 def test_ruff_refuses_it(statement: str, module: str) -> None:
     ruff = shutil.which("ruff", path=str(Path(sys.executable).parent)) or shutil.which("ruff")
     if ruff is None:
@@ -79,24 +79,24 @@ def test_ruff_refuses_it(statement: str, module: str) -> None:
         return subprocess.run(command, input=source, cwd=ROOT, capture_output=True, text=True, check=False).stdout
 
     assert "TID251" in codes(module)
-    assert "TID251" not in codes("kernels/fleetswap_kernels/launch_gpu.py")
+    assert "TID251" not in codes("kernels/fleetswap_kernels/backend/cuda/gpu.py")
     assert of_a_gpu(imported(ast.parse(source)))
 
 
 @pytest.mark.parametrize(
     ("module", "line", "contract"),
     [
-        ("fleetswap/codec.py", "import cupy", "CuPy in the launch layer only"),
-        ("kernels/fleetswap_kernels/fallback.py", "import cupy", "CuPy in the launch layer only"),
+        ("fleetswap/script/stored_size.py", "import cupy", "CuPy in the backend cuda only"),
+        ("kernels/fleetswap_kernels/device/swap/reasons.py", "import cupy", "CuPy in the backend cuda only"),
         (
-            "fleetswap/codec.py",
-            "from fleetswap_kernels import launch_gpu",
-            "A backend is chosen, never named, above the launch layer",
+            "fleetswap/script/stored_size.py",
+            "from fleetswap_kernels.backend.cuda import gpu",
+            "A backend is chosen, never named",
         ),
         (
-            "kernels/fleetswap_kernels/arena.py",
-            "from . import launch_cuda",
-            "A backend is chosen, never named, above the launch layer",
+            "kernels/fleetswap_kernels/backend/arena.py",
+            "from .cuda import entries",
+            "A backend is chosen, never named",
         ),
     ],
 )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap_kernels.counters import N_COUNTERS
-from fleetswap_kernels.gpu_memory import GpuMemory
-from fleetswap_kernels.launch import DeviceMemoryError
+from fleetswap_kernels.backend.contract import DeviceMemoryError
+from fleetswap_kernels.backend.memory_plan import GpuMemory
+from fleetswap_kernels.layout.counters import N_COUNTERS
 
 # An H100: 132 multiprocessors of 2048 threads (NVIDIA H100 white paper); 79 GiB free of 80.
 H100 = GpuMemory(79 << 30, 80 << 30, 132 * 2048, 512 << 30)

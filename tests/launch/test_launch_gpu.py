@@ -10,22 +10,23 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetswap.backend import open_backend
 from fleetswap.cli import main
-from fleetswap.engine import Shard, cut
 from fleetswap.errors import InputError
-from fleetswap.fleet import fleet_bytes, plan_shards, run_shards
-from fleetswap.metrics import METRICS
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
+from fleetswap.fleet.backend import open_backend
+from fleetswap.fleet.metrics import METRICS
+from fleetswap.fleet.pieces import Shard, cut
+from fleetswap.fleet.shard import fleet_bytes, plan_shards, run_shards
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
-from fleetswap_kernels import errors, launch_gpu
-from fleetswap_kernels.arena import Arena, DeviceError, device_bytes
-from fleetswap_kernels.choose import BACKENDS, ONE_THREAD, choose
-from fleetswap_kernels.counters import N_COUNTERS
-from fleetswap_kernels.launch import Backend, BackendMissingError, DeviceMemoryError
-from fleetswap_kernels.log_bin import BINS
-from fleetswap_kernels.tally import FOLD_BYTES, N_FACTS
+from fleetswap_kernels.backend.arena import Arena, DeviceError, device_bytes
+from fleetswap_kernels.backend.choose import BACKENDS, ONE_THREAD, choose
+from fleetswap_kernels.backend.contract import Backend, BackendMissingError, DeviceMemoryError
+from fleetswap_kernels.backend.cuda import gpu as launch_gpu
+from fleetswap_kernels.backend.tally import FOLD_BYTES, N_FACTS
+from fleetswap_kernels.device.figures.log_bin import BINS
+from fleetswap_kernels.layout import errors
+from fleetswap_kernels.layout.counters import N_COUNTERS
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 
@@ -45,9 +46,9 @@ def gpu() -> FakeGpu:
 @pytest.mark.parametrize(
     ("absent", "named"),
     [
-        (["cupy"], "cupy not installed: pip install"),
-        (["numba_cuda"], "numba-cuda not installed: pip install"),
-        (["cupy", "numba_cuda"], "cupy and numba-cuda not installed: pip install"),
+        (["cupy"], "cupy not installed: .* -m pip install -e"),
+        (["numba_cuda"], "numba-cuda not installed: .* -m pip install -e"),
+        (["cupy", "numba_cuda"], "cupy and numba-cuda not installed: .* -m pip install -e"),
     ],
 )
 @pytest.mark.usefixtures("fake_gpu")
@@ -65,7 +66,7 @@ def test_packages_that_are_missing(absent: list[str], named: str, monkeypatch: p
         ({"no_answer": "cudaErrorInsufficientDriver: CUDA driver version is insufficient"}, "InsufficientDriver"),
         ({"no_answer": "cudaErrorNoDevice: no CUDA-capable device is detected"}, "shows no device: cudaErrorNoDevice"),
         ({"devices": 0}, "no device"),
-        ({"no_compiler": True}, "no CUDA compiler: libNVVM is not available: pip install"),
+        ({"no_compiler": True}, "no CUDA compiler: libNVVM is not available: "),
         ({"total_bytes": 200 << 20}, "too little memory: 209,715,200 of 209,715,200 bytes are free"),
     ],
 )

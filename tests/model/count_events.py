@@ -20,10 +20,10 @@ from typing import Any
 
 import numpy as np
 
-from fleetswap.scenario import AllocatorTest
-from fleetswap_kernels.layout import HEADER_BYTES, arrays, offsets
-from fleetswap_kernels.ops import OP_WORDS, SWITCH
-from fleetswap_kernels.warps import WARP
+from fleetswap.scenario.experiments import AllocatorTest
+from fleetswap_kernels.backend.warps import WARP
+from fleetswap_kernels.layout.device import HEADER_BYTES, arrays, offsets
+from fleetswap_kernels.layout.operations import OP_WORDS, SWITCH
 
 from .memory_trace import EDGES, MemoryTrace
 from .ptx import Function, parse

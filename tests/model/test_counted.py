@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fleetswap.gpu_model import edges, events, registers
-from fleetswap.program import compile_script
-from fleetswap.scenario import AllocatorTest
-from fleetswap.script import load_script
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.warps import WARP
+from fleetswap.bench.gpu_model import edges, events, registers
+from fleetswap.scenario.experiments import AllocatorTest
+from fleetswap.script.language import load_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.warps import WARP
 from tests.compile.once import compiled_once, missing
 
 from .count_events import Kernels, count_small

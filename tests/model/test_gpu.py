@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap import gpu_model
+from fleetswap.bench import gpu_model
+from fleetswap.bench.gpu import Figure, Gpu, gpu_names, load_gpu
+from fleetswap.bench.gpu_model import Work, by_level, compiled_for, devices_that_fit, edges, predict, work_of
 from fleetswap.errors import InputError
-from fleetswap.gpu import Figure, Gpu, gpu_names, load_gpu
-from fleetswap.gpu_model import Work, by_level, compiled_for, devices_that_fit, edges, predict, work_of
 
 
 def figure(value: float) -> Figure:
@@ -152,12 +152,12 @@ def test_a_gpu_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[sms]\nvalue = 132", "[sms]\nvalue = -1", "sms.value: Input should be greater than 0; it is -1"),
-        ("[sms]", "[smz]", "sms: Field required"),
+        ("[sms]\nvalue = 132", "[sms]\nvalue = -1", "sms.value: cannot be -1; allowed are numbers above 0"),
+        ("[sms]", "[smz]", "sms: is missing"),
         (
             'title = "',
             'tytle = 1\ntitle = "',
-            "tytle: Extra inputs are not permitted; keys are title, compute_capability",
+            "tytle: is unknown; keys are title, compute_capability",
         ),
         ("[sms]", "[sms", "is no TOML"),
     ],

@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap.program import compile_script
-from fleetswap.scenario import AllocatorTest
-from fleetswap.scenario_file import load_fleet_scenario
-from fleetswap.script import parse_script
+from fleetswap.scenario.experiments import AllocatorTest
+from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
 from fleetswap.workload import allocator_test, phones
-from fleetswap_kernels import counters, ops
-from fleetswap_kernels.arena import Arena, Program
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.habits import PHONE_OP
-from fleetswap_kernels.layout import HEADER_BYTES, Q_COUNTER
-from fleetswap_kernels.warps import WARP
+from fleetswap_kernels.backend.arena import Arena, Program
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.warps import WARP
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout.device import HEADER_BYTES, Q_COUNTER
+from fleetswap_kernels.layout.phone import PHONE_OP
 
 from .machine import BASE, STACK_BYTES, Machine
 from .ptx import Function

@@ -12,10 +12,10 @@ import json
 import sys
 from dataclasses import replace
 
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels.arena import Arena, DeviceError
-from fleetswap_kernels.launch import Backend
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena, DeviceError
+from fleetswap_kernels.backend.contract import Backend
 from tests.parity.run_on_target import backend_of
 
 SCRIPT = "cfg thp 64=always\ncfg zram 1M lz4\nmap A 32 9 hugepage\nwrite A 0 32 mix:1\n"

@@ -16,14 +16,16 @@ from typing import Any
 
 import numpy as np
 
-from fleetswap import breakeven, engine, fleet
-from fleetswap.engine import Shard, no_progress
-from fleetswap.fleet_scenario import FleetScenario
-from fleetswap.scenario import Breakeven, Scenario, load_scenario
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.fleet import breakeven
+from fleetswap.fleet import pieces as engine
+from fleetswap.fleet import shard as fleet
+from fleetswap.fleet.pieces import Shard, no_progress
+from fleetswap.scenario.experiments import Breakeven, Scenario, load_scenario
+from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.scenario.model import FleetScenario
 from fleetswap.workload.phones import plan
-from fleetswap_kernels import counters
-from fleetswap_kernels.launch import Backend
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.layout import counters
 from tests.parity.run_on_target import backend_of
 
 TESTS = {

@@ -19,12 +19,12 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap.program import Compiled, compile_script
-from fleetswap.script import load_script
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import choose
-from fleetswap_kernels.launch import Backend
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap.script.language import load_script
+from fleetswap.script.program import Compiled, compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.backend.cpu.state import CpuBackend
 from tests.launch.fake_gpu import FakeGpu
 
 

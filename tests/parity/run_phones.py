@@ -14,9 +14,9 @@ import warnings
 
 import numpy as np
 
-from fleetswap import metrics
-from fleetswap.fleet import folding
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap.fleet import metrics
+from fleetswap.fleet.shard import folding
+from fleetswap_kernels.backend.cpu.state import CpuBackend
 from tests.parity.run_on_target import backend_of
 from tests.properties.phones import ready, tiny
 

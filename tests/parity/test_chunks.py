@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetswap.program import compile_script
-from fleetswap.script import load_script, parse_script
-from fleetswap_kernels.arena import Arena, Blueprint
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.launch import Backend
-from fleetswap_kernels.launch_threads import CpuBackend
+from fleetswap.script.language import load_script, parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena, Blueprint
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.backend.cpu.state import CpuBackend
 
 CORPUS = Path(__file__).parents[1] / "conformance" / "corpus"
 RANDOM = """

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from fleetswap_kernels import errors
-from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import errors
 
 from .run_errors import BROKEN, memory_of
 from .test_targets import MODES

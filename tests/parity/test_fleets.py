@@ -13,8 +13,8 @@ from typing import Any
 
 import pytest
 
-from fleetswap.scenario import BUILT_IN
-from fleetswap.scenario_file import built_in
+from fleetswap.scenario.experiments import BUILT_IN
+from fleetswap.scenario.file import built_in
 
 from .run_fleets import FLEETS, TESTS
 from .test_targets import MODES

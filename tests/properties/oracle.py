@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fleetswap.invariants import Checker
-from fleetswap.program import Compiled, Step, compile_script
-from fleetswap.script import ScriptError, parse_script
-from fleetswap_kernels import bits, counters
-from fleetswap_kernels.arena import Arena, DeviceError
-from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap.check.device import Checker
+from fleetswap.script.language import ScriptError, parse_script
+from fleetswap.script.program import Compiled, Step, compile_script
+from fleetswap_kernels.backend.arena import Arena, DeviceError
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import words as bits
 
 _MAX_FAULT_PAGES = 256
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import numba
 import numpy as np
 
-from fleetswap import metrics
-from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, layout, ops
-from fleetswap_kernels.link_only import WholeProgramCompiler
-from fleetswap_kernels.physical import frames_give, frames_take
-from fleetswap_kernels.views import device_at
+from fleetswap.check.device import Checker
+from fleetswap.fleet import metrics
+from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
+from fleetswap_kernels.compile.views import device_at
+from fleetswap_kernels.device.memory.buddy import frames_give, frames_take
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout import words as bits
 from tests.properties.phones import ready, tiny
 
 COLUMN = metrics.columns()

@@ -7,12 +7,12 @@ from pathlib import Path
 
 from hypothesis import strategies as st
 
-from fleetswap.fleet_scenario import FleetScenario
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.scenario.model import FleetScenario
 from fleetswap.workload.phones import PhonePlan, arena_of, plan
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
-from fleetswap_kernels.launch import Backend
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.contract import Backend
 
 SCENARIO = Path(__file__).parents[1] / "data/tiny-phones.toml"
 PAGES_16K = ("never", "always", "madvise", "inherit")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from random import Random
 
-from fleetswap.device_config import SETTINGS
-from fleetswap_kernels.pages import SIZES_KIB
+from fleetswap.script.config import SETTINGS
+from fleetswap_kernels.layout.pages import SIZES_KIB
 
 _MAX_PROCESSES = 5
 _MAX_REGIONS = 3

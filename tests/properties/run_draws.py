@@ -12,8 +12,10 @@ import sys
 
 import numpy as np
 
-from fleetswap.invariants import Checker
-from fleetswap_kernels import habits, layout, rng
+from fleetswap.check.device import Checker
+from fleetswap_kernels.device import rng
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import phone as habits
 from tests.properties.phones import ready, tiny
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, ops
-from fleetswap_kernels.physical import compact
-from fleetswap_kernels.views import device_at
+from fleetswap.check.device import Checker
+from fleetswap_kernels.compile.views import device_at
+from fleetswap_kernels.device.memory.buddy import compact
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout import words as bits
 from tests.properties.phone_bench import (
     SMALL_ONLY,
     Bench,

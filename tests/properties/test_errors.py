@@ -5,11 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, errors, habits, layout, ops
-from fleetswap_kernels.arena import DeviceError
-from fleetswap_kernels.pool_frames import pool_frames_change
-from fleetswap_kernels.views import device_at
+from fleetswap.check.device import Checker
+from fleetswap_kernels.backend.arena import DeviceError
+from fleetswap_kernels.compile.views import device_at
+from fleetswap_kernels.device.zram.pool_frames import pool_frames_change
+from fleetswap_kernels.layout import counters, errors
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout import phone as habits
+from fleetswap_kernels.layout import words as bits
 from tests.properties.phone_bench import (
     COLUMN,
     FRAMES,

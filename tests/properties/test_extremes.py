@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fleetswap.errors import InputError
-from fleetswap.fleet_scenario import AppClass, Behaviour, DeviceClass, FleetScenario, Policy, SystemMemory
+from fleetswap.scenario.model import AppClass, Behaviour, DeviceClass, FleetScenario, Policy, SystemMemory
 from fleetswap.workload.phones import hot_chances
 from tests.properties.phones import tiny, words
 from tests.properties.test_phones import check

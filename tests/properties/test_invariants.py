@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fleetswap.arrays import DeviceArrays
-from fleetswap.invariants import Checker
-from fleetswap.program import compile_script
-from fleetswap.script import parse_script
-from fleetswap_kernels import bits, counters, layout
-from fleetswap_kernels.arena import Arena
-from fleetswap_kernels.choose import ONE_THREAD
+from fleetswap.check.arrays import DeviceArrays
+from fleetswap.check.device import Checker
+from fleetswap.script.language import parse_script
+from fleetswap.script.program import compile_script
+from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import words as bits
 
 BUSY = """
 cfg cpus 2

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleetswap_kernels import layout, ops
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import operations as ops
 from tests.properties.phone_bench import (
     FRAMES,
     SMALL_ONLY,

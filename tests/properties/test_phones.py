@@ -7,8 +7,11 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from fleetswap.invariants import Checker
-from fleetswap_kernels import bits, counters, habits, layout
+from fleetswap.check.device import Checker
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import device as layout
+from fleetswap_kernels.layout import phone as habits
+from fleetswap_kernels.layout import words as bits
 from tests.properties.phone_bench import (
     COLUMN,
     folio_frames,
@@ -92,7 +95,7 @@ def check(choices, seed, steps=None):
     return dev
 
 
-@settings(max_examples=1_000, deadline=None, suppress_health_check=SLOW, derandomize=True)
+@settings(max_examples=1_000, suppress_health_check=SLOW, derandomize=True)
 @given(SETTINGS, st.integers(0, 2**63 - 1))
 def test_nothing_is_lost_whatever_the_policy(choices, seed):
     check(choices, seed)
@@ -100,7 +103,7 @@ def test_nothing_is_lost_whatever_the_policy(choices, seed):
 
 @pytest.mark.long
 @pytest.mark.parametrize("share", range(SHARES))
-@settings(max_examples=5_000, deadline=None, suppress_health_check=SLOW, phases=[Phase.generate])
+@settings(max_examples=5_000, suppress_health_check=SLOW, phases=[Phase.generate])
 @given(choices=SETTINGS, seed=st.integers(0, 2**59))
 def test_nothing_is_lost_in_many_phones(share, choices, seed):
     check(choices, SHARES * seed + share)

@@ -17,7 +17,7 @@ SHARES = 8
 BATCH = 25
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=SLOW, derandomize=True)
+@settings(max_examples=150, suppress_health_check=SLOW, derandomize=True)
 @given(st.randoms(use_true_random=False), st.integers(1, 30))
 def test_a_program_drawn_by_hypothesis(random, operations):
     """Hypothesis makes every choice and shrinks what fails, down to numbers and patterns."""
@@ -33,7 +33,7 @@ def run_batch(share, seed):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("share", range(SHARES))
-@settings(max_examples=10_000 // (SHARES * BATCH), deadline=None, derandomize=True, phases=[Phase.generate])
+@settings(max_examples=10_000 // (SHARES * BATCH), derandomize=True, phases=[Phase.generate])
 @given(seed=st.integers(0, 2**64 - 1))
 def test_ten_thousand_programs(share, seed):
     run_batch(share, seed)
@@ -53,7 +53,7 @@ def test_blocks_of_any_order(share):
 
 @pytest.mark.long
 @pytest.mark.parametrize("share", range(SHARES))
-@settings(max_examples=1_000_000 // (SHARES * BATCH), deadline=None, phases=[Phase.generate])
+@settings(max_examples=1_000_000 // (SHARES * BATCH), phases=[Phase.generate])
 @given(seed=st.integers(0, 2**64 - 1))
 def test_a_million_programs(share, seed):
     run_batch(share, seed)

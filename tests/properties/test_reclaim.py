@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap_kernels import bits, ops
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout import words as bits
 from tests.properties.phone_bench import (
     FOLIOS_64K,
     FRAMES,

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fleetswap_kernels import counters, ops
+from fleetswap_kernels.layout import counters
+from fleetswap_kernels.layout import operations as ops
 from tests.properties.phone_bench import (
     FOLIOS_64K,
     SMALL_ONLY,

@@ -12,7 +12,7 @@ import pytest
 
 from fleetswap.cli import main
 from fleetswap.errors import InputError
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.scenario.file import load_fleet_scenario
 
 PHONES = 'inherits = "phones"\n'
 ONE_CLASS = """

@@ -13,10 +13,10 @@ import jsonschema
 import pytest
 
 from fleetswap.cli import main
-from fleetswap.content_library import measured_path
-from fleetswap.fleet_scenario import FleetScenario
-from fleetswap.fleet_units import parse_size, shown_size, zram_bytes
-from fleetswap.scenario_file import built_in, digest, json_schema, load_fleet_scenario, resolved
+from fleetswap.scenario.content_library import measured_path
+from fleetswap.scenario.file import built_in, digest, json_schema, load_fleet_scenario, resolved
+from fleetswap.scenario.model import FleetScenario
+from fleetswap.scenario.units import parse_size, shown_size, zram_bytes
 
 SCENARIOS = Path(__file__).parents[2] / "fleetswap/data/scenarios"
 GIB = 1 << 30
@@ -447,7 +447,7 @@ def test_show_the_schema(capsys):
 
 @pytest.mark.parametrize("name", ["allocator-test", "breakeven"])
 def test_show_the_other_scenarios(name, capsys):
-    from fleetswap.scenario import load_scenario
+    from fleetswap.scenario.experiments import load_scenario
 
     told = load_scenario(name, 3, 5, ()).resolved()
     words = (name, "--devices", "3", "--seed", "5")

@@ -8,8 +8,8 @@ import pytest
 
 from fleetswap.cli import main
 from fleetswap.errors import InputError
-from fleetswap.fleet_scenario import AppClass, Behaviour, DeviceClass, Policy, SystemMemory
-from fleetswap.scenario_file import load_fleet_scenario
+from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.scenario.model import AppClass, Behaviour, DeviceClass, Policy, SystemMemory
 from fleetswap.workload.phones import plan
 from tests.properties.phones import tiny
 

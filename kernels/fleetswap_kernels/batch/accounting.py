@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..device.batch.accounting import N_OBJECT_FIELDS, N_OBJECT_ORDERS, ObjectWork
-from ..launch import Backend, Batch
-from ..size_classes import MAX_BLOCK_ORDER, size_classes
+from ..backend.contract import Backend, Batch
+from ..layout.size_classes import MAX_BLOCK_ORDER, size_classes
 from .page_tables import Ints
 
 OBJECT_FIELDS = ("objects", "same_filled", "incompressible", "original_bytes", "stored_bytes", "pool_bytes")

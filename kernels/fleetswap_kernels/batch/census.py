@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ..bits import CLUSTER_SLOTS, FAULT_ORDERS
+from ..layout.words import CLUSTER_SLOTS, FAULT_ORDERS
 from ..device.batch.census import N_ORDER_BINS, N_RUN_BINS, CensusWork
 from ..device.batch.pagemap import PM_SLOT_SHIFT, SLOT_MASK, TYPE_MASK
-from ..launch import Backend, Batch
+from ..backend.contract import Backend, Batch
 from .page_tables import Ints, PageTables
 from .swap_areas import SwapAreas
 
@@ -43,8 +43,8 @@ def census(backend: Backend, tables: PageTables, areas: SwapAreas, orders: int =
 
     A page counts for an order if its fault would take the direct path (spec 05 §5.1: an entry nobody shares) and find
     that block suitable (spec 05 §5.3, filters 4, 5 and 7): inside the region, address and slot congruent, words
-    consecutive, zero-page bits alike, nothing in the swap cache. `fleetswap_kernels.census` counts the same on a
-    simulated device.
+    consecutive, zero-page bits alike, nothing in the swap cache. `device.swap.census` counts the same on a simulated
+    device.
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ..bits import CLUSTER_SLOTS
+from ..layout.words import CLUSTER_SLOTS
 from .page_tables import Ints, check_range
 
 MAX_SLOTS = 1 << 50

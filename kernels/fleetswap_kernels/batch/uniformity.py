@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from ..bits import CLUSTER_SLOTS
+from ..layout.words import CLUSTER_SLOTS
 from ..device.batch.uniformity import N_BLOCK_KINDS, N_BLOCK_ORDERS, BlockWork
-from ..launch import Backend, Batch
+from ..backend.contract import Backend, Batch
 from .page_tables import Ints
 from .swap_areas import SwapAreas
 

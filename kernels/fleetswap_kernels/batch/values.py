@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ..device.batch.values import COUNT, HIGH_SUM, LOW_SUM, N_SUMS, BinWork, SumWork
-from ..launch import Backend, Batch
-from ..log_bins import BINS, LAST_BIN, quantile
+from ..backend.contract import Backend, Batch
+from ..backend.log_bins import BINS, LAST_BIN, quantile
 from .accounting import check_most
 from .page_tables import Ints
 

@@ -1,1 +1,1 @@
-"""Device logic: scalar functions written once for every target, of numbers and memory."""
+"""Device logic: what the kernel and a phone do, in scalar functions for every target."""

@@ -4,12 +4,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import bits
-from ...atomics import add
-from ...jit import device
-from ...layout import ZSHARES
-from ...pages import PAGE_BYTES
-from ...zsmalloc import share_index
+from ...layout import words as bits
+from ...compile.atomics import add
+from ...compile.decorators import device
+from ...layout.device import ZSHARES
+from ...layout.pages import PAGE_BYTES
+from ..zram.zsmalloc import share_index
 from .work import Array, empty
 
 N_OBJECT_ORDERS = bits.N_ORDERS

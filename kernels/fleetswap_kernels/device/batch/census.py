@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...atomics import add, keep_least
-from ...jit import device
+from ...compile.atomics import add, keep_least
+from ...compile.decorators import device
 from .pagemap import CACHED_SLOT, NO_ENTRY, NO_SLOT, PM_SLOT_SHIFT, Slots, row_of, slot_place, slot_state, swap_entry
 from .work import Array, empty
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...bits import HAS_CACHE
-from ...jit import device
+from ...layout.words import HAS_CACHE
+from ...compile.decorators import device
 from .work import Array
 
 PM_SWAP_SHIFT = 62

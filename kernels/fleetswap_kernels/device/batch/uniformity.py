@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ... import bits
-from ...atomics import add
-from ...jit import device
+from ...layout import words as bits
+from ...compile.atomics import add
+from ...compile.decorators import device
 from .pagemap import bit_of, row_of
 from .work import Array, empty
 

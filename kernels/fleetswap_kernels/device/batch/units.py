@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from ...jit import device_by_type
+from ...compile.decorators import device_by_type
 from .accounting import ObjectWork, account_object
 from .census import CensusWork, census_window
 from .uniformity import BlockWork, count_blocks

@@ -4,9 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...atomics import add, keep_greatest, keep_least
-from ...jit import device
-from ...log_bin import LAST_BIN, bin_number
+from ...compile.atomics import add, keep_greatest, keep_least
+from ...compile.decorators import device
+from ..figures.log_bin import LAST_BIN, bin_number
 from .work import Array, empty
 
 N_SUMS = 3

@@ -1,0 +1,1 @@
+"""What results mean: paired comparisons, sweeps, Pareto fronts, explanations."""

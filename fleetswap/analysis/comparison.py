@@ -1,0 +1,383 @@
+"""Two policies on one fleet: its devices simulated under both, or read from run directories, and compared in pairs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.contract import Backend
+
+from ..errors import InputError
+from ..fleet.cells import ALL
+from ..fleet.directory import SCHEMA_VERSION, versions
+from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
+from ..fleet.metrics import METRICS, Ints
+from ..fleet.pieces import Fit, Progress, Shard, no_progress
+from ..fleet.shard import FleetShard, plan_shards, run_shard
+from ..scenario.file import resolved
+from ..scenario.model import FleetScenario
+from ..workload.phones import PhonePlan, plan
+from .explanations import explain
+from .labels import labels, settings_of
+from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+Source = FleetScenario | Path
+"""A fleet to be simulated, or the directory of a finished run."""
+Values = dict[str, Ints]
+"""Metrics of devices; of a share numerator and denominator, shape (devices, 2)."""
+FLEET = ("devices", "seed", "days", "steps_per_day", "page_scale")
+"""What makes fleets the same, besides their device classes' names and shares."""
+
+
+@dataclass
+class Side:
+    """A fleet under one policy.
+
+    Parameters
+    ----------
+    scenario : mapping
+        Resolved.
+    summary : mapping
+        That of its run, with the versions and the backend it ran on.
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    values : Values
+    """
+
+    scenario: Mapping[str, Any]
+    summary: Mapping[str, Any]
+    classes: Ints
+    values: Values
+
+
+@dataclass
+class Collected:
+    """Devices of a fleet as far as they are simulated: totals, and the metrics of each device; no counters."""
+
+    scenario: FleetScenario
+    totals: FleetTotals = field(default_factory=FleetTotals)
+    classes: list[Ints] = field(default_factory=list)
+    parts: list[Values] = field(default_factory=list)
+
+    def add(self, shard: FleetShard) -> None:
+        """Add the devices of the next shard."""
+        self.totals.add(shard, tuple(self.scenario.device_class))
+        self.classes.append(shard.classes)
+        self.parts.append(shard.metrics)
+
+    def side(self, backend: str) -> Side:
+        """The whole fleet, with the name of the backend that simulated it."""
+        values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
+        classes = np.concatenate(self.classes)
+        summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
+        return Side(resolved(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values)
+
+
+def simulate(
+    scenarios: Sequence[FleetScenario],
+    backend: Backend = ONE_THREAD,
+    shards: int = 0,
+    progress: Progress = no_progress,
+) -> Iterator[tuple[int, FleetShard]]:
+    """Simulate the same devices under one policy after the other, then the next ones: number of the policy, shard."""
+    if not scenarios:
+        return
+    plans = [plan(scenario) for scenario in scenarios]
+    most = max((plan_shards(s, p, shards, backend) for s, p in zip(scenarios, plans, strict=True)), key=len)
+    fit = Fit()
+    for shard in most:
+        for number, (scenario, laid_out) in enumerate(zip(scenarios, plans, strict=True)):
+            one = partial(_run_piece, scenario, laid_out, backend)
+            yield from ((number, result) for result in fit.run(shard, one, progress))
+
+
+def _run_piece(
+    scenario: FleetScenario, laid_out: PhonePlan, backend: Backend, piece: Shard, progress: Progress
+) -> FleetShard:
+    return run_shard(scenario, laid_out, piece, backend, progress)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of the finished run of a fleet.
+
+    Raises
+    ------
+    InputError
+        If the folder is none, or one of its files is not the one that was written.
+    """
+    try:
+        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+        if manifest["schema_version"] != SCHEMA_VERSION:
+            raise InputError(
+                f"{folder / 'manifest.json'}: schema_version: {manifest['schema_version']} is not possible; allowed is "
+                f"{SCHEMA_VERSION}"
+            )
+        for name in (*FLEET, "device_class"):
+            if name not in manifest["scenario"]:
+                raise InputError(
+                    f"{folder}: is a run of {manifest['scenario']['scenario']}; allowed are runs of fleets"
+                )
+        for name, checksum in manifest["files"].items():
+            with (folder / name).open("rb") as file:
+                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
+                    raise InputError(f"{folder / name}: differs from what the run wrote; run it again")
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or folder}: cannot be read: {error.strerror}; expected a finished run"
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run") from None
+    return manifest
+
+
+def read_side(folder: Path) -> Side:
+    """A fleet from the directory of its finished run.
+
+    Raises
+    ------
+    InputError
+        See `read_manifest`.
+    """
+    import pyarrow as pa
+
+    manifest = read_manifest(folder)
+    devices = folder / "devices.parquet"
+    try:
+        summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        classes = read_classes(devices, list(manifest["scenario"]["device_class"]))
+        values = {name: read_metric(devices, name) for name in METRICS}
+    except (OSError, KeyError, ValueError, pa.ArrowException):
+        raise InputError(f"{folder}: is a run of another version of fleetswap; run it again") from None
+    told = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}
+    return Side(manifest["scenario"], {**summary, **told}, classes, values)
+
+
+def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> None:
+    """Refuse to compare different fleets; both scenarios are resolved.
+
+    Raises
+    ------
+    InputError
+    """
+    found = [f"{key}: {a[key]} and {b[key]}" for key in FLEET if a[key] != b[key]]
+    shares = [{name: one["share"] for name, one in side["device_class"].items()} for side in (a, b)]
+    if list(shares[0]) != list(shares[1]):
+        found.append(f"device_class: {', '.join(shares[0])} and {', '.join(shares[1])}")
+    else:
+        found += [
+            f"device_class.{name}.share: {share} and {shares[1][name]}"
+            for name, share in shares[0].items()
+            if share != shares[1][name]
+        ]
+    if found:
+        raise InputError(f"{name_a} and {name_b} are different fleets: {'; '.join(found)}; allowed is the same fleet")
+
+
+def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
+    """Refuse sources that are no finished runs, or of another fleet than the first one.
+
+    Raises
+    ------
+    InputError
+    """
+    told = [resolved(s) if isinstance(s, FleetScenario) else read_side(s).scenario for s in sources]
+    for other, name in zip(told[1:], names[1:], strict=True):
+        check_same_fleet(told[0], other, names[0], name)
+
+
+def pair(metric: str, left: Ints, right: Ints, classes: Ints, names: Sequence[str]) -> PairedComparison:
+    """One metric of the same devices under two policies, as `Side.values` has it."""
+    known = METRICS[metric]
+    better: Literal["min", "max"] = "max" if known.better == "max" else "min"
+    return compare_pairs(
+        left[:, 0] if known.base else left,
+        right[:, 0] if known.base else right,
+        base_a=left[:, 1] if known.base else None,
+        base_b=right[:, 1] if known.base else None,
+        classes=classes,
+        names=names,
+        better=better,
+    )
+
+
+def value(metric: str, contrast: Contrast, side: str) -> int:
+    """A metric of all devices of a contrast together, in its unit: a sum, or the share of the sums."""
+    total: int = getattr(contrast, f"total_{side}")
+    known = METRICS[metric]
+    return total * known.per // max(getattr(contrast, f"base_{side}"), 1) if known.base else total
+
+
+def verdict(metric: str, contrast: Contrast) -> str:
+    """Which side is better: a, b, or unclear, if the interval of the difference holds 0."""
+    sign = direction(contrast) * {"min": -1, "max": 1}.get(METRICS[metric].better, 0)
+    return "b" if sign > 0 else "a" if sign < 0 else "unclear"
+
+
+def direction(contrast: Contrast) -> int:
+    """1 if B has more, -1 if it has less, 0 if the interval of the difference holds 0."""
+    interval = contrast.difference_paired
+    return 0 if interval is None else int(interval.low > 0) - int(interval.high < 0)
+
+
+def row(metric: str, contrast: Contrast) -> dict[str, Any]:
+    """One metric of one class, or of all devices, with plain values; what is of devices is in the metric's unit."""
+    known = METRICS[metric]
+    per = known.per if known.base else 1
+    told: dict[str, Any] = {"metric": metric, "unit": known.unit, "class": contrast.name or ALL}
+    told |= {"devices": contrast.devices, "a": value(metric, contrast, "a"), "b": value(metric, contrast, "b")}
+    told["better"] = verdict(metric, contrast)
+    relative, difference = contrast.relative_paired, contrast.difference_paired
+    told["difference"] = None if contrast.difference is None else contrast.difference * per
+    told["difference_low"] = None if difference is None else difference.low * per
+    told["difference_high"] = None if difference is None else difference.high * per
+    told |= {"relative": contrast.relative, "low": relative and relative.low, "high": relative and relative.high}
+    apart = contrast.relative_unpaired
+    told |= {"unpaired_low": apart and apart.low, "unpaired_high": apart and apart.high}
+    # Of the change that is shown: the relative one, if there is any.
+    gain = contrast.gain
+    told["pairing_gain"] = gain.difference if contrast.relative is None else gain.relative
+    told |= {"pairing_gain_difference": gain.difference, "correlation": gain.correlation}
+    told |= {f"{name}_devices": getattr(contrast, name) for name in ("better", "worse", "equal", "undefined")}
+    told["worse_devices_permille"] = contrast.worse * 1000 // max(contrast.devices, 1)
+    for name in ("a", "b", "difference"):
+        quantiles = getattr(contrast, f"quantiles_{name}") or dict.fromkeys(("p5", "p50", "p95", "p99"))
+        # Quantiles of shares are in millionths.
+        told |= {f"{name}_{q}": n // (PER_MILLION // per) if known.base and n is not None else n
+                 for q, n in quantiles.items()}  # fmt: skip
+    return told
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What policy B does to the devices of a fleet that have policy A.
+
+    Parameters
+    ----------
+    a, b : mapping
+        Summaries of the runs.
+    label_a, label_b : str
+        What they are called.
+    metrics : dict of str to PairedComparison
+        By metric.
+    reference : mapping or None
+        Summary of a third policy, against which extra pages are counted (`explain`).
+    """
+
+    a: Mapping[str, Any]
+    b: Mapping[str, Any]
+    label_a: str
+    label_b: str
+    metrics: Mapping[str, PairedComparison]
+    reference: Mapping[str, Any] | None = None
+
+    @property
+    def alike(self) -> bool:
+        """Whether both are the same scenario, value for value."""
+        return settings_of(self.a["scenario"]) == settings_of(self.b["scenario"])
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per metric and class, all devices first."""
+        return [
+            {**row(metric, part), "worst": part.name == found.worst_class}
+            for metric, found in self.metrics.items()
+            for part in (found.overall, *found.classes)
+            if part.devices
+        ]
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `html.page.render_comparison` and summary.json have."""
+        told: dict[str, Any] = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b}
+        told |= {"alike": self.alike, "rows": self.rows}
+        return {**told, "explanations": explain({**told, "reference": self.reference})}
+
+    def table(self) -> pa.Table:
+        """The rows as a table."""
+        return rows_table(self.rows)
+
+    def report_html(self, path: str | PathLike[str]) -> Path:
+        """Write the report for people who decide; returns its path."""
+        from ..report.file import write_report
+        from ..report.page import render_comparison
+
+        write_report(Path(path), render_comparison(self.to_dict()))
+        return Path(path)
+
+
+def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    """Rows as a table; sums of a fleet may exceed 64 bits."""
+    import pyarrow as pa
+
+    wide = {"a": pa.decimal128(38, 0), "b": pa.decimal128(38, 0), "value": pa.decimal128(38, 0)}
+    floats = ("difference", "relative", "low", "high", "pairing_gain", "correlation")
+    columns = {}
+    for name in rows[0]:
+        kind = wide.get(name) or (pa.float64() if name.endswith(floats) else None)
+        columns[name] = pa.array([one[name] for one in rows], kind)
+    return pa.table(columns)
+
+
+def compare(
+    a: Source,
+    b: Source,
+    *,
+    names: tuple[str, str] | None = None,
+    reference: FleetScenario | None = None,
+    backend: Backend = ONE_THREAD,
+    shards: int = 0,
+    progress: Progress = no_progress,
+) -> Comparison:
+    """Compare two policies on the same devices, with the same random numbers.
+
+    Parameters
+    ----------
+    a, b : FleetScenario or Path
+        A fleet to be simulated, or the directory of a finished run. Both must be the same fleet; policies, sizes and
+        apps may differ.
+    names : (str, str), optional
+        What the user calls them.
+    reference : FleetScenario, optional
+        A third policy, of which only the pages read are used: those that A reads more are extra (`explain`).
+    backend : Backend
+    shards : int
+        Results depend on neither.
+    progress : callable
+        Called with numbers of device-steps done.
+
+    Raises
+    ------
+    InputError
+        If the fleets differ, naming what differs, or a directory is no finished run.
+    """
+    sources = [source for source in (a, b, reference) if source is not None]
+    called = [*(names or (_called(a), _called(b))), "the reference"][: len(sources)]
+    check_sources(sources, called)
+    collected = [Collected(source) for source in sources if isinstance(source, FleetScenario)]
+    for number, shard in simulate([c.scenario for c in collected], backend, shards, progress):
+        collected[number].add(shard)
+        del shard  # so that it does not wait in memory for the next one
+    simulated = iter(collected)
+    sides = [next(simulated).side(backend.name) if isinstance(s, FleetScenario) else read_side(s) for s in sources]
+    first, second = sides[0], sides[1]
+    label_a, label_b = labels(first.scenario, second.scenario, called[0], called[1])
+    classes = list(first.scenario["device_class"])
+    metrics = {m: pair(m, first.values[m], second.values[m], first.classes, classes) for m in METRICS}
+    return Comparison(first.summary, second.summary, label_a, label_b, metrics, sides[2].summary if reference else None)
+
+
+def _called(source: Source) -> str:
+    return source.name if isinstance(source, FleetScenario) else str(source)

@@ -1,0 +1,62 @@
+"""What two policies are called in tables and reports: by the settings in which they differ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..report.wording import joined
+from ..scenario.schema import is_one_value
+from ..scenario.units import Key
+
+LABELLED = 3
+"""Two policies that differ in more keys are not called by what differs."""
+TEXTS = ("scenario", "title", "description")
+"""Keys that only say what a scenario is called."""
+
+
+def labels(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> tuple[str, str]:
+    """What two policies are called: by the settings in which they differ if those are few, else by their names.
+
+    Parameters
+    ----------
+    a, b : mapping
+        Resolved scenarios.
+    name_a, name_b : str
+        What the user calls them.
+    """
+    left, right = settings_of(a), settings_of(b)
+    keys = [k for k in dict.fromkeys((*left, *right)) if left.get(k) != right.get(k)]
+    if 0 < len(keys) <= LABELLED:
+        last = [key.rpartition(".")[2] for key in keys]
+        shown = keys if len({*last}) < len(last) else last
+        texts = [[f"{s} {_shown(side.get(k))}" for s, k in zip(shown, keys, strict=True)] for side in (left, right)]
+        return ", ".join(texts[0]), ", ".join(texts[1])
+    return (name_a, name_b) if name_a != name_b else (f"A: {name_a}", f"B: {name_b}")
+
+
+def settings_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a resolved scenario by dotted key, without what only names it: scenarios are alike if these are equal.
+
+    A table that is one value, as `policy.mthp` is, stays whole.
+    """
+    return {key: value for key, value in _flat(resolved, ()).items() if key not in TEXTS}
+
+
+def _flat(table: Mapping[str, Any], at: Key) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for name, inner in table.items():
+        key = (*at, name)
+        if isinstance(inner, Mapping) and not is_one_value(key):
+            found |= _flat(inner, key)
+        else:
+            found[".".join(key)] = inner
+    return found
+
+
+def _shown(told: object) -> str:
+    if isinstance(told, Mapping):
+        return joined([f"{key} {value}" for key, value in told.items()]) or "none"
+    if isinstance(told, bool):
+        return "on" if told else "off"
+    return "not set" if told is None else str(told)

@@ -1,0 +1,291 @@
+"""Many policies on one fleet: a full grid of settings, every point on the same devices with the same random numbers."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..fleet.metrics import METRICS, Ints
+from ..fleet.shard import FleetShard
+from ..scenario.file import digest, load_fleet_scenario, resolved
+from ..scenario.model import FleetScenario
+from ..scenario.units import near, parse_size, setting_word, shown_size
+from .comparison import check_same_fleet, pair, row, value
+from .labels import settings_of
+from .paired import PairedComparison
+from .pareto import Direction, pareto_front
+
+MAX_POINTS = 1000
+DEFAULT_METRICS = (
+    "pgmajfault", "pswpin", "fallback_permyriad", "alloc_success_permyriad", "memory_saved_bytes", "stall_ns", "kills",
+)  # fmt: skip
+DEFAULT_PARETO = ("stall_ns", "memory_saved_bytes")
+CLOSING = {"[": "]", "{": "}", "(": ")"}
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One key and the values that a sweep gives it, as words of the command line."""
+
+    key: str
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Point:
+    """One scenario of a sweep.
+
+    Parameters
+    ----------
+    settings : dict of str to str
+        Value of each key, as the scenario has it.
+    scenario : FleetScenario
+    """
+
+    settings: Mapping[str, str]
+    scenario: FleetScenario
+
+    @property
+    def label(self) -> str:
+        """The settings in a line."""
+        return ", ".join(f"{key.rpartition('.')[2]} {word}" for key, word in self.settings.items())
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """What a sweep found.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        The last key changes fastest.
+    metrics : dict of str to list of PairedComparison
+        By metric: each point compared with the first one.
+    pareto : tuple of str
+        Metrics of the front.
+    front : tuple of bool
+        Points that no other point beats in one of these metrics without losing in another.
+    """
+
+    points: Sequence[Point]
+    metrics: Mapping[str, Sequence[PairedComparison]]
+    pareto: tuple[str, ...]
+    front: tuple[bool, ...]
+
+    @property
+    def _first_alike(self) -> list[int]:
+        """Of each point the first one that is the same scenario, value for value."""
+        texts = [json.dumps(settings_of(resolved(point.scenario))) for point in self.points]
+        return list(map(texts.index, texts))
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per point, metric and class: values, and what changes against the first point."""
+        rows = []
+        for i, point in enumerate(self.points):
+            at = {"point": i, **point.settings, "front": self.front[i]}
+            for metric, found in self.metrics.items():
+                for part in (found[i].overall, *found[i].classes):
+                    if part.devices:
+                        told = row(metric, part)
+                        told["better"] = {"b": "better", "a": "worse"}.get(told["better"], "unclear")
+                        # The first point is A, the same in every row.
+                        told["value"] = told.pop("b")
+                        told = {k.removeprefix("b_"): v for k, v in told.items() if k != "a" and not k.startswith("a_")}
+                        rows.append({**at, **told})
+        return rows
+
+    def to_dict(self) -> dict[str, Any]:
+        """Content of summary.json."""
+        points = [
+            {
+                "point": i,
+                "settings": dict(p.settings),
+                "digest": digest(p.scenario),
+                "alike": first if first < i else None,
+                "front": self.front[i],
+            }
+            for i, (p, first) in enumerate(zip(self.points, self._first_alike, strict=True))
+        ]
+        told = {"scenario": resolved(self.points[0].scenario), "metrics": list(self.metrics), "pareto": [*self.pareto]}
+        return {**told, "points": points, "rows": self.rows}
+
+
+@dataclass
+class _Devices:
+    """Metrics of the devices of one point, shard by shard."""
+
+    classes: list[Ints] = field(default_factory=list)
+    values: dict[str, list[Ints]] = field(default_factory=dict)
+
+
+def parse_axis(text: str) -> Axis:
+    """An axis as the command line has it, KEY=V1,V2; commas in brackets and quotes separate nothing.
+
+    Raises
+    ------
+    InputError
+    """
+    key, equals, words = text.partition("=")
+    values = [""]
+    closing: list[str] = []
+    quote = ""
+    for c in words:
+        if c == "," and not closing and not quote:
+            values.append("")
+            continue
+        values[-1] += c
+        if quote:
+            quote = "" if c == quote else quote
+        elif c in "\"'":
+            quote = c
+        elif c in CLOSING:
+            closing.append(CLOSING[c])
+        elif closing and c == closing[-1]:
+            closing.pop()
+    values = [one.strip() for one in values]
+    if not key.strip() or not equals or not all(values):
+        raise InputError(f"--over {text!r} is not possible; expected KEY=VALUE,VALUE,...")
+    twice = [one for i, one in enumerate(values) if one in values[:i]]
+    if twice:
+        raise InputError(f"--over {key}: {twice[0]} is there twice; allowed are different values")
+    return Axis(key.strip(), tuple(values))
+
+
+def check_metrics(option: str, names: Sequence[str]) -> None:
+    """Refuse unknown metrics.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in names:
+        if name not in METRICS:
+            raise InputError(f"{option}: unknown metric {name!r}; {near(name, tuple(METRICS))}")
+
+
+def grid(
+    name_or_path: str,
+    axes: Sequence[Axis],
+    settings: Sequence[str] = (),
+    devices: int | None = None,
+    seed: int = 0,
+) -> list[Point]:
+    """Every point of a grid, checked before anything runs.
+
+    Parameters
+    ----------
+    name_or_path : str
+        A built-in fleet, or a .toml file.
+    axes : sequence of Axis
+    settings : sequence of str
+        ``KEY=VALUE``, of all points.
+    devices : int, optional
+    seed : int
+
+    Raises
+    ------
+    InputError
+        With the problems of all points, or if points would be different fleets.
+    """
+    keys = [axis.key for axis in axes]
+    if not axes:
+        raise InputError("--over is missing: give --over KEY=VALUE,VALUE,...")
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InputError(f"--over {key}: is there {keys.count(key)} times; allowed is once, with all values")
+    count = int(np.prod([len(axis.values) for axis in axes], dtype=object))
+    if count > MAX_POINTS:
+        raise InputError(f"--over: {count:,} points are too many; allowed are up to {MAX_POINTS:,}")
+    points: list[Point] = []
+    problems: list[str] = []
+    for words in product(*(axis.values for axis in axes)):
+        own = dict(zip(keys, words, strict=True))
+        try:
+            changed = [*settings, *(f"{key}={word}" for key, word in own.items())]
+            scenario = load_fleet_scenario(name_or_path, changed, devices, seed)
+            point = Point({key: _word_of(scenario, key, word) for key, word in own.items()}, scenario)
+            if points:
+                first = points[0]
+                check_same_fleet(resolved(first.scenario), resolved(scenario), first.label, point.label)
+            points.append(point)
+        except InputError as error:
+            problems.append(str(error))
+    if problems:
+        raise InputError("; ".join(_distinct(problems)))
+    return points
+
+
+def _word_of(scenario: FleetScenario, dotted: str, given: str) -> str:
+    """The value of a key as a scenario has it; of a file its name as it was given."""
+    found: Any = resolved(scenario)
+    for part in map(str.strip, dotted.split(".")):
+        found = found.get(part, found.get(_canonical(part))) if isinstance(found, Mapping) else None
+    if found is None:
+        return "not set"
+    word = setting_word(found)
+    return given if word.startswith("sha256:") else word
+
+
+def _canonical(key: str) -> str:
+    """A size that is the key of a table, as scenarios have it."""
+    try:
+        return shown_size(parse_size(key))
+    except ValueError:
+        return key
+
+
+def _distinct(problems: Sequence[str]) -> list[str]:
+    """Problems without those that only join others: a point has all the problems of its values."""
+    kept: list[str] = []
+    for text in sorted(dict.fromkeys(problems), key=len):
+        rest = text
+        for other in kept:
+            rest = rest.replace(other, "")
+        if rest.strip("; "):
+            kept.append(text)
+    return sorted(kept, key=problems.index)
+
+
+def sweep(
+    points: Sequence[Point],
+    simulated: Iterable[tuple[int, FleetShard]],
+    metrics: Sequence[str] = DEFAULT_METRICS,
+    pareto: Sequence[str] = DEFAULT_PARETO,
+) -> Sweep:
+    """Compare every point with the first one, device by device.
+
+    Parameters
+    ----------
+    points : sequence of Point
+        Of `grid`.
+    simulated : iterable of (int, FleetShard)
+        Shards of each point in the order of devices, with the point's index (`comparison.simulate`).
+    metrics, pareto : sequence of str
+        Metrics to report, and those of the Pareto front, which are reported too.
+    """
+    check_metrics("--metrics", metrics)
+    check_metrics("--pareto", pareto)
+    if not pareto:
+        raise InputError("--pareto: needs a metric")
+    names = list(dict.fromkeys((*metrics, *pareto)))
+    found = [_Devices() for _ in points]
+    for number, shard in simulated:
+        found[number].classes.append(shard.classes)
+        for name in names:
+            found[number].values.setdefault(name, []).append(shard.metrics[name])
+        del shard  # so that it does not wait in memory for the next one
+    classes = np.concatenate(found[0].classes)
+    whole = [{name: np.concatenate(one.values[name]) for name in names} for one in found]
+    labels = list(points[0].scenario.device_class)
+    compared = {name: [pair(name, whole[0][name], one[name], classes, labels) for one in whole] for name in names}
+    totals = {name: [value(name, one.overall, "b") for one in compared[name]] for name in pareto}
+    ways: dict[str, Direction] = {name: "max" if METRICS[name].better == "max" else "min" for name in pareto}
+    front = pareto_front(totals, ways)
+    return Sweep(points, compared, tuple(pareto), tuple(map(bool, front)))

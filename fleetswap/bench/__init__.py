@@ -1,0 +1,1 @@
+"""How fast it is: event rates, the C reference, models of GPUs."""

@@ -1,0 +1,157 @@
+"""GPUs the performance model knows: figures of their data sheets and of published measurements."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fleetswap_kernels.backend.warps import WARP
+
+from ..errors import InputError
+from ..scenario.toml import read_toml
+
+LINE_BYTES = 128
+SECTOR_BYTES = 32
+"""Cache lines and their sectors, on every GPU since Volta."""
+WARP_REGISTERS = 256
+"""Registers are given to a warp in pieces of so many (CUDA occupancy calculator)."""
+
+
+_ALLOWED = {
+    "greater_than": "allowed are numbers above 0",
+    "float_type": "expected a number",
+    "float_parsing": "expected a number",
+    "string_type": "expected a text",
+    "string_too_short": "expected a text",
+    "model_type": "expected a table of value and source",
+}
+"""What is possible instead of a value, by the kind of what is wrong with it."""
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Figure(_Model):
+    """A number and the public document it comes from."""
+
+    value: float = Field(gt=0)
+    source: str = Field(min_length=1)
+
+
+class Gpu(_Model):
+    """One GPU.
+
+    Parameters
+    ----------
+    title : str
+    compute_capability : str
+        ``MAJOR.MINOR``.
+    sms : Figure
+        Streaming multiprocessors.
+    clock_mhz : Figure
+        That it holds under load.
+    memory_bytes, memory_bandwidth_bytes_per_s : Figure
+    l2_bytes : Figure
+        All of it.
+    l1_bytes : Figure
+        Of one SM; the kernels use no shared memory.
+    registers_per_sm, threads_per_sm, blocks_per_sm : Figure
+        32-bit registers; the most resident threads and blocks.
+    integer_results_per_clock : Figure
+        32-bit integer results of one SM in a cycle.
+    alu_latency_cycles : Figure
+        From an integer instruction to one that needs its result.
+    l1_lines_per_clock : Figure
+        Cache lines one SM can look up in a cycle.
+    l1_latency_cycles, l2_latency_cycles, memory_latency_cycles : Figure
+        Of a load that hits there.
+    l2_bytes_per_clock : Figure, optional
+        What L2 gives in a cycle; without it this ceiling is left out.
+    """
+
+    title: str
+    compute_capability: str = Field(pattern=r"^[0-9]+\.[0-9]$")
+    sms: Figure
+    clock_mhz: Figure
+    memory_bytes: Figure
+    memory_bandwidth_bytes_per_s: Figure
+    l2_bytes: Figure
+    l1_bytes: Figure
+    registers_per_sm: Figure
+    threads_per_sm: Figure
+    blocks_per_sm: Figure
+    integer_results_per_clock: Figure
+    alu_latency_cycles: Figure
+    l1_lines_per_clock: Figure
+    l1_latency_cycles: Figure
+    l2_latency_cycles: Figure
+    memory_latency_cycles: Figure
+    l2_bytes_per_clock: Figure | None = None
+
+    @property
+    def capability(self) -> tuple[int, int]:
+        """Compute capability as numbers."""
+        major, minor = self.compute_capability.split(".")
+        return int(major), int(minor)
+
+    @property
+    def clock_hz(self) -> float:
+        """Cycles a second."""
+        return self.clock_mhz.value * 1e6
+
+    def resident_threads(self, registers: int, block_threads: int) -> int:
+        """Threads of one SM, whole blocks, that its registers suffice for.
+
+        Parameters
+        ----------
+        registers : int
+            Per thread.
+        block_threads : int
+            Threads of a block, a multiple of a warp.
+        """
+        of_warp = -(-registers * WARP // WARP_REGISTERS) * WARP_REGISTERS
+        warps = min(int(self.registers_per_sm.value) // of_warp, int(self.threads_per_sm.value) // WARP)
+        blocks = min(warps // (block_threads // WARP), int(self.blocks_per_sm.value))
+        return blocks * block_threads
+
+
+def gpu_names() -> tuple[str, ...]:
+    """Names of the built-in GPUs."""
+    return tuple(sorted(path.name[: -len(".toml")] for path in _folder().iterdir() if path.name.endswith(".toml")))
+
+
+def _folder() -> Any:
+    return resources.files("fleetswap") / "data" / "gpus"
+
+
+def load_gpu(name: str) -> Gpu:
+    """Read a GPU.
+
+    Parameters
+    ----------
+    name : str
+        A built-in name, or the path of a .toml file with the keys of the built-in ones.
+
+    Raises
+    ------
+    InputError
+        If there is none of that name, or the file has a key or value that cannot be.
+    """
+    path = Path(name)
+    if name in gpu_names():
+        path = Path(str(_folder() / f"{name}.toml"))
+    elif path.suffix != ".toml":
+        raise InputError(f"GPU {name!r}: unknown; allowed are {', '.join(gpu_names())}, or a .toml file")
+    table = read_toml(path)
+    try:
+        return Gpu.model_validate(table)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        told = {"missing": "is missing", "extra_forbidden": f"is unknown; keys are {', '.join(Gpu.model_fields)}"}
+        other = f"cannot be {first['input']!r}; {_ALLOWED.get(first['type'], 'see the built-in files')}"
+        raise InputError(f"{path}: {key}: {told.get(first['type'], other)}") from None

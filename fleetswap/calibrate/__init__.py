@@ -1,0 +1,1 @@
+"""Measure one's own memory and codecs."""

@@ -1,0 +1,216 @@
+"""What the content model yields: sizes of simulated pages and blocks of a class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fleetswap_kernels.backend.arena import Arena, Blueprint
+from fleetswap_kernels.backend.choose import ONE_THREAD
+from fleetswap_kernels.backend.host_calls import measure_blocks
+from fleetswap_kernels.layout import operations as ops
+from fleetswap_kernels.layout import words as bits
+from fleetswap_kernels.layout.codecs import CODECS
+from fleetswap_kernels.layout.content_model import ContentClasses, build_model
+from fleetswap_kernels.layout.device import Sizes
+from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.size_classes import SizeClasses, size_classes
+
+Sizes64 = npt.NDArray[np.int64]
+START_PAGE = 1 << 32 >> 12 << 9
+"""First page of the region that is measured: aligned to every block."""
+RUN_PAGES = 1 << 20
+"""Pages of one process; more are measured as several."""
+
+
+@dataclass(frozen=True)
+class BlockSizes:
+    """Blocks of one class, codec and order.
+
+    Parameters
+    ----------
+    raw, stored, members : int64 arrays of shape (blocks,)
+        Bytes of the codec's output, of what zram stores (0 if same-filled, the whole block if it does not compress),
+        and the sum of the output for the block's pages one by one.
+    stored_members, pool_members : int
+        Bytes that zram and zsmalloc take for the pages one by one.
+    """
+
+    raw: Sizes64
+    stored: Sizes64
+    members: Sizes64
+    stored_members: int
+    pool_members: int
+
+
+def simulate_blocks(
+    library: ContentClasses, name: str, codec: str, order: int, blocks: int, seed: int = 0, scaled: bool = False
+) -> BlockSizes:
+    """Fill memory with contents of a class and size its blocks.
+
+    Parameters
+    ----------
+    library : ContentClasses
+    name : str
+        A class of it.
+    codec : str
+        One of `CODECS`.
+    order : int
+        Block order, 0 to 9.
+    blocks : int
+        How many.
+    seed : int
+        Seed of the contents.
+    scaled : bool
+        Whether processes differ in scale.
+    """
+    model = build_model(library)
+    parts: list[tuple[Sizes64, Sizes64, Sizes64]] = []
+    pages = np.zeros(PAGE_BYTES + 1, dtype=np.int64)
+    most = RUN_PAGES >> order
+    for process, first in enumerate(range(0, blocks, most)):
+        n = min(most, blocks - first)
+        arena = _filled(model, library.names.index(name), codec, order, n << order, seed, scaled, process)
+        part = (np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64))
+        measure_blocks(arena.records, arena.base, arena.models, order, *part, pages)
+        parts.append(part)
+    raw, stored, members = (np.concatenate(column) for column in zip(*parts, strict=True))
+    by_size = np.repeat(np.arange(PAGE_BYTES + 1), pages)
+    return BlockSizes(raw, stored, members, int(by_size.sum()), pool_bytes(by_size, 0))
+
+
+def _filled(
+    model: npt.NDArray[np.uint8],
+    content_class: int,
+    codec: str,
+    order: int,
+    pages: int,
+    seed: int,
+    scaled: bool,
+    d: int,
+) -> Arena:
+    """A device with one process that has written a region once."""
+    sizes = Sizes(
+        slots=16,
+        ptes=-(-pages // 16) * 16,
+        pmds=pages // 512 + 2,
+        frames=pages + 1024,
+        content_map=(1 << order) + 1,
+        swap_cache=False,
+        verify=False,
+    )
+    policy = {
+        "codec": CODECS.index(codec),
+        "huge_bytes": size_classes().huge_threshold_bytes,
+        "huge_block_bytes": size_classes(block_order=order).huge_block_bytes,
+        "seed_lo": seed & 0xFFFFFFFF,
+        "seed_hi": seed >> 32,
+        "scale_by_process": int(scaled),
+    }
+    blueprint = Blueprint(sizes, policy, np.zeros(2, np.uint32), np.ones((1 << order) + 1, np.uint32), model=model)
+    arena = Arena([(blueprint, 1)], ONE_THREAD, first_id=d)
+    program = np.zeros((3, ops.OP_WORDS), dtype=np.uint32)
+    program[0, :2] = ops.PROC, 0
+    program[1] = ops.MAP, 0, 0, pages, START_PAGE, bits.VMA_NOHUGEPAGE, 0, 0
+    program[2] = ops.TOUCH, 0, 0, 0, pages, ops.WRITE, content_class, ops.MODELLED
+    arena.init()
+    arena.run(program, 0, len(program))
+    return arena
+
+
+def pool_bytes(stored: Sizes64, order: int) -> int:
+    """zsmalloc memory of objects, zspages counted full: each has its share of the pages of a zspage of its class.
+
+    Parameters
+    ----------
+    stored : int64 array
+        Stored sizes of blocks of one order; 0 needs no object, a whole block is kept as it is.
+    """
+    classes = size_classes(block_order=order)
+    block = PAGE_BYTES << order
+    total = float(np.count_nonzero(stored == block) * block)
+    objects = stored[(stored > 0) & (stored < block)]
+    index = class_of(classes, objects)
+    per_class = np.bincount(index, minlength=len(classes.class_bytes))
+    total += float((per_class * (classes.class_pages.astype(float) * PAGE_BYTES / classes.class_objects)).sum())
+    return round(total)
+
+
+def class_of(classes: SizeClasses, object_bytes: Sizes64) -> npt.NDArray[np.int64]:
+    """Size class of objects that are not raw."""
+    step_bytes = 16 << classes.block_order
+    steps = np.clip(-(-(object_bytes + 8 - PAGE_BYTES) // step_bytes), 0, 256)
+    small = classes.class_of_bytes[np.minimum(object_bytes, PAGE_BYTES)]
+    return np.where(object_bytes > PAGE_BYTES, classes.class_of_step[steps], small).astype(np.int64)
+
+
+def quantiles(values: Sizes64) -> list[int]:
+    """Lower empirical quantiles, 1 to 99 %: of n values the one of rank ceil(n p / 100)."""
+    rank = -(-np.arange(1, 100) * len(values) // 100) - 1
+    found: list[int] = np.sort(values)[rank].tolist()
+    return found
+
+
+def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
+    """Totals and quantiles of blocks of one or several classes, each with as many blocks.
+
+    Returns
+    -------
+    dict
+        ``blocks``, ``original_bytes``, then for the blocks and, under ``same_pages_4k``, for their pages one by one:
+        ``raw_bytes``, ``stored_bytes``, ``zsmalloc_bytes``, ratios, ``mean_bytes`` and ``quantiles_bytes`` of a
+        block (1 to 99 %); ``neighbour_rank_correlation`` of the raw sizes of adjacent blocks, mean over the classes.
+    """
+    raw = np.concatenate([one.raw for one in classes])
+    stored = np.concatenate([one.stored for one in classes])
+    members = np.concatenate([one.members for one in classes])
+    original = len(raw) * PAGE_BYTES << order
+    correlation = [rank_correlation(one.raw[:-1], one.raw[1:]) for one in classes if len(one.raw) > 2]
+    return {
+        "blocks": len(raw),
+        "pages": len(raw) << order,
+        "original_bytes": original,
+        **_totals(raw, stored, pool_bytes(stored, order), original),
+        "same_filled_blocks": int(np.count_nonzero(stored == 0)),
+        "incompressible_blocks": int(np.count_nonzero(stored == PAGE_BYTES << order)),
+        "neighbour_rank_correlation": float(np.mean(correlation)) if correlation else None,
+        "size_over_same_pages_4k": int(raw.sum()) / int(members.sum()),
+        "same_pages_4k": {
+            "raw_bytes": int(members.sum()),
+            "stored_bytes": sum(one.stored_members for one in classes),
+            "zsmalloc_bytes": sum(one.pool_members for one in classes),
+            "ratio_raw": original / int(members.sum()),
+            "mean_bytes": float(members.mean()),
+            "quantiles_bytes": quantiles(members),
+        },
+    }
+
+
+def _totals(raw: Sizes64, stored: Sizes64, pool: int, original: int) -> dict[str, Any]:
+    return {
+        "raw_bytes": int(raw.sum()),
+        "stored_bytes": int(stored.sum()),
+        "zsmalloc_bytes": pool,
+        "ratio_raw": original / int(raw.sum()),
+        "ratio_zsmalloc": original / max(pool, 1),
+        "mean_bytes": float(raw.mean()),
+        "quantiles_bytes": quantiles(raw),
+    }
+
+
+def rank_correlation(a: Sizes64, b: Sizes64) -> float:
+    """Spearman's rank correlation; equal values share their mean rank. 0 if either side does not vary."""
+    x, y = _ranks(a), _ranks(b)
+    x, y = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
+    return float((x * y).sum()) / scale if scale else 0.0
+
+
+def _ranks(values: Sizes64) -> npt.NDArray[np.float64]:
+    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts - 1) / 2
+    ranks: npt.NDArray[np.float64] = middle[inverse]
+    return ranks

@@ -1,0 +1,1 @@
+"""Recounts of a device: what it keeps against what is there."""

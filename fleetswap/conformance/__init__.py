@@ -1,0 +1,1 @@
+"""What a real kernel did and what was published, beside what is simulated."""

@@ -1,0 +1,1 @@
+"""A fleet simulated: shards of devices, metrics, results."""

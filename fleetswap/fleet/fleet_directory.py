@@ -1,0 +1,343 @@
+"""Results of a fleet of phones: totals merged shard by shard, the run directory streamed to the disk, its summary."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fleetswap_kernels.device.swap.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
+from fleetswap_kernels.layout.pages import SIZES_KIB
+
+from ..errors import InputError
+from ..report.page import render_run
+from ..scenario.file import digest, resolved
+from ..scenario.model import FleetScenario
+from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
+from .directory import SCHEMA_VERSION, finish_directory, versions
+from .log_histogram import SUB_BITS
+from .metrics import METRICS, Ints, columns
+from .pieces import Shard
+from .quantiles import quantiles
+from .shard import FleetShard, add_up
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+ROW_GROUP = 8192
+"""Rows that devices.parquet stores together, however the fleet is cut: its bytes do not depend on shards."""
+ASSUMPTIONS = (
+    "Phones are synthetic: fleet, apps and habits are those of the scenario, every number of which can be changed.",
+    "A phone is a miniature: RAM, zram and apps are divided by the page scale; pages, folios and clusters are not.",
+    "In a miniature lists are shorter, per-CPU slot caches weigh more, and a large folio is a larger part of an app.",
+    "Contents were measured on desktop programs that stand in for apps.",
+    "Recency is kept per 64 KiB of address space, in generations like MGLRU's.",
+    "kswapd has a share of pages before each fault instead of a CPU of its own; file pages are a fixed part of RAM.",
+)
+
+
+@dataclass
+class FleetTotals:
+    """What is known of a whole fleet; shards are added in any order.
+
+    Parameters
+    ----------
+    cells : Cells
+    totals : Totals
+    devices : dict of str to int
+        Devices by class.
+    """
+
+    cells: Cells = field(default_factory=dict)
+    totals: Totals = field(default_factory=dict)
+    devices: dict[str, int] = field(default_factory=dict)
+
+    def add(self, shard: FleetShard, classes: tuple[str, ...]) -> None:
+        """Add the devices of a shard."""
+        add_up(self.cells, self.totals, shard)
+        counts = np.bincount(shard.classes, minlength=len(classes)).tolist()
+        for name, n in [(ALL, sum(counts)), *zip(classes, counts, strict=True)]:
+            self.devices[name] = self.devices.get(name, 0) + n
+
+
+def value_of(metric: str, cell: Cell) -> int:
+    """A metric of all devices of a cell together: a sum, or the share of the sums."""
+    if METRICS[metric].base is None:
+        return cell.top
+    return cell.top * METRICS[metric].per // max(cell.bottom, 1)
+
+
+def _step(metric: str, cell: Cell) -> dict[str, int]:
+    """A metric of the devices that have it in a step, of a share those with a base; quantiles are the histogram's."""
+    return {"total": value_of(metric, cell), **{f"p{q}": cell.histogram.quantile(10 * q) for q in (5, 50, 95)}}
+
+
+def _quantiles(metric: str, values: Ints, groups: Mapping[str, slice]) -> dict[str, dict[str, int]]:
+    """Exact quantiles of a metric over the devices of each group that have it: of a share, those with a base."""
+    known = METRICS[metric]
+    have = np.ones(len(values), dtype=bool) if known.base is None else values[:, 1] > 0
+    own = known.value([values] if known.base is None else [*values.T])
+    return {name: found for name, of in groups.items() if (found := quantiles(own[of][have[of]])) is not None}
+
+
+def summarise(
+    scenario: FleetScenario, totals: FleetTotals, classes: Ints, values: Callable[[str], Ints]
+) -> dict[str, Any]:
+    """The summary of a run: metrics by class, the series, fallbacks by reason, allocation over uptime.
+
+    Parameters
+    ----------
+    scenario : FleetScenario
+    totals : FleetTotals
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    values : callable
+        Gives a metric of all devices in the order of `classes`, as `FleetShard.metrics` has it; asked for one after the
+        other, so that a fleet may be larger than memory.
+    """
+    steps = range(scenario.days * scenario.steps_per_day)
+    where = [ALL, *(name for name in scenario.device_class if totals.devices.get(name))]
+    at = columns()
+    whole = totals.totals[ALL, WHOLE_RUN]
+    last = totals.totals[ALL, steps[-1]]
+    by_class = np.argsort(classes, kind="stable")
+    ends = np.cumsum([0, *np.bincount(classes, minlength=len(scenario.device_class))]).tolist()
+    groups = {ALL: slice(None), **dict(zip(scenario.device_class, map(slice, ends, ends[1:]), strict=False))}
+    exact = {metric: _quantiles(metric, values(metric)[by_class], groups) for metric in METRICS}
+
+    def known(name: str, step: int, metric: str) -> bool:
+        return totals.cells[name, step, metric].histogram.devices > 0
+
+    def allocation(size: int) -> list[dict[str, int]]:
+        rows = []
+        for step in steps:
+            counted = totals.totals[ALL, step]
+            wanted = int(counted[at[f"folio_wanted_{size}kB"]])
+            rows.append(
+                {"step": step, "wanted": wanted, "granted": wanted - int(counted[at[f"folio_refused_{size}kB"]])}
+            )
+        return rows
+
+    return {
+        "scenario": resolved(scenario),
+        "digest": digest(scenario),
+        "devices": {name: totals.devices[name] for name in where},
+        "hours_per_step": 24 / scenario.steps_per_day,
+        "quantile_error": f"1/{2 << SUB_BITS}",
+        "metrics": {
+            name: {
+                m: {"total": value_of(m, totals.cells[name, WHOLE_RUN, m]), **exact[m][name]}
+                for m in METRICS
+                if name in exact[m]
+            }
+            for name in where
+        },
+        "series": {
+            name: {
+                m: [{"step": s, **_step(m, totals.cells[name, s, m])} for s in steps if known(name, s, m)]
+                for m in METRICS
+            }
+            for name in where
+        },
+        "fallback": {
+            "swapin": {name: int(whole[at[f"swapin_fallback_{name}"]]) for name in SWAPIN_REASONS},
+            "swapout": {name: int(whole[at[f"swapout_fallback_{name}"]]) for name in SWAPOUT_REASONS},
+        },
+        "allocation": {f"{size}K": allocation(size) for size in SIZES_KIB if whole[at[f"folio_wanted_{size}kB"]]},
+        "census": {str(k): int(last[at[f"census_order_{k}"]]) for k in (0, *range(2, 9))},
+        "counters": {name: int(whole[index]) for name, index in at.items()},
+        "warnings": scenario.warnings,
+        "assumptions": list(ASSUMPTIONS),
+    }
+
+
+def devices_table(scenario: FleetScenario, shard: FleetShard) -> pa.Table:
+    """One row per device of a shard: class, counters under the kernel's names, metrics."""
+    import pyarrow as pa
+
+    names = pa.array(list(scenario.device_class), pa.string())
+    kinds = pa.DictionaryArray.from_arrays(pa.array(shard.classes.astype(np.int32)), names)
+    data: dict[str, Any] = {"device": np.arange(shard.shard.first, shard.shard.end, dtype=np.int64), "class": kinds}
+    data |= {name: np.ascontiguousarray(shard.counters[:, index]) for name, index in columns().items()}
+    for name, values in shard.metrics.items():
+        parts = [values] if METRICS[name].base is None else list(values.T)
+        data[name] = METRICS[name].value(parts)
+        if len(parts) == 2:
+            data[f"{name}_of"], data[f"{name}_base"] = parts
+    return pa.table(data)
+
+
+def read_classes(path: Path, names: Sequence[str]) -> Ints:
+    """Class of each device in a file that `devices_table` made, by index."""
+    import pyarrow.parquet as pq
+
+    kinds = pq.read_table(path, columns=["class"])["class"].unify_dictionaries().combine_chunks()
+    lookup = np.array([names.index(name) for name in kinds.dictionary.to_pylist()], dtype=np.int64)
+    classes: Ints = lookup[kinds.indices.to_numpy()]
+    return classes
+
+
+def read_metric(path: Path, metric: str) -> Ints:
+    """A metric of each device in a file that `devices_table` made, as `FleetShard.metrics` has it."""
+    import pyarrow.parquet as pq
+
+    names = [metric] if METRICS[metric].base is None else [f"{metric}_of", f"{metric}_base"]
+    table = pq.read_table(path, columns=names)
+    read = [table[name].to_numpy().astype(np.int64) for name in names]
+    return read[0] if len(read) == 1 else np.stack(read, axis=1)
+
+
+def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
+    """One row per step, class and metric: histogram of the devices' values (`LogHistogram.from_dict`), sums of parts.
+
+    `total` is the sum of the values. A share of all devices together is `numerator` times the metric's `per` over
+    `base`; of what is no share `numerator` is the total and `base` 0.
+    """
+    import pyarrow as pa
+
+    rows = []
+    for step in range(scenario.days * scenario.steps_per_day):
+        for name in (ALL, *scenario.device_class):
+            for metric in METRICS:
+                cell = totals.cells.get((name, step, metric))
+                if cell is not None:
+                    rows.append(
+                        {"step": step, "class": name, "metric": metric, "numerator": cell.top, "base": cell.bottom}
+                        | cell.histogram.to_dict()
+                    )
+    ints, list_of_ints = pa.int64(), pa.list_(pa.int64())
+    # Sums of a fleet may exceed 64 bits.
+    wide = pa.decimal128(38, 0)
+    kinds = {"step": ints, "class": pa.string(), "metric": pa.string(), "numerator": wide, "base": wide}
+    kinds |= {"sub_bits": ints, "devices": ints, "total": wide, "least": ints, "greatest": ints}
+    return pa.Table.from_pylist(rows, schema=pa.schema(kinds | {"bins": list_of_ints, "counts": list_of_ints}))
+
+
+def load_writers() -> None:
+    """Load all that writing a run needs: that something cannot be shows before hours of simulation, not after them."""
+    for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
+        importlib.import_module(module)
+    importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one
+
+
+class FleetWriter:
+    """Writes the run directory of a fleet, shard by shard.
+
+    Everything goes to a folder of another name beside it, which becomes the run directory in one step at the end.
+
+    Parameters
+    ----------
+    folder : Path
+    scenario : FleetScenario
+
+    Attributes
+    ----------
+    shards : list of Shard
+        What was added so far.
+    step_ns : int
+        Time that the shards spent in kernels.
+    """
+
+    def __init__(self, folder: Path, scenario: FleetScenario) -> None:
+        self.folder = folder
+        self.partial = folder.with_name(folder.name + ".partial")
+        self.scenario = scenario
+        self.totals = FleetTotals()
+        self.shards: list[Shard] = []
+        self.step_ns = 0
+        self._devices: Any = None
+        self._rows: Any = None
+
+    def begin(self) -> None:
+        """Make the folder.
+
+        Raises
+        ------
+        InputError
+            If the run directory exists or none can be made there.
+        """
+        load_writers()
+        if self.folder.exists():
+            raise InputError(f"{self.folder}: exists already; name another folder with --out")
+        with self._writing():
+            shutil.rmtree(self.partial, ignore_errors=True)
+            self.partial.mkdir(parents=True)
+
+    def add_all(self, shards: Iterator[FleetShard]) -> None:
+        """Add shards as they are simulated; none is kept while the next one is."""
+        for shard in shards:
+            self.add(shard)
+            del shard
+
+    def add(self, shard: FleetShard) -> None:
+        """Write the devices of the next shard and add them to the totals; shards come in the order of devices."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = devices_table(self.scenario, shard)
+        with self._writing():
+            if self._devices is None:
+                self._devices = pq.ParquetWriter(self.partial / "devices.parquet", table.schema, compression="zstd")
+                self._rows = table[:0]
+            self._rows = pa.concat_tables([self._rows, table])
+            while self._rows.num_rows >= ROW_GROUP:
+                self._write_rows(self._rows[:ROW_GROUP])
+                self._rows = self._rows[ROW_GROUP:]
+        self.totals.add(shard, tuple(self.scenario.device_class))
+        self.shards.append(shard.shard)
+        self.step_ns += shard.step_ns
+
+    def finish(self, facts: Mapping[str, Any]) -> dict[str, Any]:
+        """Write series, summary, report and manifest, and give the folder its name; returns the summary."""
+        import pyarrow.parquet as pq
+
+        devices = self.partial / "devices.parquet"
+        with self._writing():
+            self._write_rows(self._rows)
+            self._devices.close()
+        classes = read_classes(devices, list(self.scenario.device_class))
+        summary = summarise(self.scenario, self.totals, classes, partial(read_metric, devices))
+        told = versions()
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "versions": told,
+            "scenario": summary["scenario"],
+            "scenario_hash": summary["digest"],
+            **facts,
+        }
+        html = render_run({**summary, "versions": told, "backend": str(facts.get("backend", "cpu"))})
+        with self._writing():
+            pq.write_table(
+                series_table(self.scenario, self.totals), self.partial / "series.parquet", compression="zstd"
+            )
+            (self.partial / "summary.json").write_text(json.dumps(summary, indent=1) + "\n", encoding="utf-8")
+            (self.partial / "report.html").write_text(html, encoding="utf-8")
+            finish_directory(self.partial, self.folder, manifest)
+        return summary
+
+    def abandon(self) -> None:
+        """Remove what was written; the run is not finished."""
+        with contextlib.suppress(Exception):
+            if self._devices is not None:
+                self._devices.close()
+        shutil.rmtree(self.partial, ignore_errors=True)
+
+    def _write_rows(self, rows: pa.Table) -> None:
+        """One row group; pieces that its columns are made of would show in its pages."""
+        if rows.num_rows:
+            self._devices.write_table(rows.combine_chunks())
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise InputError(f"{self.folder}: cannot be written: {error.strerror or error}") from None

@@ -1,0 +1,72 @@
+"""What is installed: versions and a hash of the sources, which every worker of a run must have in common."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from fleetswap.fleet.directory import versions
+from fleetswap_kernels.compile.kernel_cache import cache_dir
+
+
+@dataclass(frozen=True)
+class Installation:
+    """What results, or the bytes they are stored in, may depend on.
+
+    Parameters
+    ----------
+    sources : str
+        Hash of the sources of `fleetswap` and `fleetswap_kernels`; the version alone does not see an edited checkout.
+    fleetswap, python, numpy, numba, pyarrow : str
+        Versions.
+    """
+
+    sources: str
+    fleetswap: str
+    python: str
+    numpy: str
+    numba: str
+    pyarrow: str
+
+    def told(self) -> dict[str, str]:
+        """As a plain mapping."""
+        return asdict(self)
+
+    def differences(self, other: Mapping[str, Any]) -> list[str]:
+        """What another one has otherwise, in words."""
+        return [f"{name} {other.get(name)}, not {own}" for name, own in self.told().items() if other.get(name) != own]
+
+
+@cache
+def installation() -> Installation:
+    """What is installed here."""
+    digest = hashlib.sha256()
+    for package in ("fleetswap", "fleetswap_kernels"):
+        spec = find_spec(package)
+        folder = Path(spec.origin or "").parent if spec else Path()
+        for source in sorted(folder.rglob("*.py")):
+            digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
+    told = versions()
+    python = told["python"].rpartition(".")[0]
+    return Installation(
+        digest.hexdigest()[:16], told["fleetswap"], python, told["numpy"], told["numba"], told["pyarrow"]
+    )
+
+
+@contextlib.contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Let one process of this machine compile, the others wait and then load what it compiled."""
+    with contextlib.ExitStack() as stack:
+        # Where no file can be written, each compiles for itself.
+        with contextlib.suppress(OSError):
+            cache_dir().mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context((cache_dir() / "compiling").open("w"))
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield

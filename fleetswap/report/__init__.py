@@ -1,0 +1,1 @@
+"""What people read: tables in a terminal, the page of a run."""

@@ -1,0 +1,1 @@
+"""What is asked: fleets, policies, experiments, costs; read from files and checked once."""

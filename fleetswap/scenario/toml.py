@@ -1,0 +1,55 @@
+"""TOML file: what is wrong with it is bad input, told with its line."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+
+MAX_FILE_BYTES = 1 << 20
+
+
+def read_toml(path: Path, asked: str = "") -> dict[str, Any]:
+    """The table of a file.
+
+    Parameters
+    ----------
+    path : Path
+    asked : str
+        What errors put before its name: who asked for it.
+
+    Raises
+    ------
+    InputError
+        If it cannot be read, or is no TOML.
+    """
+    try:
+        with path.open("rb") as opened:
+            raw = opened.read(MAX_FILE_BYTES + 1)
+        text = raw.decode()
+    except OSError as error:
+        raise InputError(f"{asked}{path}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{asked}{path}: line {line}: byte {raw[error.start]:#x} is not possible; allowed is UTF-8"
+        ) from None
+    except ValueError:
+        raise InputError(f"{asked}{str(path)!r} is not possible; allowed are paths") from None
+    if len(raw) > MAX_FILE_BYTES:
+        raise InputError(f"{asked}{path}: is too large; allowed are up to {MAX_FILE_BYTES} bytes")
+    try:
+        return tomllib.loads(text)
+    except RecursionError:
+        raise InputError(f"{asked}{path}: is nested too deeply; allowed are 8 levels") from None
+    except tomllib.TOMLDecodeError as error:
+        match = re.fullmatch(r"(.*) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)", str(error), re.DOTALL)
+        what = match[1] if match else str(error)
+        lines = text.count("\n") + (not text.endswith("\n"))
+        where = f"line {match[2]}, column {match[3]}" if match and match[2] else f"line {max(1, lines)}"
+        raise InputError(f"{asked}{path}: {where}: is no TOML: {what}") from None
+    except ValueError:
+        raise InputError(f"{asked}{path}: is no TOML: a number is too long") from None

@@ -1,0 +1,1 @@
+"""The script language: read, compiled to operations, replayed, its dumps."""

@@ -1,0 +1,1 @@
+"""What runs devices: the contract of backends, how one is chosen, arenas of devices, tallies."""

@@ -1,0 +1,1 @@
+"""How device functions are compiled and linked, on the CPU and for CUDA."""

@@ -1,0 +1,160 @@
+"""Cache of compiled kernels: which folder it is, and why; compiling goes on where nothing can be written.
+
+Numba's cache index does not see edits in callee modules, so the folder carries a hash of all kernel sources in its
+name. This leans on Numba's internals: its own caches give up where they cannot write, even if all is there to read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numba
+from platformdirs import user_cache_path
+
+VARIABLE = "FLEETSWAP_CACHE_DIR"
+"""The environment variable that names the folder."""
+
+
+@dataclass(frozen=True)
+class CacheFolder:
+    """Where compiled kernels are kept.
+
+    Parameters
+    ----------
+    path : Path
+        Of exactly these kernel sources.
+    why : str
+        What chose it.
+    """
+
+    path: Path
+    why: str
+
+
+def cache_dir() -> Path:
+    """Folder of the compiled entry points of exactly these kernel sources."""
+    return cache_folder().path
+
+
+@cache
+def cache_folder() -> CacheFolder:
+    """The folder that `VARIABLE` names, else the user's; a temporary one if it can neither be written nor has kernels.
+
+    Processes that this one starts find the same one.
+    """
+    digest = hashlib.sha256(numba.__version__.encode())
+    package = Path(__file__).parents[1]
+    for source in sorted(package.rglob("*.py")):
+        digest.update(str(source.relative_to(package)).encode() + b"\0" + source.read_bytes())
+    name = f"kernels-{digest.hexdigest()[:16]}"
+    root = os.environ.get(VARIABLE)
+    wanted = (Path(root) if root else user_cache_path("fleetswap")) / name
+    why = VARIABLE if root else f"the user's cache folder; {VARIABLE} names another"
+    refusal = _refusal(wanted)
+    if not refusal:
+        return CacheFolder(wanted, why)
+    if has_kernels(wanted):
+        return CacheFolder(wanted, f"{why}; it cannot be written: {refusal}")
+    problem = f"{wanted.parent} cannot be written: {refusal}"
+    try:
+        temporary = _temporary_folder()
+    except OSError:
+        return CacheFolder(wanted, f"{why}; neither it nor a temporary folder can be written: {refusal}")
+    _tell(f"{problem}; compiled kernels go to {temporary}; {VARIABLE} names another folder")
+    os.environ[VARIABLE] = str(temporary)
+    return CacheFolder(temporary / name, f"temporary; {problem}")
+
+
+def has_kernels(folder: Path) -> bool:
+    """Whether a folder holds compiled kernels that can be read."""
+    try:
+        return any(os.access(path, os.R_OK) for path in folder.rglob("*.nbc"))
+    except OSError:
+        return False
+
+
+def _refusal(folder: Path) -> str:
+    """Why a file in a folder cannot be written; empty if it can be."""
+    if not folder.is_absolute() and folder.parts[0] == "~":
+        return "there is no home folder"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as file:
+            file.write(bytes(4096))  # A full disk still makes empty files.
+    except OSError as error:
+        return error.strerror or str(error)
+    return ""
+
+
+def _temporary_folder() -> Path:
+    """A folder for this user alone: others must not hand it code to run."""
+    folder = Path(tempfile.gettempdir()) / f"fleetswap-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+        folder = Path(tempfile.mkdtemp(prefix="fleetswap-"))
+    refusal = _refusal(folder)
+    if refusal:
+        raise OSError(refusal)
+    return folder
+
+
+@cache
+def _tell(line: str) -> None:
+    """Print a line on stderr, once."""
+    print(f"fleetswap: {line}", file=sys.stderr)  # noqa: T201 (who runs kernels may have no command line)
+
+
+def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
+    """A dispatcher of Numba's, for the CPU or CUDA, that reads from a folder what it can and writes if it can.
+
+    Parameters
+    ----------
+    dispatcher : Dispatcher or function
+        A function stays as it is: nothing is compiled.
+    folder : Path
+    caching : type
+        The class of its cache.
+    config : module
+        Its settings.
+    """
+    if not hasattr(dispatcher, "_cache"):
+        return dispatcher
+    implementation = caching._impl_class
+    locator = type("_Locator", (implementation._locator_classes[0],), {"ensure_cache_path": _make})
+
+    class Forgiving(caching):  # type: ignore[misc]
+        _impl_class = type("_Implementation", (implementation,), {"_locator_classes": [locator]})
+
+        def load_overload(self, *arguments: Any) -> Any:
+            with contextlib.suppress(OSError):
+                return super().load_overload(*arguments)
+
+        def save_overload(self, *arguments: Any) -> None:
+            try:
+                super().save_overload(*arguments)
+            except OSError as error:
+                _tell(f"{folder}: compiled kernels cannot be kept: {error.strerror or error}; {VARIABLE} names another")
+
+    previous = config.CACHE_DIR
+    config.CACHE_DIR = str(folder)
+    try:
+        dispatcher._cache = Forgiving(dispatcher.py_func)
+    finally:
+        config.CACHE_DIR = previous
+    return dispatcher
+
+
+def _make(locator: Any) -> None:
+    """Make the folder of a cache, if possible: else reading finds nothing, and writing tells why."""
+    with contextlib.suppress(OSError):
+        Path(locator.get_cache_path()).mkdir(parents=True, exist_ok=True)

@@ -1,0 +1,1 @@
+"""The interpreter that executes operations on a device."""

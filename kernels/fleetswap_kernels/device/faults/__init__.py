@@ -1,0 +1,1 @@
+"""Faults of processes: anonymous memory, fork, unmapping."""

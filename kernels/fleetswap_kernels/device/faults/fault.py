@@ -1,0 +1,138 @@
+"""Page faults: one entry for every kind of PTE (spec 05 §5.1; mm/memory.c handle_pte_fault)."""
+
+import numpy as np
+
+from ...compile.decorators import device
+from ...compile.views import runs_short
+from ...layout.counters import PGFAULT, PGMAJFAULT, SIGBUS, SWAPIN_WAITS
+from ...layout.device import (
+    CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_MIXED, FAULT_ORDER, FAULT_PTE, PROC_MAJFLT,
+)  # fmt: skip
+from ...layout.operations import EAGAIN, EFAULT
+from ...layout.words import HAS_CACHE, KIND_SHIFT, MAP_COUNT, NONE, PTE_PAYLOAD, SWAP
+from ..access import byte, count, set_word, word
+from ..memory.buddy import frame_order
+from ..memory.folio import cache_lookup
+from ..regions import proc_at, pte_at
+from ..swap.reasons import count_shared_swapin
+from ..swap.swap_cache import map_cached, note_hit, readahead
+from ..swap.swapin import (
+    SMALL_FOLIOS, count_stale, pin_slots, still_mapped_there, swapin_abandon, swapin_begin, swapin_map, swapin_small,
+)  # fmt: skip
+from .anon import anon_fault, write_protect_fault
+
+WHOLE = 0
+BEGIN = 1
+END = 2
+"""A fault runs whole, or halts between reading the page and mapping it (fault_begin, fault_end)."""
+
+MINOR = 0
+MAJOR = 1
+WAITS = 2
+BUS_ERROR = 3
+FAILED = 4
+
+
+@device(cuda="inline")
+def swap_fault(dev, p, o_vma, page, write, phase):
+    """Fault on a swap entry (do_swap_page).
+
+    Returns
+    -------
+    int64
+        MINOR, MAJOR, WAITS (nothing done, another fault holds the slots), BUS_ERROR, FAILED (error word set).
+    """
+    o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
+    pte = word(dev, pte_at(dev, o_vma, page))
+    head = np.int64(-1)
+    if phase == END:
+        pte = word(dev, o_halted + FAULT_PTE)
+        head = word(dev, o_halted + FAULT_FRAME) - 1
+        order = word(dev, o_halted + FAULT_ORDER)
+        mixed = word(dev, o_halted + FAULT_MIXED)
+        set_word(dev, o_halted + FAULT_FRAME, 0)
+    else:
+        slot = pte & PTE_PAYLOAD
+        cached = cache_lookup(dev, slot)
+        result = MINOR
+        if cached >= 0:
+            if frame_order(dev, cached) == 0:
+                note_hit(dev, o_vma, page, cached)
+        elif byte(dev, dev.o_map + slot) & MAP_COUNT != 1:
+            cached = readahead(dev, o_vma, page, slot)
+            if cached < 0:
+                return WAITS if cached == -1 else FAILED
+            if runs_short(dev):
+                count_shared_swapin(dev, o_vma)
+            count(dev, PGMAJFAULT, 1)
+            result = MAJOR
+        if cached >= 0:
+            if map_cached(dev, p, o_vma, page, pte, cached, write):
+                write_protect_fault(dev, p, o_vma, page)
+            return result
+        head, order, mixed = swapin_begin(dev, o_vma, page, pte, phase == WHOLE)
+        if head == SMALL_FOLIOS:
+            swapin_small(dev, p, o_vma, page, order, slot >> order << order, write)
+            return MAJOR
+        if head < 0:
+            return WAITS if head == -1 else FAILED
+    n = np.int64(1) << order
+    slot = (pte & PTE_PAYLOAD) >> order << order
+    if phase == BEGIN:
+        if dev.pin_swapin:
+            pin_slots(dev, slot, n)
+        set_word(dev, o_halted + FAULT_FRAME, head + 1)
+        set_word(dev, o_halted + FAULT_ORDER, order)
+        set_word(dev, o_halted + FAULT_PTE, pte)
+        set_word(dev, o_halted + FAULT_MIXED, mixed)
+        return MAJOR
+    if phase == END:
+        if not still_mapped_there(dev, o_vma, page, pte, order):
+            swapin_abandon(dev, head, order, slot, dev.pin_swapin != 0)
+            return MAJOR
+        if not mixed:
+            count_stale(dev, head, slot, n)
+    if mixed:
+        swapin_abandon(dev, head, order, slot, phase == END and dev.pin_swapin != 0)
+        return BUS_ERROR
+    kept = HAS_CACHE if phase == END and dev.pin_swapin == 0 else 0
+    swapin_map(dev, p, o_vma, page, head, order, slot, write, kept)
+    return MAJOR
+
+
+@device(cuda="inline")
+def handle_fault(dev, p, o_vma, page, write, phase):
+    """Serve a fault and count it.
+
+    Returns
+    -------
+    int64
+        0 if the access can go on; EAGAIN if a halted fault holds the slots, EFAULT if the process gets a SIGBUS.
+    """
+    pte = word(dev, pte_at(dev, o_vma, page))
+    kind = pte >> KIND_SHIFT
+    result = MINOR
+    if kind == SWAP or phase == END:
+        result = swap_fault(dev, p, o_vma, page, write, phase)
+    elif kind == NONE:
+        anon_fault(dev, p, o_vma, page, write)
+    else:
+        write_protect_fault(dev, p, o_vma, page)
+    if result == WAITS:
+        count(dev, SWAPIN_WAITS, 1)
+        return EAGAIN
+    if result == FAILED or dev.error != 0:
+        return EFAULT
+    if phase == BEGIN and result == MAJOR:
+        return 0
+    count(dev, PGFAULT, 1)
+    if result == BUS_ERROR:
+        count(dev, SIGBUS, 1)
+        return EFAULT
+    if result == MAJOR:
+        dev.op_majflt = np.uint32(np.int64(dev.op_majflt) + 1)
+        o = proc_at(dev, p) + PROC_MAJFLT
+        set_word(dev, o, word(dev, o) + 1)
+    else:
+        dev.op_minflt = np.uint32(np.int64(dev.op_minflt) + 1)
+    return 0

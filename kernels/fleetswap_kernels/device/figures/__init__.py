@@ -1,0 +1,1 @@
+"""Figures of a device: prices, metrics, gauges, bins."""

@@ -1,0 +1,147 @@
+"""Figures of a device: what its counters and their price say of a step or of a whole run, all integers."""
+
+import numpy as np
+
+from ...compile.decorators import device
+from ...layout.counters import (
+    ANON_FAULT_ALLOC, BROKEN_BY_FOLIOS, COLD_STARTS, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS,
+    GAUGE_FREE_FRAMES, KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED,
+    PGMAJFAULT, PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO,
+    WORKINGSET_REFAULT_ANON,
+)  # fmt: skip
+from ...layout.pages import PAGE_BYTES
+from ...layout.words import N_ORDERS
+from .price import DECOMPRESSED_BYTES, NS_REWRITE, PAID_WORDS, STALL_END, SWAPOUT_END, price_row
+
+FIGURES = (
+    "major_faults", "pages_read", "pages_written", "refaults", "swapout_fallbacks", "swapouts_offered",
+    "large_pages_in", "pages_in", "folios_granted", "folios_wanted", "pages_stored", "pool_pages", "saved_bytes",
+    "broken_blocks", "small_free_pages", "free_pages", "stall_ns", "cpu_ns", "decompressed_bytes", "kills",
+    "cold_starts",
+)  # fmt: skip
+(
+    MAJOR_FAULTS, PAGES_READ, PAGES_WRITTEN, REFAULTS, SWAPOUT_FALLBACKS, SWAPOUTS_OFFERED,
+    LARGE_PAGES_IN, PAGES_IN, FOLIOS_GRANTED, FOLIOS_WANTED, STORED, POOL, SAVED_BYTES,
+    BROKEN_BLOCKS, SMALL_FREE_PAGES, FREE_PAGES, STALL_NS, CPU_NS, OUTPUT_BYTES, KILLS, STARTS,
+) = range(PAID_WORDS, PAID_WORDS + 21)  # fmt: skip
+"""Index of a figure among the parts of a device."""
+PARTS = PAID_WORDS + len(FIGURES)
+"""Parts of a device: its price by cause (`price`), then its figures."""
+
+FIRST, STEP, RESUME, WHOLE = range(4)
+"""What is folded: the first step, a later one, nothing yet but what comes after now, the whole run."""
+COLUMN_WORDS = 2
+COLUMN_FACTOR, COLUMN_STATE = range(COLUMN_WORDS)
+"""Of every counter: how many of a real device one of the miniature stands for; whether it is a state."""
+METRIC_WORDS = 4
+METRIC_PART, METRIC_BASE, METRIC_PER, METRIC_STATE = range(METRIC_WORDS)
+"""Of every metric: its part, its denominator (-1 if it is no share), what a share is multiplied by, whether it is a
+state."""
+SMALL_ORDERS = 4
+"""Free blocks below 64 KiB."""
+
+
+@device
+def take_change(quads, at, columns, since, change, o, mode):
+    """What the counters of a device changed by since the last time, and states as they are, scaled to a real device."""
+    for i in range(N_COUNTERS):
+        now = np.int64(quads[at + i])
+        found = now
+        if mode != WHOLE:
+            if mode != FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
+                found = now - since[o + i]
+            since[o + i] = now
+        change[o + i] = found * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
+
+
+@device
+def of_all_sizes(rows, o, counter):
+    """Sum of a per-size counter of large folios."""
+    total = np.int64(0)
+    for order in range(2, N_ORDERS):
+        total += rows[o + N_SCALAR + len(MTHP) * order + counter]
+    return total
+
+
+@device
+def measure(rows, o, parts, q):
+    """Fill the figures of a device whose price is filled."""
+    large = np.int64(0)
+    wanted = np.int64(0)
+    refused = np.int64(0)
+    for order in range(2, N_ORDERS):
+        # All large folios but those of anonymous faults came with pages of swap.
+        large += rows[o + FOLIO_ALLOC + order] - rows[o + N_SCALAR + len(MTHP) * order + ANON_FAULT_ALLOC] << order
+        wanted += rows[o + FOLIO_WANTED + order]
+        refused += rows[o + FOLIO_REFUSED + order]
+    small = np.int64(0)
+    for order in range(SMALL_ORDERS):
+        small += rows[o + GAUGE_BLOCKS + order] << order
+    stall = np.int64(0)
+    for cause in range(STALL_END):
+        stall += parts[q + cause]
+    swapout = np.int64(0)
+    for cause in range(STALL_END, SWAPOUT_END):
+        swapout += parts[q + cause]
+    fallbacks = of_all_sizes(rows, o, SWPOUT_FALLBACK)
+    out = max(rows[o + PSWPOUT] + rows[o + SWPOUT_ZERO], np.int64(1))
+    parts[q + MAJOR_FAULTS] = rows[o + PGMAJFAULT]
+    parts[q + PAGES_READ] = rows[o + PSWPIN]
+    parts[q + PAGES_WRITTEN] = rows[o + PSWPOUT]
+    parts[q + REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
+    parts[q + SWAPOUT_FALLBACKS] = fallbacks
+    parts[q + SWAPOUTS_OFFERED] = of_all_sizes(rows, o, SWPOUT) + fallbacks
+    parts[q + LARGE_PAGES_IN] = large
+    parts[q + PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
+    parts[q + FOLIOS_GRANTED] = wanted - refused
+    parts[q + FOLIOS_WANTED] = wanted
+    parts[q + STORED] = rows[o + PAGES_STORED]
+    parts[q + POOL] = rows[o + POOL_PAGES]
+    parts[q + SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * PAGE_BYTES
+    parts[q + BROKEN_BLOCKS] = rows[o + BROKEN_BY_FOLIOS + SMALL_ORDERS]
+    parts[q + SMALL_FREE_PAGES] = small
+    parts[q + FREE_PAGES] = rows[o + GAUGE_FREE_FRAMES]
+    # A faulting process also does its share, by pages, of swap-out.
+    parts[q + STALL_NS] = stall + swapout // out * rows[o + PGSTEAL_DIRECT]
+    parts[q + CPU_NS] = stall + swapout + parts[q + NS_REWRITE]
+    parts[q + OUTPUT_BYTES] = parts[q + DECOMPRESSED_BYTES]
+    parts[q + KILLS] = rows[o + KILLS_LOW_SWAP] + rows[o + KILLS_THRASHING] + rows[o + KILLS_NO_MEMORY]
+    parts[q + STARTS] = rows[o + COLD_STARTS]
+
+
+@device
+def mean_states(metrics, n_metrics, sums, parts, q, mode, steps):
+    """Add states to their sums over the steps; of a whole run take the means, of a share the sums of its parts."""
+    for m in range(n_metrics):
+        if metrics[METRIC_WORDS * m + METRIC_STATE]:
+            base = metrics[METRIC_WORDS * m + METRIC_BASE]
+            for k in range(METRIC_PART, METRIC_BASE + 1):
+                at = q + metrics[METRIC_WORDS * m + k]
+                if at >= q:
+                    if mode == WHOLE:
+                        parts[at] = sums[at] // steps if base < 0 else sums[at]
+                    else:
+                        sums[at] += parts[at]
+
+
+@device
+def value_of_metric(metrics, m, parts, q):
+    """Value of a metric: a part, or a share, which has a base."""
+    top = parts[q + metrics[METRIC_WORDS * m + METRIC_PART]]
+    base = metrics[METRIC_WORDS * m + METRIC_BASE]
+    if base < 0:
+        return top
+    return top * metrics[METRIC_WORDS * m + METRIC_PER] // max(parts[q + base], np.int64(1))
+
+
+@device
+def fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps):
+    """Fill the change and the parts of the device `d`, whose counters stand at `at`."""
+    take_change(quads, at, columns, since, change, d * N_COUNTERS, mode)
+    if mode == FIRST:
+        for i in range(PARTS):
+            sums[d * PARTS + i] = 0
+    if mode != RESUME:
+        price_row(change, d * N_COUNTERS, prices, p, parts, d * PARTS)
+        measure(change, d * N_COUNTERS, parts, d * PARTS)
+        mean_states(metrics, n_metrics, sums, parts, d * PARTS, mode, steps)

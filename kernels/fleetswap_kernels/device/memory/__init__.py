@@ -1,0 +1,1 @@
+"""Physical memory: buddy allocator, folios, orders allowed, generations of pages."""

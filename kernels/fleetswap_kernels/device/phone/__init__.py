@@ -1,0 +1,1 @@
+"""What a phone does: boot, apps, switches, background work."""

@@ -1,0 +1,1 @@
+"""Memory pressure: room for a fault, reclaim, the low-memory killer."""

@@ -1,0 +1,126 @@
+"""Clusters and their lists: the movements of a cluster as its slots are taken and given back (spec 02 §2.7)."""
+
+import numpy as np
+
+from ...compile.decorators import device
+from ...layout.device import W_FRAG_NR, W_LIST_HEAD, W_LIST_TAIL
+from ...layout.words import (
+    CLUSTER_COUNT, CLUSTER_FLAGS_SHIFT, CLUSTER_ORDER_SHIFT, CLUSTER_SLOTS, FLAG_FREE, FLAG_FULL,
+    FLAG_NONFULL, LIST_FRAG, LIST_FREE, LIST_FULL, LIST_NONFULL, NIL,
+)  # fmt: skip
+from ..access import set_word, word
+
+
+@device
+def list_of(info):
+    """The one list a cluster with this word is on (spec 01 §1.4)."""
+    flags = info >> CLUSTER_FLAGS_SHIFT
+    order = (info >> CLUSTER_ORDER_SHIFT) & 15
+    if flags == FLAG_FREE:
+        return LIST_FREE
+    if flags == FLAG_FULL:
+        return LIST_FULL
+    if flags == FLAG_NONFULL:
+        return LIST_NONFULL + order
+    return LIST_FRAG + order
+
+
+@device
+def list_head(dev, which):
+    """First cluster of a list, or NIL."""
+    return word(dev, W_LIST_HEAD + which)
+
+
+@device
+def list_append(dev, which, c):
+    """Put a cluster at the tail of a list; nothing is ever put at a head."""
+    tail = word(dev, W_LIST_TAIL + which)
+    set_word(dev, dev.o_cluster_prev + c, tail)
+    set_word(dev, dev.o_cluster_next + c, NIL)
+    if tail == NIL:
+        set_word(dev, W_LIST_HEAD + which, c)
+    else:
+        set_word(dev, dev.o_cluster_next + tail, c)
+    set_word(dev, W_LIST_TAIL + which, c)
+    if which >= LIST_FRAG:
+        o = W_FRAG_NR + which - LIST_FRAG
+        set_word(dev, o, word(dev, o) + 1)
+
+
+@device
+def list_remove(dev, which, c):
+    """Take a cluster off its list."""
+    before = word(dev, dev.o_cluster_prev + c)
+    after = word(dev, dev.o_cluster_next + c)
+    if before == NIL:
+        set_word(dev, W_LIST_HEAD + which, after)
+    else:
+        set_word(dev, dev.o_cluster_next + before, after)
+    if after == NIL:
+        set_word(dev, W_LIST_TAIL + which, before)
+    else:
+        set_word(dev, dev.o_cluster_prev + after, before)
+    if which >= LIST_FRAG:
+        o = W_FRAG_NR + which - LIST_FRAG
+        set_word(dev, o, word(dev, o) - 1)
+
+
+@device
+def cluster_set(dev, c, count, order, flags):
+    """Write a cluster's word and move the cluster to the tail of the list that the word names."""
+    old = list_of(word(dev, dev.o_cluster + c))
+    info = count | (order << CLUSTER_ORDER_SHIFT) | (flags << CLUSTER_FLAGS_SHIFT)
+    set_word(dev, dev.o_cluster + c, info)
+    list_remove(dev, old, c)
+    list_append(dev, list_of(info), c)
+
+
+@device
+def cluster_take(dev, c, n, order):
+    """Account `n` slots of a cluster as used (spec 02 §2.4; mm/swapfile.c cluster_alloc_range)."""
+    info = word(dev, dev.o_cluster + c)
+    flags = info >> CLUSTER_FLAGS_SHIFT
+    count = (info & CLUSTER_COUNT) + n
+    own = (info >> CLUSTER_ORDER_SHIFT) & 15
+    if flags == FLAG_FREE:
+        own = order
+    if count == CLUSTER_SLOTS:
+        cluster_set(dev, c, count, own, FLAG_FULL)
+    elif flags == FLAG_FREE:
+        cluster_set(dev, c, count, own, FLAG_NONFULL)
+    else:
+        set_word(dev, dev.o_cluster + c, info + n)
+
+
+@device
+def cluster_give(dev, c, n):
+    """Account `n` slots of a cluster as free again (mm/swapfile.c dec_cluster_info_page)."""
+    info = word(dev, dev.o_cluster + c)
+    count = (info & CLUSTER_COUNT) - n
+    if count == 0:
+        cluster_set(dev, c, 0, 0, FLAG_FREE)
+    elif info >> CLUSTER_FLAGS_SHIFT == FLAG_NONFULL:
+        set_word(dev, dev.o_cluster + c, info - n)
+    else:
+        cluster_set(dev, c, count, (info >> CLUSTER_ORDER_SHIFT) & 15, FLAG_NONFULL)
+
+
+@device
+def clusters_setup(dev):
+    """Initial lists at swapon, in 32 columns (spec 01 §1.7; mm/swapfile.c setup_clusters)."""
+    n = np.int64(dev.n_clusters)
+    n_slots = np.int64(dev.n_slots)
+    for which in range(LIST_FRAG + 10):
+        set_word(dev, W_LIST_HEAD + which, NIL)
+        set_word(dev, W_LIST_TAIL + which, NIL)
+    rows = (n + 31) // 32
+    for column in range(32):
+        for row in range(rows):
+            c = 32 * row + column
+            if c < n:
+                used = 1 if c == 0 else 0
+                if c == n - 1:
+                    used += CLUSTER_SLOTS * n - n_slots
+                flags = FLAG_NONFULL if used > 0 else FLAG_FREE
+                set_word(dev, dev.o_cluster + c, used | (flags << CLUSTER_FLAGS_SHIFT))
+                list_append(dev, LIST_NONFULL if used > 0 else LIST_FREE, c)

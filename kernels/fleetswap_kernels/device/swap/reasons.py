@@ -1,0 +1,214 @@
+"""Why a large folio was not used: the first test that ruled it out, at swap-in and at swap-out (spec 02 §2.1, 05 §5.3).
+
+No kernel counts this. Both questions are asked after a large folio was refused, so the answer may cost something, but
+policies under which most folios fall back ask for every one of them: `swapout_reason` remembers what it found.
+"""
+
+import numpy as np
+
+from ...compile.decorators import device
+from ...layout.counters import NOTIFY_FREE, SWAPIN_REASON, SWAPOUT_REASON
+from ...layout.device import VMA_FLAGS, VMA_START
+from ...layout.words import (
+    CLUSTER_COUNT, CLUSTER_FLAGS_SHIFT, CLUSTER_ORDER_SHIFT, CLUSTER_SLOTS, FAULT_ORDERS, FLAG_FREE, PTE_PAYLOAD,
+    VMA_UFFD,
+)  # fmt: skip
+from ..access import bytes_any, count, counter_value, word, words_any, words_differ
+from ..memory.large_folio import has_margin
+from ..memory.policy import allowed_orders, block_start
+from ..regions import pte_at
+from ..zram.read import zeromap_mixed
+from .allocator import skip_used
+
+SWAPIN_REASONS = (
+    "policy", "order_mismatch", "vma_bounds", "not_contiguous", "zeromap_mixed", "swap_cache", "allocation", "charge",
+    "margin",
+)  # fmt: skip
+"""Why a fault on a swap entry brought in less than the largest size that sysfs and madvise ask for."""
+(
+    IN_POLICY, IN_ORDER_MISMATCH, IN_VMA_BOUNDS, IN_NOT_CONTIGUOUS, IN_ZEROMAP_MIXED, IN_SWAP_CACHE, IN_ALLOCATION,
+    IN_CHARGE, IN_MARGIN,
+) = range(9)  # fmt: skip
+REFUSED_LATER = -1
+"""The block qualifies: what came after the choice of the order (allocation, charge, margin) refused it."""
+NOT_SMALLER = -2
+"""The fault gets the largest size, or none is wanted."""
+
+SWAPOUT_REASONS = ("swap_full", "no_aligned_hole", "order_mismatch", "not_reached", "charge")
+"""Why a large folio got no slots."""
+OUT_SWAP_FULL, OUT_NO_ALIGNED_HOLE, OUT_ORDER_MISMATCH, OUT_NOT_REACHED, OUT_CHARGE = range(5)
+
+
+@device(cpu="call")
+def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
+    """The first test of `swapin_order` that rules out the largest wanted order (alloc_swap_folio, spec 05 §5.3).
+
+    To be called for a fault that takes the direct path, before it changes any state.
+
+    Parameters
+    ----------
+    wanted_orders : int64
+        Mask of the orders that sysfs and madvise allow in the region. Orders no fault can use (9) do not count.
+    got_order : int64
+        The order that `swapin_order` gave.
+
+    Returns
+    -------
+    int64
+        Index into `SWAPIN_REASONS`, up to IN_SWAP_CACHE; REFUSED_LATER, NOT_SMALLER.
+    """
+    wanted = wanted_orders & FAULT_ORDERS
+    order = np.int64(8)
+    while order > got_order and wanted >> order & 1 == 0:
+        order -= 1
+    if order <= got_order:
+        return NOT_SMALLER
+    n = np.int64(1) << order
+    if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
+        return IN_POLICY
+    if (allowed_orders(dev, o_vma) & ~np.int64(dev.swapin_denied)) >> order & 1 == 0:
+        return IN_POLICY
+    first = block_start(dev, o_vma, page, order)
+    if first < 0:
+        return IN_VMA_BOUNDS
+    if ((word(dev, o_vma + VMA_START) + page) ^ pte) & (n - 1):
+        return IN_ORDER_MISMATCH
+    entry = pte - (page - first)
+    if words_differ(dev, pte_at(dev, o_vma, first), n, entry):
+        return IN_NOT_CONTIGUOUS
+    slot = entry & PTE_PAYLOAD
+    if dev.zeromap_check and zeromap_mixed(dev, slot, n):
+        return IN_ZEROMAP_MIXED
+    if words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040:
+        return IN_SWAP_CACHE
+    return REFUSED_LATER
+
+
+@device(cpu="call", cuda="call")
+def count_smaller_swapin(dev, o_vma, page, pte, got_order):
+    """Count a fault that brings in less than the largest wanted size, by the reason; not one that has to wait."""
+    wanted = allowed_orders(dev, o_vma)
+    reason = np.int64(swapin_reason(dev, o_vma, page, pte, wanted, got_order))
+    if reason == NOT_SMALLER:
+        return
+    if reason == REFUSED_LATER:
+        order = np.int64(8)
+        while wanted >> order & 1 == 0:
+            order -= 1
+        reason = np.int64(IN_MARGIN if dev.margin_rule and not has_margin(dev, order) else IN_ALLOCATION)
+    count(dev, SWAPIN_REASON + reason, 1)
+
+
+@device(cpu="call")
+def count_shared_swapin(dev, o_vma):
+    """Count a fault on an entry that others share: it goes through the swap cache, page by page (spec 05 §5.1)."""
+    if allowed_orders(dev, o_vma) & FAULT_ORDERS:
+        count(dev, SWAPIN_REASON + IN_SWAP_CACHE, 1)
+
+
+@device
+def serves_order(info, order):
+    """Whether the allocator looks for entries of an order in a cluster with this word (spec 02 §2.1 steps 2, 4, 5)."""
+    return info >> CLUSTER_FLAGS_SHIFT == FLAG_FREE or info >> CLUSTER_ORDER_SHIFT & 15 == order
+
+
+@device
+def cluster_hole(dev, c, n):
+    """First slot of the first free window of `n` slots in a cluster, aligned and inside the device; 0 if none is.
+
+    (spec 02 §2.2 c; the bytes behind the device's last slot are 0 like those of free slots)
+    """
+    last = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots)) - n
+    slot = c * CLUSTER_SLOTS
+    while slot <= last:
+        slot = skip_used(dev, slot, last, n)
+        if slot > last:
+            break
+        if not bytes_any(dev, dev.o_map + slot, n):
+            return slot
+        slot += n
+    return np.int64(0)
+
+
+@device
+def find_hole(dev, order, own, start):
+    """A free aligned window of 2^order slots (spec 02 §2.1-2.2).
+
+    Parameters
+    ----------
+    own : int64
+        1 looks in free clusters and those of this order, 0 in those of any other.
+    start : int64
+        A slot; the search begins in its cluster and comes round to it.
+
+    Returns
+    -------
+    int64
+        The first slot of the window; 0, which is the swap header, if there is none.
+    """
+    n = np.int64(1) << order
+    c = start // CLUSTER_SLOTS
+    for _ in range(np.int64(dev.n_clusters)):
+        info = word(dev, dev.o_cluster + c)
+        if (info & CLUSTER_COUNT) + n <= CLUSTER_SLOTS and serves_order(info, order) == (own != 0):
+            slot = cluster_hole(dev, c, n)
+            if slot != 0:
+                return slot
+        c += 1
+        if c == np.int64(dev.n_clusters):
+            c = np.int64(0)
+    return np.int64(0)
+
+
+@device
+def hole_is_there(dev, slot, order):
+    """Whether `slot` begins a free aligned window of 2^order slots; slot 0 never does."""
+    n = np.int64(1) << order
+    return slot & (n - 1) == 0 and slot + n <= np.int64(dev.n_slots) and not bytes_any(dev, dev.o_map + slot, n)
+
+
+@device(cpu="call")
+def swapout_reason(dev, order):
+    """Why `get_swap_pages`, just now, had no entry of 2^order slots, `order` at least 2 (spec 02 §2.1, 2.5).
+
+    OUT_SWAP_FULL: fewer free slots than it takes; those in slot caches are not free. OUT_ORDER_MISMATCH: there is an
+    aligned hole, but only in clusters of another order. OUT_NOT_REACHED: there is one in a free cluster or in one of
+    this order. OUT_NO_ALIGNED_HOLE: the free slots are scattered.
+
+    The allocator looks at every cluster of the order before it gives up, and at no other. So it leaves a hole there
+    only by dropping swap-cache folios on its way: clusters so freed are not looked at again (steps 3-5). If nothing
+    was freed, any hole is in a cluster of another order.
+
+    Three words remember what was found. `hole_slot` is where a hole was last, and is looked at again. `hole_frees` is
+    the number of slots freed until the last answer, modulo 2^32; while it stays, holes can only vanish, so there is
+    still none from `hole_order` on (0: not known of any order). All 0 is right for a new device.
+
+    Returns
+    -------
+    int64
+        Index into `SWAPOUT_REASONS`, below OUT_CHARGE.
+    """
+    if np.int64(dev.nr_swap_pages) >> order == 0:
+        return OUT_SWAP_FULL
+    frees = counter_value(dev, NOTIFY_FREE) & 0xFFFFFFFF
+    if frees != np.int64(dev.hole_frees):
+        dev.hole_frees = np.uint32(frees)
+        dev.hole_order = np.uint32(0)
+        if np.int64(dev.n_cache) > 0 and find_hole(dev, order, 1, np.int64(0)) != 0:
+            return OUT_NOT_REACHED
+    elif dev.hole_order != 0 and order >= np.int64(dev.hole_order):
+        return OUT_NO_ALIGNED_HOLE
+    slot = np.int64(dev.hole_slot)
+    if not hole_is_there(dev, slot, order):
+        slot = find_hole(dev, order, 0, slot)
+        if slot == 0:
+            dev.hole_order = np.uint32(order)
+            return OUT_NO_ALIGNED_HOLE
+        dev.hole_slot = np.uint32(slot)
+    return OUT_ORDER_MISMATCH
+
+
+@device(cpu="call", cuda="call")
+def count_refused_swapout(dev, order):
+    """Count a large folio that just got no slots, by the reason."""
+    count(dev, SWAPOUT_REASON + swapout_reason(dev, order), 1)

@@ -1,0 +1,1 @@
+"""zram and zsmalloc: stored blocks, objects, the pool."""

@@ -1,0 +1,1 @@
+"""Where everything of a device lies: words, arrays, counters, operations, tables; no code that runs on it."""
