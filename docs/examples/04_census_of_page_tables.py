@@ -9,8 +9,8 @@
 # %%
 import numpy as np
 
+from fleetswap_kernels.backend.choose import choose
 from fleetswap_kernels.batch.census import census
-from fleetswap_kernels.batch.launch_cpu import CpuLaunch
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
@@ -30,7 +30,7 @@ blocks[scattered] = random.permutation(blocks[scattered].ravel()).reshape(-1, 16
 
 # %% [markdown]
 # One region for each process, all at an aligned address. Nothing is known about slots but their numbers, so there is no
-# swap area. On a GPU everything below stays the same with `CupyLaunch()` of `fleetswap_kernels.batch.launch_cupy`.
+# swap area. On a GPU everything below stays the same with `choose("cuda")`.
 
 # %%
 tables = PageTables(
@@ -40,7 +40,8 @@ tables = PageTables(
     process_offset=np.arange(PROCESSES + 1),
     process_area=np.zeros(PROCESSES, np.int64),
 )
-found = census(CpuLaunch(threads=2), tables, SwapAreas.unknown(), orders=1 << 2 | 1 << 4 | 1 << 6)
+backend, _ = choose("cpu", threads=2)
+found = census(backend, tables, SwapAreas.unknown(), orders=1 << 2 | 1 << 4 | 1 << 6)
 
 # %% [markdown]
 # Pages by the size that comes back with one fault, for the least and the most fragmented processes.

@@ -24,7 +24,6 @@ from fleetswap_kernels.backend.arena import Arena, device_bytes
 from fleetswap_kernels.backend.choose import choose
 from fleetswap_kernels.backend.cores import usable_cores
 from fleetswap_kernels.batch.census import census
-from fleetswap_kernels.batch.launch_cpu import CpuLaunch
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
 from fleetswap_kernels.batch.words import words_of_slots
@@ -315,14 +314,14 @@ def _census(result: Result, effort: Effort) -> None:
     pte = words_of_slots((16 * blocks[:, None] + np.arange(16)).ravel())
     whole = np.array([0, pages])
     tables = PageTables(pte, whole, np.zeros(1, np.int64), np.array([0, 1]), np.zeros(1, np.int64))
-    launch, areas, target = CpuLaunch(threads=1), SwapAreas.unknown(), np.zeros_like(pte)
+    areas, target = SwapAreas.unknown(), np.zeros_like(pte)
 
     def seconds(work: Callable[[], object]) -> float:
         started = time.thread_time()
         work()
         return time.thread_time() - started
 
-    count, copy = partial(census, launch, tables, areas), partial(np.copyto, target, pte)
+    count, copy = partial(census, choose("cpu", 1)[0], tables, areas), partial(np.copyto, target, pte)
     pairs = _pairs(effort.pairs, lambda: seconds(count), lambda: seconds(copy))
     result.values["census_ns_per_page"] = 1e9 * statistics.median(a for a, _ in pairs) / pages
     # A copy moves 16 bytes a page: the word read and written.

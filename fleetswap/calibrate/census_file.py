@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
-from fleetswap_kernels.batch.words import PM_SLOT_SHIFT, PM_SWAP_SHIFT, SLOT_MASK, words_of_slots
+from fleetswap_kernels.batch.words import words_of_slots
+from fleetswap_kernels.device.batch.pagemap import PM_SLOT_SHIFT, PM_SWAP_SHIFT, SLOT_MASK
 
 from ..errors import InputError
 from ..scenario.npz_file import read_npz

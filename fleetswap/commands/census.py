@@ -12,7 +12,7 @@ import click
 from ..errors import InputError
 
 if TYPE_CHECKING:
-    from fleetswap_kernels.batch.launch import Launch
+    from fleetswap_kernels.backend.contract import Backend
     from fleetswap_kernels.batch.page_tables import Ints, PageTables
     from fleetswap_kernels.batch.swap_areas import SwapAreas
 
@@ -32,7 +32,7 @@ PER_PROCESS = ("swapped_pages", "alone_permille")
     "--orders", default="2,3,4,5,6,7,8", show_default=True, metavar="K,K", help="Enabled sizes: folios of 2^K pages."
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads  [default: all usable cores]")
-@click.option("--backend", default="cpu", show_default=True, help="cpu or cuda.")
+@click.option("--backend", default="cpu", show_default=True, help="auto, cpu or cuda.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 def census(file: Path, orders: str, threads: int | None, backend: str, as_json: bool) -> None:
     """Take the contiguity census of page tables in an .npz file, for instance of your own phone.
@@ -44,18 +44,19 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
     """
     from ..calibrate.census_file import read_census_file
     from ..console import Console, progress_bar
+    from ..fleet.backend import open_backend
 
     mask = _mask(orders)
-    launch = _launch(backend, threads)
+    chosen = open_backend(backend, threads).backend
     err = Console(stderr=True)
     tables, areas = read_census_file(file)
     with progress_bar(err, "pages", transient=True) as progress:
         task = progress.add_task("census", total=tables.pages)
         try:
-            found = take(launch, tables, areas, mask, lambda pages: progress.advance(task, pages))
+            found = take(chosen, tables, areas, mask, lambda pages: progress.advance(task, pages))
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
-    found = {"file": str(file), "backend": backend, **found}
+    found = {"file": str(file), "backend": chosen.name, **found}
     if as_json:
         click.echo(json.dumps(found))
         return
@@ -65,13 +66,13 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
 
 
 def take(
-    launch: Launch, tables: PageTables, areas: SwapAreas, mask: int, progress: Callable[[int], None]
+    backend: Backend, tables: PageTables, areas: SwapAreas, mask: int, progress: Callable[[int], None]
 ) -> dict[str, Any]:
     """Take the census part by part and add up what it finds.
 
     Parameters
     ----------
-    launch : Launch
+    backend : Backend
     tables : PageTables
     areas : SwapAreas
     mask : int
@@ -97,7 +98,7 @@ def take(
     order_pages, run_counts = [np.zeros((0, 10), np.int64)], [np.zeros((0, 10), np.int64)]
     for first, end in _parts(tables):
         part = tables.part(first, end)
-        counted = census_of(launch, part, areas, mask)
+        counted = census_of(backend, part, areas, mask)
         order_pages.append(counted.order_pages)
         run_counts.append(counted.run_counts)
         progress(part.pages)
@@ -111,11 +112,11 @@ def take(
         "swapped_pages": sum(by_order),
         "pages_by_order": {str(k): by_order[k] for k in (0, *FAULT_ORDERS)},
         "runs_by_slots": {str(1 << power): n for power, n in enumerate(runs)},
-        "per_process": _per_process(launch, pages),
+        "per_process": _per_process(backend, pages),
         "blocks": None,
     }
     if areas.areas:
-        counts = uniformity(launch, areas)[0].tolist()
+        counts = uniformity(backend, areas)[0].tolist()
         found["blocks"] = {str(order): dict(zip(BLOCK_KINDS, row, strict=True)) for order, row in enumerate(counts)}
     return found
 
@@ -132,7 +133,7 @@ def _parts(tables: PageTables) -> Iterator[tuple[int, int]]:
         first = max(end, first + 1)
 
 
-def _per_process(launch: Launch, order_pages: Ints) -> dict[str, dict[str, int]]:
+def _per_process(backend: Backend, order_pages: Ints) -> dict[str, dict[str, int]]:
     """Quantiles over the processes that have swapped pages."""
     import numpy as np
 
@@ -141,7 +142,7 @@ def _per_process(launch: Launch, order_pages: Ints) -> dict[str, dict[str, int]]
     swapped = order_pages.sum(axis=1)
     values = np.stack([swapped, order_pages[:, 0] * 1000 // np.maximum(swapped, 1)], axis=1)
     groups = np.where(swapped > 0, 0, -1).astype(np.int32)
-    counts, extremes = histogram(launch, values, groups, 1), reduce(launch, values, groups, 1)
+    counts, extremes = histogram(backend, values, groups, 1), reduce(backend, values, groups, 1)
     rows = [quantiles(counts, extremes, permille)[0].tolist() for permille in PERMILLES]
     return {
         name: {f"p{permille // 10}": row[column] for permille, row in zip(PERMILLES, rows, strict=True)}
@@ -196,19 +197,3 @@ def _mask(orders: str) -> int:
             raise InputError(f"--orders {word.strip()!r}: cannot be; allowed are 2 to 8, separated by commas")
         mask |= 1 << int(word)
     return mask
-
-
-def _launch(backend: str, threads: int | None) -> Launch:
-    """What runs the census."""
-    if backend == "cpu":
-        from fleetswap_kernels.batch.launch_cpu import CpuLaunch
-
-        return CpuLaunch(threads)
-    if backend == "cuda":
-        from fleetswap_kernels.batch.launch_cupy import CupyLaunch, CupyMissingError
-
-        try:
-            return CupyLaunch()
-        except CupyMissingError as error:
-            raise InputError(f"--backend cuda: {error}; allowed here is cpu") from None
-    raise InputError(f"--backend {backend}: unknown; allowed are cpu, cuda")

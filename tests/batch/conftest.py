@@ -1,28 +1,28 @@
-"""The launches that every test of the batch kernels runs on."""
+"""The backends that every test of the batch kernels runs on."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Iterator
 
 import pytest
 
-from fleetswap_kernels.batch.launch_cpu import CpuLaunch
-from tests.batch import host_cuda
+from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend
+from tests.conftest import NO_SIMULATOR
+from tests.launch.fake_gpu import FakeGpu
 
 
 @pytest.fixture(scope="session")
-def cpu():
-    """The Numba twin on three threads."""
-    return CpuLaunch(threads=3)
+def cpu() -> Backend:
+    """Three threads."""
+    return choose("cpu", 3)[0]
 
 
-@pytest.fixture(scope="session")
-def cuda():
-    """The CuPy launch layer on a fake CuPy, with the CUDA source compiled for the host."""
-    from fleetswap_kernels.batch.launch_cupy import CupyLaunch
-
-    if host_cuda.MISSING:
-        pytest.skip(host_cuda.MISSING)
+@pytest.fixture(scope="module")
+def cuda() -> Iterator[Backend]:
+    """The launch layer of the backend cuda on a GPU that is not there."""
+    if NO_SIMULATOR:
+        pytest.skip(NO_SIMULATOR)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "cupy", host_cuda.fake_cupy())
-        return CupyLaunch()
+        FakeGpu().install(patch)
+        yield choose("cuda")[0]

@@ -1,4 +1,4 @@
-"""Compression accounting: both twins against the rules of spec 08 §8.1, §8.2 and §8.5, and by hand."""
+"""Compression accounting: both backends against the rules of spec 08 §8.1, §8.2 and §8.5, and by hand."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def arrays(objects):
 
 @settings(max_examples=60)
 @given(OBJECTS)
-def test_the_twins_agree_with_each_other_and_the_rules(cpu, cuda, objects):
+def test_both_backends_agree_with_the_rules(cpu, cuda, objects):
     totals = expected(objects).tolist()
     assert accounting(cpu, *arrays(objects), CLASSES).tolist() == totals
     assert accounting(cuda, *arrays(objects), CLASSES).tolist() == totals
@@ -72,8 +72,8 @@ def test_by_hand(cpu, cuda):
     # 1,000 bytes: class 1,024, 4 to a page; 3,624: class 3,632, 9 to 8 pages; 3,625 and 4,096: raw. A block of 13,000
     # bytes in 64 KiB: class 13,056, 5 to a block.
     objects = [(1000, 0, 1), (3624, 0, 1), (3625, 0, 1), (4096, 0, 1), (0, 0, 1), (13000, 4, 0), (7, 0, -1)]
-    for launch in (cpu, cuda):
-        found = accounting(launch, *arrays(objects), CLASSES)
+    for backend in (cpu, cuda):
+        found = accounting(backend, *arrays(objects), CLASSES)
         one = dict(zip(OBJECT_FIELDS, found[1, 0].tolist(), strict=True))
         assert one == {
             "objects": 5,

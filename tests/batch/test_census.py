@@ -1,4 +1,4 @@
-"""The census of many processes: both twins against an oracle from the spec, and against the one of a device."""
+"""The census of many processes: both backends against an oracle from the spec, and against the one of a device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from fleetswap_kernels.batch.census import census
 from fleetswap_kernels.batch.page_tables import PageTables
 from fleetswap_kernels.batch.swap_areas import SwapAreas
-from fleetswap_kernels.batch.words import NOT_SWAPPED, words_of_slots
+from fleetswap_kernels.batch.words import words_of_slots
+from fleetswap_kernels.device.batch.census import NOT_SWAPPED
 from fleetswap_kernels.layout import words as bits
 from tests.batch import oracle
 from tests.batch.fleets import page_tables, swap_areas
@@ -38,7 +39,7 @@ def equal(one, other):
 
 @settings(max_examples=60)
 @given(page_tables(), swap_areas() | st.just(SwapAreas.unknown()), st.integers(0, 1023) | st.just(ALL))
-def test_the_twins_agree_with_each_other_and_the_oracle(cpu, cuda, tables, areas, orders):
+def test_both_backends_agree_with_the_oracle(cpu, cuda, tables, areas, orders):
     found = census(cpu, tables, areas, orders)
     assert found.page_order.tolist() == oracle.page_orders(tables, areas, orders)
     assert found.run_counts.tolist() == oracle.runs(tables)
@@ -89,77 +90,77 @@ def test_a_device_has_the_census_of_its_arrays(cpu, cuda):
         tables, areas = of_device(device)
         for orders in (ALL, 1 << 2 | 1 << 4):
             pages, runs = device.census(orders)
-            for launch in (cpu, cuda):
-                found = census(launch, tables, areas, orders)
+            for backend in (cpu, cuda):
+                found = census(backend, tables, areas, orders)
                 assert nonzero(found.order_pages[0].tolist()) == pages, text
                 assert nonzero(found.run_counts[0].tolist()) == runs, text
             seen |= set(pages)
     assert seen >= {0, 2, 3, 4, 5}
 
 
-@pytest.mark.parametrize("launch", ["cpu", "cuda"])
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
 class TestByHand:
     """Layouts small enough to count on paper."""
 
-    def found(self, request, launch, tables, areas=None, orders=ALL):
-        result = census(request.getfixturevalue(launch), tables, areas or SwapAreas.unknown(), orders)
+    def found(self, request, backend, tables, areas=None, orders=ALL):
+        result = census(request.getfixturevalue(backend), tables, areas or SwapAreas.unknown(), orders)
         return nonzero(result.order_pages.sum(axis=0).tolist()), nonzero(result.run_counts.sum(axis=0).tolist())
 
-    def test_a_large_run_is_cut_by_alignment(self, request, launch):
+    def test_a_large_run_is_cut_by_alignment(self, request, backend):
         # Pages 4..35 in slots 516..547: blocks of 4 at 4, 8 at 8, 16 at 16, 4 at 32.
-        assert self.found(request, launch, one_region(words_of_slots(np.arange(516, 548)), 4)) == (
+        assert self.found(request, backend, one_region(words_of_slots(np.arange(516, 548)), 4)) == (
             {2: 8, 3: 8, 4: 16},
             {5: 1},
         )
 
-    def test_slots_that_are_not_congruent(self, request, launch):
-        assert self.found(request, launch, one_region(words_of_slots(np.arange(513, 529)))) == ({0: 16}, {4: 1})
+    def test_slots_that_are_not_congruent(self, request, backend):
+        assert self.found(request, backend, one_region(words_of_slots(np.arange(513, 529)))) == ({0: 16}, {4: 1})
 
-    def test_only_enabled_orders(self, request, launch):
+    def test_only_enabled_orders(self, request, backend):
         tables = one_region(words_of_slots(np.arange(512, 768)))
         for orders, pages in ((1 << 8, {8: 256}), (1 << 9 | 2, {0: 256}), (1 << 4 | 1 << 6, {6: 256}), (0, {0: 256})):
-            assert self.found(request, launch, tables, orders=orders)[0] == pages
+            assert self.found(request, backend, tables, orders=orders)[0] == pages
 
-    def test_a_soft_dirty_page_breaks_the_batch_not_the_run(self, request, launch):
+    def test_a_soft_dirty_page_breaks_the_batch_not_the_run(self, request, backend):
         words = words_of_slots(np.arange(512, 528))
         words[15] |= np.uint64(1 << 55)
         # 8 at 0, 4 at 8; 12..15 are three pages of one kind and one of another.
-        assert self.found(request, launch, one_region(words)) == ({0: 4, 2: 4, 3: 8}, {4: 1})
+        assert self.found(request, backend, one_region(words)) == ({0: 4, 2: 4, 3: 8}, {4: 1})
 
-    def test_a_shared_and_a_cached_slot(self, request, launch):
+    def test_a_shared_and_a_cached_slot(self, request, backend):
         swap_map = np.ones(32, np.uint8)
         swap_map[17] = 2  # comes back alone; its block is not harmed
         swap_map[18] = 0  # nobody's, which cannot be: not one PTE's either
         swap_map[28] = 0x41  # harms the block
         tables = one_region(words_of_slots(np.arange(16, 32)))
-        assert self.found(request, launch, tables, SwapAreas.of([swap_map])) == ({0: 6, 2: 4, 3: 6}, {4: 1})
+        assert self.found(request, backend, tables, SwapAreas.of([swap_map])) == ({0: 6, 2: 4, 3: 6}, {4: 1})
 
-    def test_a_run_goes_on_where_a_window_ends(self, request, launch):
+    def test_a_run_goes_on_where_a_window_ends(self, request, backend):
         # Pages 255 and 256..271: the first alone, then 16 in congruent slots.
-        assert self.found(request, launch, one_region(words_of_slots(np.arange(511, 528)), 255)) == (
+        assert self.found(request, backend, one_region(words_of_slots(np.arange(511, 528)), 255)) == (
             {0: 1, 4: 16},
             {4: 1},
         )
 
-    def test_runs_longer_than_the_last_bin(self, request, launch):
-        assert self.found(request, launch, one_region(words_of_slots(np.arange(1, 5000))))[1] == {9: 1}
+    def test_runs_longer_than_the_last_bin(self, request, backend):
+        assert self.found(request, backend, one_region(words_of_slots(np.arange(1, 5000))))[1] == {9: 1}
 
 
-@pytest.mark.parametrize("launch", ["cpu", "cuda"])
-def test_a_slot_that_no_area_has(launch, request):
+@pytest.mark.parametrize("backend", ["cpu", "cuda"])
+def test_a_slot_that_no_area_has(backend, request):
     words = words_of_slots(np.array([5, 9, 10, 11]))
     areas = SwapAreas.of([np.ones(10, np.uint8)])
     with pytest.raises(ValueError, match=r"^pte\[2\] is 0x4000000000000140: slot 10 of swap type 0; allowed are "):
-        census(request.getfixturevalue(launch), one_region(words), areas)
+        census(request.getfixturevalue(backend), one_region(words), areas)
     words[0] |= np.uint64(1)
     with pytest.raises(ValueError, match=r"^pte\[0\] .* of swap type 1; .* swap areas 0 to 0$"):
-        census(request.getfixturevalue(launch), one_region(words), areas)
+        census(request.getfixturevalue(backend), one_region(words), areas)
 
 
 def test_nothing_at_all(cpu, cuda):
     tables = PageTables(np.zeros(0, np.uint64), np.zeros(1, np.int64), *[np.zeros(n, np.int64) for n in (0, 1, 0)])
-    for launch in (cpu, cuda):
-        found = census(launch, tables, SwapAreas.unknown())
+    for backend in (cpu, cuda):
+        found = census(backend, tables, SwapAreas.unknown())
         assert (found.page_order.shape, found.order_pages.shape, found.run_counts.shape) == ((0,), (0, 10), (0, 10))
 
 

@@ -1,4 +1,4 @@
-"""Uniform blocks of swap slots: both twins against an oracle and by hand."""
+"""Uniform blocks of swap slots: both backends against an oracle and by hand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.batch.fleets import swap_areas
 
 @settings(max_examples=25)
 @given(swap_areas())
-def test_the_twins_agree_with_each_other_and_the_oracle(cpu, cuda, areas):
+def test_both_backends_agree_with_the_oracle(cpu, cuda, areas):
     expected = oracle.uniform_blocks(areas)
     assert uniformity(cpu, areas).tolist() == expected
     assert uniformity(cuda, areas).tolist() == expected
@@ -22,8 +22,8 @@ def test_the_twins_agree_with_each_other_and_the_oracle(cpu, cuda, areas):
 def test_by_hand(cpu, cuda):
     # Slots 0..9: the header, four in use once, one twice, four free; slots 4..7 are pages of zeros.
     areas = SwapAreas.of([np.array([0x3F, 1, 1, 1, 1, 2, 0, 0, 0, 0], np.uint8)], [np.array([0xF0, 0], np.uint8)])
-    for launch in (cpu, cuda):
-        found = uniformity(launch, areas)[0]
+    for backend in (cpu, cuda):
+        found = uniformity(backend, areas)[0]
         rows = {order: dict(zip(BLOCK_KINDS, found[order].tolist(), strict=True)) for order in range(10)}
         assert rows[0] == {"blocks": 10, "free": 4, "used_alike": 6, "zeros": 4, "no_zeros": 6}
         assert rows[1] == {"blocks": 5, "free": 2, "used_alike": 1, "zeros": 2, "no_zeros": 3}
@@ -33,5 +33,5 @@ def test_by_hand(cpu, cuda):
 
 
 def test_no_areas(cpu, cuda):
-    for launch in (cpu, cuda):
-        assert uniformity(launch, SwapAreas.unknown()).shape == (0, 10, 5)
+    for backend in (cpu, cuda):
+        assert uniformity(backend, SwapAreas.unknown()).shape == (0, 10, 5)

@@ -1,4 +1,4 @@
-"""Sums, extremes, histograms and quantiles by group: both twins against Python's own integers."""
+"""Sums, extremes, histograms and quantiles by group: both backends against Python's own integers."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def bin_of(value):
 
 @settings(max_examples=50)
 @given(matrices())
-def test_the_twins_agree_with_each_other_and_plain_sums(cpu, cuda, matrix):
+def test_both_backends_agree_with_plain_sums(cpu, cuda, matrix):
     values, groups = matrix
-    for launch in (cpu, cuda):
-        found, counts = reduce(launch, values, groups, GROUPS), histogram(launch, values, groups, GROUPS)
+    for backend in (cpu, cuda):
+        found, counts = reduce(backend, values, groups, GROUPS), histogram(backend, values, groups, GROUPS)
         for group in range(GROUPS):
             for column in range(values.shape[1]):
                 mine, at = of_group(values, groups, group, column), (group, column)
@@ -57,8 +57,8 @@ def test_the_twins_agree_with_each_other_and_plain_sums(cpu, cuda, matrix):
 @given(matrices(), st.integers(0, 1000))
 def test_quantiles_are_those_of_a_log_histogram(cpu, cuda, matrix, permille):
     values, groups = matrix
-    for launch in (cpu, cuda):
-        found = quantiles(histogram(launch, values, groups, GROUPS), reduce(launch, values, groups, GROUPS), permille)
+    for backend in (cpu, cuda):
+        found = quantiles(histogram(backend, values, groups, GROUPS), reduce(backend, values, groups, GROUPS), permille)
         for group in range(GROUPS):
             for column in range(values.shape[1]):
                 mine = of_group(values, groups, group, column)

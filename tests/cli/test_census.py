@@ -174,7 +174,7 @@ def test_no_npz(capsys, tmp_path):
     [
         (("--orders", "1,4"), "--orders '1': cannot be; allowed are 2 to 8, separated by commas"),
         (("--orders", ""), "--orders '': cannot be; allowed are 2 to 8, separated by commas"),
-        (("--backend", "tpu"), "--backend tpu: unknown; allowed are cpu, cuda"),
+        (("--backend", "tpu"), "backend: 'tpu' is not possible; allowed are auto, cpu, cuda"),
     ],
 )
 def test_options_that_cannot_be(capsys, phone, words, message):
@@ -186,5 +186,16 @@ def test_a_gpu_that_is_not_there(capsys, phone, monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy", None)
     assert main(["census", phone, "--backend", "cuda"]) == 2
     assert re.search(
-        r"^fleetswap: --backend cuda: cupy cannot be imported .*; allowed here is cpu$", capsys.readouterr().err
+        r"^fleetswap: backend cuda: cupy not installed: .*; allowed here are auto, cpu$", capsys.readouterr().err
     )
+
+
+@pytest.mark.usefixtures("fake_gpu")
+def test_a_gpu_finds_the_same(capsys, saved):
+    swap_map = np.ones(64, np.uint8)
+    swap_map[[5, 40]] = 2, 0x41
+    file = saved(pte=words(range(64)), swap_map=swap_map, start=[0])
+    found = {name: json.loads(run(capsys, file, "--json", "--backend", name)) for name in ("cpu", "cuda", "auto")}
+    assert [one.pop("backend") for one in found.values()] == ["cpu", "cuda", "cuda"]
+    assert found["cuda"] == found["auto"] == found["cpu"]
+    assert found["cpu"]["pages_by_order"]["5"] == 31

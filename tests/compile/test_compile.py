@@ -49,6 +49,13 @@ def test_the_table_has_every_kernel_within_its_ceilings() -> None:
         assert_within_ceilings(capability, kernels)
 
 
+@needs_compiler
+def test_the_table_has_every_kernel_there_is() -> None:
+    from fleetswap_kernels.backend.cuda.entries import signatures
+
+    assert tuple(signatures()) == KERNELS
+
+
 def test_instructions_of_ptx_are_counted() -> None:
     text = """
 .visible .entry kernel(.param .u64 a)

@@ -14,6 +14,7 @@ from fleetswap.script.program import Compiled, compile_script
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
+from tests.batch import samples
 from tests.parity.run_fleets import FLEETS, TESTS, simulate
 from tests.parity.test_phones import PHONES, SHORT
 from tests.parity.test_targets import CORPUS, GROUPS, NAMED
@@ -70,6 +71,11 @@ def test_phones_under_pressure(name: str, gpu: Backend) -> None:
         found.append((arena.memory, arena.counters()))
     assert np.array_equal(found[0][0], found[1][0])
     assert np.array_equal(found[0][1], found[1][1])
+
+
+def test_batches(gpu: Backend) -> None:
+    for found, expected in zip(samples.found_by(gpu), samples.found_by(ONE_THREAD), strict=True):
+        assert np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)

@@ -26,10 +26,13 @@ def module(gpu: FakeGpu) -> ModuleType:
 
     pool = SimpleNamespace(free_bytes=noted("cuda.MemoryPool.free_bytes", lambda: gpu.pooled_bytes))
     found.empty = noted("empty", lambda shape, dtype: _empty(gpu, shape, dtype))
+    found.ascontiguousarray = noted("ascontiguousarray", lambda array: array)
     found.get_default_memory_pool = noted("get_default_memory_pool", lambda: pool)
     runtime = {
         "getDeviceCount": lambda: _count(gpu),
         "getDeviceProperties": _properties,
+        # What the host's program has queued elsewhere is not known here.
+        "deviceSynchronize": lambda: None,
         "memGetInfo": lambda: (gpu.total_bytes - gpu.used_bytes - gpu.pooled_bytes, gpu.total_bytes),
         "driverGetVersion": lambda: 13010,
         "runtimeGetVersion": lambda: 13000,
@@ -93,7 +96,7 @@ class ndarray:  # noqa: N801 (CuPy's name)
         assert host.flags.c_contiguous
         assert host.dtype.fields is None, "CuPy has no records"
         self.gpu, self.host = gpu, host
-        self.shape, self.dtype, self.nbytes = host.shape, host.dtype, host.nbytes
+        self.shape, self.dtype, self.nbytes, self.ndim = host.shape, host.dtype, host.nbytes, host.ndim
 
     @property
     def data(self) -> Pointer:
@@ -110,6 +113,11 @@ class ndarray:  # noqa: N801 (CuPy's name)
     def view(self, dtype: type[np.generic]) -> ndarray:
         self.gpu.note("ndarray.view", dtype)
         return ndarray(self.gpu, self.host.view(dtype))
+
+    def astype(self, dtype: np.dtype[Any], copy: bool) -> ndarray:
+        self.gpu.note("ndarray.astype", dtype, copy=copy)
+        assert dtype == self.dtype, "another kernel of CuPy's own"
+        return self
 
     def set(self, array: np.ndarray, stream: Stream) -> None:
         self.gpu.note("ndarray.set", array, stream=stream)

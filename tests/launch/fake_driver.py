@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from fleetswap_kernels.backend.cpu import entries as launch_cpu
+from fleetswap_kernels.backend.cpu import units as launch_batch
 from fleetswap_kernels.backend.warps import WARP
 from fleetswap_kernels.layout.counters import N_COUNTERS
 from fleetswap_kernels.layout.device import HEADER_BYTES, Q_COUNTER
@@ -92,7 +93,7 @@ def install(gpu: FakeGpu, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def arguments_of(gpu: FakeGpu, signature: tuple[Any, ...], words: Sequence[Any]) -> list[Any]:
-    """Arguments of a kernel from the words that it is started with: an array is eleven of them or less.
+    """Arguments of a kernel from the words that it is started with.
 
     Raises
     ------
@@ -102,12 +103,14 @@ def arguments_of(gpu: FakeGpu, signature: tuple[Any, ...], words: Sequence[Any])
     from numba.cuda import types
     from numba.cuda.np.numpy_support import as_dtype
 
-    found: list[Any] = []
     rest = list(words)
-    for kind in signature:
+
+    def argument(kind: Any) -> Any:
+        """An array is eleven words or less, a tuple those of its fields."""
+        if isinstance(kind, types.BaseNamedTuple):
+            return kind.instance_class(*map(argument, kind))
         if not isinstance(kind, types.Array):
-            found.append(rest.pop(0).value)
-            continue
+            return rest.pop(0).value
         # Two words for a garbage collector, which device code has not; then size, item, address, shape, strides.
         _, _, size, item, address = (rest.pop(0) for _ in range(5))
         shape = tuple(int(rest.pop(0)) for _ in range(kind.ndim))
@@ -116,7 +119,9 @@ def arguments_of(gpu: FakeGpu, signature: tuple[Any, ...], words: Sequence[Any])
         assert dtype.itemsize == item
         assert size == np.prod(shape)
         assert strides == tuple(item * int(np.prod(shape[i + 1 :])) for i in range(kind.ndim)), "not contiguous"
-        found.append(gpu.at(int(address), int(size) * int(item)).view(dtype).reshape(shape))
+        return gpu.at(int(address), int(size) * int(item)).view(dtype).reshape(shape)
+
+    found = list(map(argument, signature))
     assert not rest
     return found
 
@@ -155,9 +160,16 @@ def _fold(threads: int, quads: Any, base: Any, groups: Any, *arguments: Any) -> 
     launch_cpu.fold_devices(counted.reshape(-1), groups, *arguments)
 
 
+def _units(threads: int, units: int, copies: int, work: Any) -> None:
+    assert threads >= units
+    for first in range(0, units, WARP):
+        launch_batch.run_units(first, min(first + WARP, units), first // WARP % copies, work)
+
+
 TWINS: dict[str, Callable[..., None]] = {
     "init_devices": _init,
     "run_devices": _run,
     "gather_counters": _gather,
     "fold_devices": _fold,
+    "run_units": _units,
 }

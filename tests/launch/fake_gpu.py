@@ -150,6 +150,8 @@ class FakeGpu:
         CUDARuntimeError
             If they are not, or not any more.
         """
+        if size == 0:
+            return np.zeros(0, np.uint8)
         for start, memory in list(self._allocated.items()):
             if start <= address and address + size <= start + memory.nbytes:
                 return memory[address - start : address - start + size]

@@ -9,10 +9,13 @@ import ast
 import importlib
 import importlib.util
 import inspect
+import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 
 from fleetswap.fleet.pieces import cut
@@ -20,22 +23,27 @@ from fleetswap.fleet.shard import run_shards
 from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import choose
+from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.backend.cuda import batches as gpu_batch
 from fleetswap_kernels.backend.cuda import fold as gpu_fold
 from fleetswap_kernels.backend.cuda import gpu as launch_gpu
 from fleetswap_kernels.backend.cuda import lanes
 from fleetswap_kernels.backend.cuda import state as gpu_state
-from fleetswap_kernels.backend.cuda.entries import signatures
+from fleetswap_kernels.backend.cuda.entries import batch_kernel, signatures
+from fleetswap_kernels.batch.census import Census, census
+from fleetswap_kernels.device.batch.units import BODIES
+from tests.batch import samples
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 
 NAMES = {
-    "empty", "get_default_memory_pool",
-    "ndarray.set", "ndarray.get", "ndarray.view",
+    "empty", "ascontiguousarray", "get_default_memory_pool",
+    "ndarray.set", "ndarray.get", "ndarray.view", "ndarray.astype",
     "cuda.MemoryPool.free_bytes", "cuda.MemoryPointer.copy_from_device_async",
     "cuda.Stream", "cuda.Stream.synchronize", "cuda.Event", "cuda.Event.record", "cuda.get_elapsed_time",
     "cuda.alloc_pinned_memory",
     "cuda.runtime.getDeviceCount", "cuda.runtime.getDeviceProperties", "cuda.runtime.memGetInfo",
-    "cuda.runtime.driverGetVersion", "cuda.runtime.runtimeGetVersion",
+    "cuda.runtime.driverGetVersion", "cuda.runtime.runtimeGetVersion", "cuda.runtime.deviceSynchronize",
 }  # fmt: skip
 """All functions of CuPy that the backend uses."""
 ATTRIBUTES = {"ndarray.data", "ndarray.shape", "ndarray.dtype", "ndarray.nbytes", "ndarray.__getitem__"}
@@ -47,7 +55,7 @@ Call = tuple[str, tuple[Any, ...], dict[str, Any]]
 
 @pytest.fixture
 def calls(fake_gpu: FakeGpu) -> list[Call]:
-    """Everything that is asked while fleets run, devices are read and written, and a manifest is made."""
+    """Everything that is asked while fleets and batches run, devices are read and written, a manifest is made."""
     scenario = tiny("steps_per_day=2", devices=40)
     laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
@@ -57,7 +65,18 @@ def calls(fake_gpu: FakeGpu) -> list[Call]:
     arena.memory = arena.memory.copy()
     arena.release()
     assert backend.facts()
+    samples.found_by(backend)
+    census_of_words_that_are_there(backend)
     return fake_gpu.calls
+
+
+def census_of_words_that_are_there(backend: Backend) -> Census:
+    """A census of page tables whose words are an array of CuPy."""
+    cupy = sys.modules["cupy"]
+    tables = samples.page_tables()
+    words = cupy.empty(tables.pte.shape, dtype=tables.pte.dtype)
+    words.host[:] = tables.pte
+    return census(backend, replace(tables, pte=words), samples.swap_areas())
 
 
 def signature_of(function: Any) -> inspect.Signature:
@@ -101,9 +120,10 @@ def test_a_signature_is_read_from_a_docstring() -> None:
 def test_the_functions_used_are_the_named_ones(calls: list[Call]) -> None:
     assert {name for name, _, _ in calls} == NAMES
     # Nothing else of CuPy is spelled in the source, executed or not.
-    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in (launch_gpu, gpu_state, gpu_fold, lanes)))
+    modules = (launch_gpu, gpu_state, gpu_fold, lanes, gpu_batch)
+    tree = ast.parse("\n".join(Path(one.__file__).read_text() for one in modules))
     spelled = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
-    prefixes = ("cupy.", "self._gpu.cupy.", "self.cupy.", "runtime.")
+    prefixes = ("cupy.", "self._gpu.cupy.", "self._cupy.", "self.cupy.", "runtime.")
     found = set()
     for text in spelled:
         for prefix in prefixes:
@@ -147,10 +167,20 @@ def _has(module: ModuleType, name: str) -> bool:
     return True
 
 
+def test_words_that_are_on_the_gpu_stay_there(fake_gpu: FakeGpu) -> None:
+    backend, _ = choose("cuda")
+    found = census_of_words_that_are_there(backend)
+    expected = census(choose("cpu")[0], samples.page_tables(), samples.swap_areas())
+    assert np.array_equal(found.page_order, expected.page_order)
+    uploads = [args[0].nbytes for name, args, _ in fake_gpu.calls if name == "ndarray.set"]
+    assert uploads
+    assert 8 * samples.PAGES not in uploads
+
+
 @pytest.mark.usefixtures("calls")
 def test_kernels_are_compiled_for_the_declared_arguments_only(fake_gpu: FakeGpu) -> None:
     # Had an array another type than was declared, numba-cuda would compile the kernel once more, for it.
     declared = signatures()
-    phones = [declared[name] for name in ("init_phones", "run_phones", "gather_counters", "fold_devices")]
-    expected = [(body.__name__, types) for body, types in phones]
-    assert sorted(fake_gpu.compiled, key=lambda one: one[0]) == sorted(expected, key=lambda one: one[0])
+    phones = ("init_phones", "run_phones", "gather_counters", "fold_devices")
+    expected = [(declared[name][0].__name__, declared[name][1]) for name in (*phones, *map(batch_kernel, BODIES))]
+    assert sorted(fake_gpu.compiled, key=str) == sorted(expected, key=str)

@@ -74,6 +74,25 @@ def test_parts_of_words_are_read_and_written() -> None:
     assert after == [0x1234_5678, 0x3400, 0x1234 << 32]
 
 
+@pytest.mark.parametrize(
+    ("op", "a", "b", "expected"),
+    [("add.u64", 2**64 - 1, 3, 2), ("min.s64", 5, 2**64 - 2, 2**64 - 2), ("max.s64", 5, 2**64 - 2, 5)],
+)
+def test_an_atomic_operation_gives_what_was_there(op: str, a: int, b: int, expected: int) -> None:
+    after, _ = run(
+        f"ld.u64 %rd2, [%rd1+8];\natom.global.{op} %rd4, [%rd1], %rd2;\nst.u64 [%rd1+16], %rd4;\nret;", [a, b, 7]
+    )
+    assert after == [expected, b, a]
+
+
+def test_a_signed_load_fills_a_wider_register() -> None:
+    after, _ = run(
+        "ld.s32 %rd2, [%rd1];\nld.s32 %rd3, [%rd1+4];\nst.u64 [%rd1+8], %rd2;\nst.u64 [%rd1+16], %rd3;\nret;",
+        [0x7FFF_FFFF_8000_0000, 0, 0],
+    )
+    assert after[1:] == [0xFFFF_FFFF_8000_0000, 0x7FFF_FFFF]
+
+
 def test_a_load_that_is_not_aligned_is_an_error() -> None:
     with pytest.raises(AssertionError):
         run("ld.u32 %r1, [%rd1+2];\nret;", [0])

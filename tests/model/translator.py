@@ -140,6 +140,12 @@ class Translator:
             self._load(kinds, args)
         elif op == "st":
             self._store(kinds, args)
+        elif op == "atom":
+            # What was there, and in its place what the operation makes of it: no other thread comes between here.
+            self._load(kinds, args)
+            before, new = self._r(args[0]), self._value(args[2])
+            made = _expression(kinds[1], kinds[1:], kinds[-1], [before, new])
+            self._store(kinds, (args[1], args[2]), made)
         else:
             sources = args[1:]
             self._emit(f"{self._r(args[0])} = {_expression(op, kinds, kind, [self._value(a) for a in sources])}")
@@ -169,14 +175,17 @@ class Translator:
         self._emit(f"{time} = O.load(a, {ready})")
         if width > 1:
             self._emit(f"assert a & {width - 1} == 0")
-        self._emit(f"{self._r(target)} = m{width}[a >> {width.bit_length() - 1}]")
+        value = f"m{width}[a >> {width.bit_length() - 1}]"
+        # Into a wider register, perhaps.
+        value = f"signed({value}, {8 * width}) & M64" if kinds[-1][0] == "s" else value
+        self._emit(f"{self._r(target)} = {value}")
         self._waits[target] = {time}
         # The address had to be known for this load to leave.
         self._used |= needs
         if target in self._ready_at:
             self._emit(f"R[{self._ready_at[target]}] = {time}")
 
-    def _store(self, kinds: list[str], args: tuple[str, ...]) -> None:
+    def _store(self, kinds: list[str], args: tuple[str, ...], value: str = "") -> None:
         if kinds[0] == "param":
             self._pushed |= self._needs(args[1])
             name = args[0].partition("+")[0]
@@ -193,7 +202,8 @@ class Translator:
         self._emit("O.store(a)")
         if width > 1:
             self._emit(f"assert a & {width - 1} == 0")
-        self._emit(f"m{width}[a >> {width.bit_length() - 1}] = {self._value(args[1])} & {(1 << 8 * width) - 1}")
+        value = value or self._value(args[1])
+        self._emit(f"m{width}[a >> {width.bit_length() - 1}] = ({value}) & {(1 << 8 * width) - 1}")
 
 
 def _loaded_and_used_elsewhere(function: Function) -> set[str]:

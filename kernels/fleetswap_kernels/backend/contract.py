@@ -6,7 +6,7 @@ is above it does not know whether that memory is the host's or a GPU's: it names
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -128,6 +128,47 @@ class Fold(Protocol):
         """Go on where another fold had these sums: what is counted until now was tallied."""
 
 
+@dataclass(frozen=True)
+class Batch:
+    """Independent units of work on arrays of anybody.
+
+    All is integer, so the results do not depend on who did which unit.
+
+    Parameters
+    ----------
+    work : named tuple
+        One of those of `device.batch`: inputs, and results as they are before the first unit.
+    units : int
+        Units are numbered from 0.
+    results : mapping of str to ufunc or None
+        Fields that units change. Where any two may change the same element, what makes one of two copies of it.
+    cuts : int64 array, optional
+        Ascending numbers of units, 0 and `units` among them: units with a cut between them never change the same
+        element of a result without copies. It is needed if there is such a result.
+    """
+
+    work: Any
+    units: int
+    results: Mapping[str, np.ufunc | None]
+    cuts: Ints | None = None
+
+    def laid_out(self, copies: int) -> dict[str, Any]:
+        """Fields of the work in the types that kernels take, shared results as so many copies."""
+        fields: dict[str, Any] = self.work._asdict()
+        for name, default in self.work._field_defaults.items():
+            if isinstance(default, np.ndarray):
+                fields[name] = fields[name].astype(default.dtype, copy=False)
+            if self.results.get(name) is not None:
+                fields[name] = np.stack([fields[name]] * copies)
+        return fields
+
+    def found(self, fields: Mapping[str, Any]) -> Any:
+        """The work with its results, from fields that were laid out and worked on."""
+        return self.work._replace(
+            **{name: fields[name] if join is None else join.reduce(fields[name]) for name, join in self.results.items()}
+        )
+
+
 class Backend(Protocol):
     """Where devices live and what runs them."""
 
@@ -156,6 +197,9 @@ class Backend(Protocol):
         DeviceMemoryError
             If not even one fits.
         """
+
+    def run_batch(self, batch: Batch) -> Any:
+        """Do all units of a batch; its work with the results."""
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about it: ready for JSON."""

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from ..device.batch.accounting import N_OBJECT_FIELDS, N_OBJECT_ORDERS, ObjectWork
+from ..backend.contract import Backend, Batch
 from ..layout.size_classes import MAX_BLOCK_ORDER, size_classes
-from .cpu.accounting import N_OBJECT_FIELDS, N_OBJECT_ORDERS
-from .launch import Launch
 from .page_tables import Ints
 
 OBJECT_FIELDS = ("objects", "same_filled", "incompressible", "original_bytes", "stored_bytes", "pool_bytes")
 """Numbers of objects; their pages; what zram counts (compr_data_size); what they take of full zspages."""
 
 
-def accounting(launch: Launch, sizes: Any, orders: Any, content_classes: Any, classes: int) -> Ints:
+def accounting(backend: Backend, sizes: Any, orders: Any, content_classes: Any, classes: int) -> Ints:
     """Add up what compressed objects take, by content class and block order (spec 08 §8.1, §8.2, §8.5).
 
     An object of at least the huge threshold is stored raw. A zspage's pages are shared out among its objects, rounded
@@ -24,7 +23,7 @@ def accounting(launch: Launch, sizes: Any, orders: Any, content_classes: Any, cl
 
     Parameters
     ----------
-    launch : Launch
+    backend : Backend
     sizes : uint32 array of shape (objects,)
         Bytes that the codec made of each; 0 for a same-filled one.
     orders : uint8 array of shape (objects,)
@@ -47,20 +46,15 @@ def accounting(launch: Launch, sizes: Any, orders: Any, content_classes: Any, cl
     check_most("orders", orders, MAX_BLOCK_ORDER)
     check_most("content_classes", content_classes, classes - 1)
     of_order = [size_classes(block_order=order) for order in range(N_OBJECT_ORDERS)]
-    huge = np.array([one.huge_block_bytes for one in of_order], np.int64)
-    parts = launch.parts(classes)
-    totals = launch.full((parts, classes, N_OBJECT_ORDERS, N_OBJECT_FIELDS), 0)
-    arguments = (
-        launch.put(sizes, np.uint32),
-        launch.put(orders, np.uint8),
-        launch.put(content_classes, np.int32),
-        classes,
-        launch.put(np.concatenate([one.shares for one in of_order]), np.uint32),
-        launch.put(huge, np.int64),
-        totals,
+    work = ObjectWork(
+        sizes=sizes,
+        orders=orders,
+        content_classes=content_classes,
+        shares=np.concatenate([one.shares for one in of_order]),
+        huge_bytes=np.array([one.huge_block_bytes for one in of_order]),
+        totals=np.zeros((classes, N_OBJECT_ORDERS, N_OBJECT_FIELDS), np.int64),
     )
-    launch.run("accounting", len(sizes), arguments, parts)
-    found: npt.NDArray[np.int64] = launch.get(totals).sum(axis=0)
+    found: Ints = backend.run_batch(Batch(work, len(sizes), {"totals": np.add})).totals
     return found
 
 

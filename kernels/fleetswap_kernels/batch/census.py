@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from ..layout.words import CLUSTER_SLOTS, FAULT_ORDERS
-from .cpu.census import N_ORDER_BINS, N_RUN_BINS
-from .launch import Launch
+from ..device.batch.census import N_ORDER_BINS, N_RUN_BINS, CensusWork
+from ..device.batch.pagemap import PM_SLOT_SHIFT, SLOT_MASK, TYPE_MASK
+from ..backend.contract import Backend, Batch
 from .page_tables import Ints, PageTables
 from .swap_areas import SwapAreas
-from .words import PM_SLOT_SHIFT, SLOT_MASK, TYPE_MASK
 
 _NO_PAGE = (1 << 63) - 1
 
@@ -24,8 +24,8 @@ class Census:
     Parameters
     ----------
     page_order : uint8 array of shape (pages,)
-        Largest order that a fault on the page could bring in; 0 if it comes back alone, `words.NOT_SWAPPED` if the
-        page is not swapped out.
+        Largest order that a fault on the page could bring in; 0 if it comes back alone,
+        `device.batch.census.NOT_SWAPPED` if the page is not swapped out.
     order_pages : int64 array of shape (processes, 10)
         Swapped pages of each process by that order; columns 1 and 9 are 0.
     run_counts : int64 array of shape (processes, 10)
@@ -38,7 +38,7 @@ class Census:
     run_counts: Ints
 
 
-def census(launch: Launch, tables: PageTables, areas: SwapAreas, orders: int = FAULT_ORDERS) -> Census:
+def census(backend: Backend, tables: PageTables, areas: SwapAreas, orders: int = FAULT_ORDERS) -> Census:
     """Find, for every swapped page, the largest order that its fault could bring in if memory were no question.
 
     A page counts for an order if its fault would take the direct path (spec 05 §5.1: an entry nobody shares) and find
@@ -48,8 +48,8 @@ def census(launch: Launch, tables: PageTables, areas: SwapAreas, orders: int = F
 
     Parameters
     ----------
-    launch : Launch
-        Where it runs: `CpuLaunch` or `launch_cupy.CupyLaunch`. The result is the same, bit by bit.
+    backend : Backend
+        Where it runs (`choose.choose`). The result is the same, bit by bit.
     tables : PageTables
     areas : SwapAreas
         The slots that the tables refer to; `SwapAreas.unknown()` if nothing is known about them.
@@ -61,32 +61,27 @@ def census(launch: Launch, tables: PageTables, areas: SwapAreas, orders: int = F
     ValueError
         If a page is in a slot that none of the areas has.
     """
-    parts = launch.parts(1)
     window = tables.region_window
-    page_order = launch.full((tables.pages,), 0, np.uint8)
-    order_pages = launch.full((tables.processes, N_ORDER_BINS), 0)
-    run_counts = launch.full((tables.processes, N_RUN_BINS), 0)
-    bad_page = launch.full((parts,), _NO_PAGE)
-    arguments = (
-        launch.put(tables.pte.view(np.int64), np.int64),
-        *(launch.put(array, np.int64) for array in (tables.region_offset, tables.region_start, window)),
-        tables.regions,
-        launch.put(tables.process_offset, np.int64),
-        tables.processes,
-        launch.put(tables.process_area, np.int64),
-        areas.areas,
-        launch.put(areas.area_cluster * CLUSTER_SLOTS, np.int64),
-        launch.put(areas.slots, np.int64),
-        launch.put(areas.swap_map, np.uint8),
-        launch.put(areas.zeromap, np.uint8),
-        orders & FAULT_ORDERS,
-        page_order,
-        order_pages,
-        run_counts,
-        bad_page,
+    work = CensusWork(
+        pte=tables.pte.view(np.int64),
+        region_offset=tables.region_offset,
+        region_start=tables.region_start,
+        region_window=window,
+        process_offset=tables.process_offset,
+        process_area=tables.process_area,
+        area_offset=areas.area_cluster * CLUSTER_SLOTS,
+        area_slots=areas.slots,
+        swap_map=areas.swap_map,
+        zeromap=areas.zeromap,
+        orders=orders & FAULT_ORDERS,
+        page_order=np.zeros(tables.pages, np.uint8),
+        order_pages=np.zeros((tables.processes, N_ORDER_BINS), np.int64),
+        run_counts=np.zeros((tables.processes, N_RUN_BINS), np.int64),
+        bad_page=np.array([_NO_PAGE]),
     )
-    launch.run("census", int(window[-1]), arguments, parts, cuts=window[tables.process_offset])
-    page = int(launch.get(bad_page).min())
+    results = {"page_order": None, "order_pages": None, "run_counts": None, "bad_page": np.minimum}
+    found = backend.run_batch(Batch(work, int(window[-1]), results, cuts=window[tables.process_offset]))
+    page = int(found.bad_page[0])
     if page != _NO_PAGE:
         word = int(tables.pte[page])
         raise ValueError(
@@ -95,4 +90,4 @@ def census(launch: Launch, tables: PageTables, areas: SwapAreas, orders: int = F
             f"allowed are slots below {', '.join(map(str, areas.slots[:4].tolist()))} of swap areas 0 to "
             f"{areas.areas - 1}"
         )
-    return Census(launch.get(page_order), launch.get(order_pages), launch.get(run_counts))
+    return Census(found.page_order, found.order_pages, found.run_counts)

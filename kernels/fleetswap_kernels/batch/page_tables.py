@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from .cpu.census import WINDOW_PAGES
+from ..device.batch.census import WINDOW_PAGES
 
 Ints = npt.NDArray[np.int64]
 MAX_PAGE = 1 << 51

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from ..layout.words import CLUSTER_SLOTS
-from .cpu.uniformity import N_BLOCK_KINDS, N_BLOCK_ORDERS
-from .launch import Launch
+from ..device.batch.uniformity import N_BLOCK_KINDS, N_BLOCK_ORDERS, BlockWork
+from ..backend.contract import Backend, Batch
 from .page_tables import Ints
 from .swap_areas import SwapAreas
 
@@ -15,14 +15,14 @@ BLOCK_KINDS = ("blocks", "free", "used_alike", "zeros", "no_zeros")
 blocks of zero pages only and of none, the ones whose zero-page bits are alike (spec 05 §5.3, filter 7 c)."""
 
 
-def uniformity(launch: Launch, areas: SwapAreas) -> Ints:
+def uniformity(backend: Backend, areas: SwapAreas) -> Ints:
     """Count, for every area and order, the aligned blocks of slots whose swap_map bytes or zero-page bits are equal.
 
     Only blocks that lie in the area as a whole count; free slots have the zero-page bit 0.
 
     Parameters
     ----------
-    launch : Launch
+    backend : Backend
     areas : SwapAreas
 
     Returns
@@ -31,15 +31,14 @@ def uniformity(launch: Launch, areas: SwapAreas) -> Ints:
         Numbers of blocks by area, order 0..9 and kind.
     """
     cluster = areas.area_cluster
-    counts = launch.full((areas.areas, N_BLOCK_ORDERS, N_BLOCK_KINDS), 0)
-    arguments = (
-        areas.areas,
-        launch.put(cluster * CLUSTER_SLOTS, np.int64),
-        launch.put(areas.slots, np.int64),
-        launch.put(cluster, np.int64),
-        launch.put(areas.swap_map, np.uint8),
-        launch.put(areas.zeromap, np.uint8),
-        counts,
+    work = BlockWork(
+        area_offset=cluster * CLUSTER_SLOTS,
+        area_slots=areas.slots,
+        area_cluster=cluster,
+        swap_map=areas.swap_map,
+        zeromap=areas.zeromap,
+        counts=np.zeros((areas.areas, N_BLOCK_ORDERS, N_BLOCK_KINDS), np.int64),
     )
-    launch.run("uniformity", areas.clusters * N_BLOCK_ORDERS, arguments, cuts=cluster * N_BLOCK_ORDERS)
-    return launch.get(counts)
+    units = areas.clusters * N_BLOCK_ORDERS
+    found: Ints = backend.run_batch(Batch(work, units, {"counts": None}, cuts=cluster * N_BLOCK_ORDERS)).counts
+    return found

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ..device.batch.values import COUNT, HIGH_SUM, LOW_SUM, N_SUMS, BinWork, SumWork
+from ..backend.contract import Backend, Batch
 from ..backend.log_bins import BINS, LAST_BIN, quantile
 from .accounting import check_most
-from .cpu.values import COUNT, HIGH_SUM, LOW_SUM, N_SUMS
-from .launch import Launch
 from .page_tables import Ints
 
 _LEAST, _GREATEST = -(1 << 63), (1 << 63) - 1
@@ -36,12 +36,12 @@ class Reduction:
     greatest: Ints
 
 
-def reduce(launch: Launch, values: Any, row_groups: Any, groups: int) -> Reduction:
+def reduce(backend: Backend, values: Any, row_groups: Any, groups: int) -> Reduction:
     """Count and add up the values of each column by group, with their extremes.
 
     Parameters
     ----------
-    launch : Launch
+    backend : Backend
     values : int64 array of shape (rows, columns) or (rows,)
         For instance a row of counters for each device.
     row_groups : int32 array of shape (rows,)
@@ -55,34 +55,22 @@ def reduce(launch: Launch, values: Any, row_groups: Any, groups: int) -> Reducti
         If the shapes do not fit, values are no int64, or a group is out of range.
     """
     columns = _check(values, row_groups, groups)
-    parts = launch.parts(groups * columns)
-    shape = (parts, groups, columns)
-    sums, least, greatest = (
-        launch.full((*shape, N_SUMS), 0),
-        launch.full(shape, _GREATEST),
-        launch.full(shape, _LEAST),
-    )
-    arguments = (
-        launch.put(values.reshape(-1), np.int64),
-        columns,
-        launch.put(row_groups, np.int32),
-        groups,
-        sums,
-        least,
-        greatest,
-    )
-    launch.run("sums", len(row_groups) * columns, arguments, parts)
-    added = launch.get(sums).sum(axis=0)
-    total = (added[..., HIGH_SUM].astype(object) << 32) + added[..., LOW_SUM].astype(object)
-    return Reduction(added[..., COUNT], total, launch.get(least).min(axis=0), launch.get(greatest).max(axis=0))
+    shape = (groups, columns)
+    sums = np.zeros((*shape, N_SUMS), np.int64)
+    least, greatest = np.full(shape, _GREATEST), np.full(shape, _LEAST)
+    work = SumWork(values.reshape(len(values), columns), row_groups, sums, least, greatest)
+    results = {"sums": np.add, "least": np.minimum, "greatest": np.maximum}
+    found = backend.run_batch(Batch(work, len(values), results))
+    total = (found.sums[..., HIGH_SUM].astype(object) << 32) + found.sums[..., LOW_SUM].astype(object)
+    return Reduction(found.sums[..., COUNT], total, found.least, found.greatest)
 
 
-def histogram(launch: Launch, values: Any, row_groups: Any, groups: int) -> Ints:
+def histogram(backend: Backend, values: Any, row_groups: Any, groups: int) -> Ints:
     """Count the values of each column by group and bin.
 
     Parameters
     ----------
-    launch, values, row_groups, groups
+    backend, values, row_groups, groups
         As for `reduce`.
 
     Returns
@@ -96,17 +84,8 @@ def histogram(launch: Launch, values: Any, row_groups: Any, groups: int) -> Ints
         As for `reduce`.
     """
     columns = _check(values, row_groups, groups)
-    parts = launch.parts(groups * columns)
-    counts = launch.full((parts, groups, columns, BINS), 0)
-    arguments = (
-        launch.put(values.reshape(-1), np.int64),
-        columns,
-        launch.put(row_groups, np.int32),
-        groups,
-        counts,
-    )
-    launch.run("histogram", len(row_groups) * columns, arguments, parts)
-    found: Ints = launch.get(counts).sum(axis=0)
+    work = BinWork(values.reshape(len(values), columns), row_groups, np.zeros((groups, columns, BINS), np.int64))
+    found: Ints = backend.run_batch(Batch(work, len(values), {"counts": np.add})).counts
     return found
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from numba import cuda
 from numba.cuda import dispatcher as cuda_dispatcher
 from numba.cuda import types
 from numba.cuda.codegen import CUDACodeLibrary
@@ -16,6 +17,7 @@ from numba.cuda.extending import overload
 from numba.cuda.np import numpy_support
 
 from ..layout.device import HEADER
+from .atomics import add, keep_greatest, keep_least
 from .decorators import CUDA_CALLS, DEVICE_FUNCTIONS
 from .views import runs_short, runs_short_by_type
 
@@ -84,3 +86,7 @@ def _modules_once(library: Any) -> list[Any]:
 CUDACodeLibrary.modules = property(_modules_once)
 
 overload(runs_short)(runs_short_by_type)
+# Lambdas, for Numba compiles functions of Python only.
+overload(add)(lambda array, at, value: lambda array, at, value: cuda.atomic.add(array, at, value))  # noqa: PLW0108
+overload(keep_least)(lambda array, at, value: lambda array, at, value: cuda.atomic.min(array, at, value))  # noqa: PLW0108
+overload(keep_greatest)(lambda array, at, value: lambda array, at, value: cuda.atomic.max(array, at, value))  # noqa: PLW0108

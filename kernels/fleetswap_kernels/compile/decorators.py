@@ -14,6 +14,7 @@ from typing import Any
 import numba
 from numba.core import types
 from numba.core.caching import FunctionCache
+from numba.extending import overload
 
 from .cpu_linker import LinkOnlyCompiler, RareCompiler, WholeProgramCompiler
 from .kernel_cache import cache_dir, with_cache
@@ -46,17 +47,24 @@ def device(
     """
     if function is None:
         return partial(device, cpu=cpu, cuda=cuda)
-    # No reference counting: device functions see records only, never a NumPy array they could own.
-    link_only: dict[str, Any] = {
-        "no_cpython_wrapper": True,
-        "no_cfunc_wrapper": True,
-        "pipeline_class": {"inline": LinkOnlyCompiler, "call": RareCompiler}[cpu],
-    }
-    compiled: Callable[..., Any] = _one_version(numba.njit(_nrt=False, **link_only, **_OPTIONS)(function))
+    pipeline = {"inline": LinkOnlyCompiler, "call": RareCompiler}[cpu]
+    compiled: Callable[..., Any] = _one_version(numba.njit(**_link_only(pipeline))(function))
     DEVICE_FUNCTIONS.append(compiled)
     if cuda != "choose":
         CUDA_CALLS[function] = cuda
     return compiled
+
+
+def device_by_type(stands_for: Callable[..., Any]) -> Callable[..., Any]:
+    """Mark what makes, of types of arguments, the device logic of a function that runs as it is if interpreted."""
+    choose: Callable[..., Any] = overload(stands_for, jit_options=_link_only(LinkOnlyCompiler))
+    return choose
+
+
+def _link_only(pipeline: type) -> dict[str, Any]:
+    wrappers = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+    # No reference counting: device functions see records and arrays that they do not own.
+    return {"_nrt": False, **wrappers, "pipeline_class": pipeline, **_OPTIONS}
 
 
 def host(function: Any) -> Callable[..., Any]:

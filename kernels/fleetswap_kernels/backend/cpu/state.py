@@ -6,6 +6,7 @@ import platform
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from ...device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
 from ...layout import counters
 from ...layout.content_model import MODEL
 from ...layout.device import HEADER_BYTES, Q_COUNTER
-from ..contract import DeviceMemoryError, NewFleet, Progress
+from ..contract import Batch, DeviceMemoryError, NewFleet, Progress
 from ..tally import Folding, Ints, Tally
 
 SHARD_BYTES = 512 << 20
@@ -44,6 +45,26 @@ class CpuBackend:
     def at_once(self, device_bytes: int) -> int:
         """As many as take `SHARD_BYTES`, but at least one."""
         return max(1, SHARD_BYTES // device_bytes)
+
+    def run_batch(self, batch: Batch) -> Any:
+        """Do all units of a batch, about as many on every thread (`launch.Backend.run_batch`)."""
+        from .units import run_units
+
+        fields = batch.laid_out(self.threads)
+        # Kernels are compiled for writable arrays.
+        arrays = {k: np.require(v, None, ("C", "W")) if isinstance(v, np.ndarray) else v for k, v in fields.items()}
+        work = batch.work._replace(**arrays)
+        bounds = batch.units * np.arange(self.threads + 1) // self.threads
+        if batch.cuts is not None:
+            bounds = batch.cuts[np.searchsorted(batch.cuts, bounds)]
+        pieces = [(*ends, part, work) for part, ends in enumerate(pairwise(bounds.tolist())) if ends[0] < ends[1]]
+        if len(pieces) < 2:
+            for piece in pieces:
+                run_units(*piece)
+        else:
+            with ThreadPoolExecutor(len(pieces)) as pool:
+                list(pool.map(lambda piece: run_units(*piece), pieces))
+        return batch.found(arrays)
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about it."""

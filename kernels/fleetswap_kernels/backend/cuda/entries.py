@@ -14,7 +14,9 @@ from numba.core import config
 from numba.cuda import types
 from numba.cuda.core import config as cuda_config
 from numba.cuda.np import numpy_support
+from numba.cuda.typing.typeof import typeof
 
+from ...device.batch.units import BODIES, body_by_type, do_unit
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
 from ...device.figures.figures import (
@@ -33,9 +35,12 @@ from ..warps import WARP, devices_per_warp
 from .target import compiled, kept, model_of, record_at
 
 if not config.ENABLE_CUDASIM:
+    from numba.cuda.extending import overload
+
     from ...compile.cuda_linker import adopt_device_functions
 
     adopt_device_functions()
+    overload(do_unit)(body_by_type)
 
 BLOCK_SIZES = (WARP, 64, 128, 256)
 """Threads of a block. Of sizes with equal occupancy the smallest: a block is done when its slowest device is."""
@@ -131,6 +136,16 @@ def fold_devices(
             cuda.atomic.add(bins, row * BINS + LAST_BIN + bin_number(value), 1)
 
 
+def run_units(units: int, copies: int, work: Any) -> None:
+    """Do one unit of a batch; a kernel body. The twin of `cpu.units.run_units`.
+
+    Threads that run at the same time share few copies of a result.
+    """
+    unit = cuda.grid(1)
+    if unit < units:
+        do_unit(unit, cuda.blockIdx.x % copies, work)
+
+
 def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
     """Bodies of all kernels and the types of their arguments."""
     arena = types.Array(numpy_support.from_dtype(HEADER), 1, "C")
@@ -147,7 +162,13 @@ def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
         "run_phones": (run_devices, (phones, base, models, base, *operations)),
         "gather_counters": (gather_counters, (quads, base, quads)),
         "fold_devices": (fold_devices, (base,) * 13 + (types.int64,) * 2),
+        **{batch_kernel(work): (run_units, (types.int64, types.int64, typeof(work()))) for work in BODIES},
     }
+
+
+def batch_kernel(work: type) -> str:
+    """Name of the kernel of a kind of work: that of its body."""
+    return str(BODIES[work].__name__)
 
 
 class Kernel:

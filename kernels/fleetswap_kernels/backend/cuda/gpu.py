@@ -16,9 +16,10 @@ from typing import Any
 
 
 from ...layout.device import HEADER_BYTES, SHORT_HEADER
-from ..contract import BackendMissingError, DeviceMemoryError, NewFleet
+from ..contract import BackendMissingError, Batch, DeviceMemoryError, NewFleet
 from ..extras import install_command
 from ..memory_plan import GpuMemory
+from .batches import CudaBatches
 from .lanes import LANES, Spent
 from .state import CudaState
 
@@ -91,6 +92,7 @@ class CudaBackend:
             False: (Kernel("init_devices"), Kernel("run_devices")),
             True: (Kernel("init_phones"), Kernel("run_phones")),
         }
+        self._batches = CudaBatches(cupy)
         self.spent = Spent()
         self.refused: list[dict[str, int]] = []
         """Allocations that did not fit: bytes asked for and free, and devices."""
@@ -128,6 +130,10 @@ class CudaBackend:
     def at_once(self, device_bytes: int) -> int:
         """As many as fit free memory, with a margin."""
         return self.memory().at_once(device_bytes)
+
+    def run_batch(self, batch: Batch) -> Any:
+        """Do all units of a batch, one thread each (`launch.Backend.run_batch`)."""
+        return self._batches.run(batch)
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about it."""
