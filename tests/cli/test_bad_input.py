@@ -122,7 +122,7 @@ SCRIPTS = [
     ("cfg zram 4M lz4\ncfg zram 4M lz4\n", 2, ["a second `cfg zram`"]),
     ("cfg zram 4M\n", 1, ["cfg zram SIZE ALGORITHM"]),
     ("cfg zram 4M mem_limit=1M\n", 1, ["cfg zram SIZE ALGORITHM"]),
-    ("cfg zram 4M lzo\n", 1, ["compression algorithm 'lzo'", "lz4, zstd"]),
+    ("cfg zram 4M lzo\n", 1, ["compression algorithm 'lzo'", "lz4, lzo-rle, zstd"]),
     ("cfg zram 0 lz4\n", 1, ["zram size '0'", "40K to 64G"]),
     ("cfg zram 1K lz4\n", 1, ["zram size '1K'", "40K to 64G"]),
     ("cfg zram 1T lz4\n", 1, ["zram size '1T'", "40K to 64G"]),
