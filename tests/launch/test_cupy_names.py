@@ -22,6 +22,7 @@ from fleetswap.fleet.pieces import cut
 from fleetswap.fleet.shard import run_shards
 from fleetswap.workload.phones import lay_out
 from fleetswap_kernels.backend.arena import Arena
+from fleetswap_kernels.backend.batch_units import BODIES
 from fleetswap_kernels.backend.choose import choose
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.backend.cuda import batches as gpu_batch
@@ -31,7 +32,6 @@ from fleetswap_kernels.backend.cuda import lanes
 from fleetswap_kernels.backend.cuda import state as gpu_state
 from fleetswap_kernels.backend.cuda.entries import batch_kernel, signatures
 from fleetswap_kernels.batch.census import Census, census
-from fleetswap_kernels.device.batch.units import BODIES
 from tests.batch import samples
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fleetswap_kernels.backend.batch_units import BODIES
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Batch
 from fleetswap_kernels.backend.cuda.entries import batch_kernel
-from fleetswap_kernels.device.batch.units import BODIES
 from tests.batch.samples import found_by
 from tests.compile.once import missing
 from tests.compile.write_registers import compiled

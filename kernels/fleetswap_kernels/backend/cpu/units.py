@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...device.batch.units import do_unit
+from ..batch_units import do_unit
 from ...compile.decorators import entry
 
 

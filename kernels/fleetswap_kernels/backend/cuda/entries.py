@@ -16,7 +16,7 @@ from numba.cuda.core import config as cuda_config
 from numba.cuda.np import numpy_support
 from numba.cuda.typing.typeof import typeof
 
-from ...device.batch.units import BODIES, body_by_type, do_unit
+from ..batch_units import BODIES, body_by_type, do_unit
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
 from ...device.figures.figures import (

@@ -10,7 +10,7 @@ from ...compile.decorators import device
 from ...layout.device import ZSHARES
 from ...layout.pages import PAGE_BYTES
 from ..zram.zsmalloc import share_index
-from .work import Array, empty
+from ...layout.batch_work import Array, empty
 
 N_OBJECT_ORDERS = bits.N_ORDERS
 N_OBJECT_FIELDS = 6

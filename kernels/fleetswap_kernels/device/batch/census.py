@@ -7,7 +7,7 @@ import numpy as np
 from ...compile.atomics import add, keep_least
 from ...compile.decorators import device
 from .pagemap import CACHED_SLOT, NO_ENTRY, NO_SLOT, PM_SLOT_SHIFT, Slots, row_of, slot_place, slot_state, swap_entry
-from .work import Array, empty
+from ...layout.batch_work import Array, empty
 
 MIN_FAULT_ORDER = 2
 MAX_FAULT_ORDER = 8

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...layout.words import HAS_CACHE
 from ...compile.decorators import device
-from .work import Array
+from ...layout.batch_work import Array
 
 PM_SWAP_SHIFT = 62
 PM_SLOT_SHIFT = 5

@@ -8,7 +8,7 @@ from ...layout import words as bits
 from ...compile.atomics import add
 from ...compile.decorators import device
 from .pagemap import bit_of, row_of
-from .work import Array, empty
+from ...layout.batch_work import Array, empty
 
 CLUSTER_SLOTS = bits.CLUSTER_SLOTS
 N_BLOCK_ORDERS = bits.N_ORDERS

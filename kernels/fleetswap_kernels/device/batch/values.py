@@ -7,7 +7,7 @@ import numpy as np
 from ...compile.atomics import add, keep_greatest, keep_least
 from ...compile.decorators import device
 from ..figures.log_bin import LAST_BIN, bin_number
-from .work import Array, empty
+from ...layout.batch_work import Array, empty
 
 N_SUMS = 3
 COUNT, HIGH_SUM, LOW_SUM = range(N_SUMS)

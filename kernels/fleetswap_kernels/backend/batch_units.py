@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from ...compile.decorators import device_by_type
-from .accounting import ObjectWork, account_object
-from .census import CensusWork, census_window
-from .uniformity import BlockWork, count_blocks
-from .values import BinWork, SumWork, count_values, sum_values
+from ..compile.decorators import device_by_type
+from ..device.batch.accounting import ObjectWork, account_object
+from ..device.batch.census import CensusWork, census_window
+from ..device.batch.uniformity import BlockWork, count_blocks
+from ..device.batch.values import BinWork, SumWork, count_values, sum_values
 
 BODIES = {
     CensusWork: census_window,
@@ -24,16 +24,17 @@ def do_unit(unit: Any, part: Any, work: Any) -> None:
     ----------
     unit : int
     part : int
-        Copy of the results that it may change (`launch.Batch`).
+        Copy of the results that it may change (`contract.Batch`).
     work : named tuple
         Its type says what is done.
     """
     BODIES[type(work)](unit, part, work)
 
 
-def body_by_type(unit, part, work):
+def body_by_type(unit: Any, part: Any, work: Any) -> Any:
     """The compiled `do_unit`."""
-    return BODIES[work.instance_class].py_func
+    body: Any = BODIES[work.instance_class]
+    return body.py_func
 
 
 device_by_type(do_unit)(body_by_type)
