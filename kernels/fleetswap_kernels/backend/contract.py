@@ -79,7 +79,16 @@ class State(Protocol):
         """Bring all devices to the state after swapon."""
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress
+            Told of devices that are done.
+        """
 
     def first_failed(self) -> int | None:
         """Number of the first device whose error word is set, or None."""

@@ -22,7 +22,19 @@ from ..tally import (
 
 @entry
 def init_devices(arena: Any, base: Any, models: Any, ids: Any, first: int, end: int, header_content: int) -> None:
-    """Set up the devices `first` to `end` - 1 of an arena."""
+    """Set up the devices `first` to `end` - 1 of an arena.
+
+    Parameters
+    ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    ids : int64 array of shape (devices,)
+        Number of each device in the whole fleet.
+    first, end : int
+        First device, and the one behind the last.
+    header_content : int
+        Content of the swap header page (`setup_device`).
+    """
     for d in range(first, end):
         setup_device(device_at(arena, base, d), model_at(models), header_content, ids[d])
 
@@ -37,6 +49,11 @@ def run_devices(
 
     Parameters
     ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    first, end : int
+        First device, and the one behind the last.
+    program : uint32 array of shape (operations, operations.OP_WORDS)
     marks : int64 array of shape (parts + 1,)
         Positions in the program.
     counted : int64 array of shape (parts or fewer, devices, counters.N_COUNTERS)
@@ -68,7 +85,25 @@ def fold_devices(
     mode: int,
     steps: int,
 ) -> None:
-    """Measure devices by what they counted and add them to a tally; all arrays are flat (`tally.Folding`)."""
+    """Measure devices by what they counted and add them to a tally; all arrays are flat (`tally.Folding`).
+
+    Parameters
+    ----------
+    counted : int64 array of shape (devices, counters.N_COUNTERS)
+        Counters as they are now.
+    groups, columns, prices, metrics : int64 arrays
+        Those of the `Folding`.
+    since, change : int64 arrays of the shape of `counted`
+        Counters when they were last taken, and what changed.
+    sums, parts : int64 arrays of shape (devices, figures.PARTS)
+        Sums of states over the steps; price and figures.
+    bins, facts, totals : int64 arrays
+        Those of the `Tally`.
+    mode : int
+        FIRST, STEP, RESUME or WHOLE.
+    steps : int
+        Steps of the whole run; for WHOLE only.
+    """
     n_metrics = len(metrics) // METRIC_WORDS
     for d in range(len(groups)):
         group = groups[d]

@@ -85,13 +85,33 @@ class CpuState:
         self._share(lambda a, b: init_devices(self._records, base, self._models, ids, a, b, header_content))
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress
+            Told of devices that are done.
+        """
         self.run_parts(program, (first, end), np.zeros((0, len(self._ids), counters.N_COUNTERS), np.int64), progress)
 
     def run_parts(
         self, program: npt.NDArray[np.uint32], marks: Sequence[int], counted: Ints, progress: Progress
     ) -> None:
-        """Run the parts of a program between marks, and keep what is counted after each (`entries.run_devices`)."""
+        """Run the parts of a program between marks, and keep what is counted after each (`entries.run_devices`).
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        marks : sequence of int
+            Positions in the program: where each part begins, and where the last one ends.
+        counted : int64 array of shape (parts or fewer, devices, counters.N_COUNTERS)
+            Filled with the counters after each part.
+        progress : Progress
+            Told of devices that are done.
+        """
         from .entries import run_devices
 
         positions = np.array(marks, np.int64)

@@ -49,7 +49,19 @@ def note_failed(dev: Any, d: int, failed: Any) -> None:
 
 
 def init_devices(arena: Any, base: Any, models: Any, ids: Any, failed: Any, header_content: int) -> None:
-    """Set up one device of an arena; a kernel body."""
+    """Set up one device of an arena; a kernel body.
+
+    Parameters
+    ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    ids : int64 array of shape (devices,)
+        Number of each device in the whole fleet.
+    failed : int64 array of shape (1,)
+        Lowered to the number of a device whose error word is set.
+    header_content : int
+        Content of the swap header page (`setup_device`).
+    """
     d = cuda.grid(1)
     if d < base.size - 1:
         dev = record_at(arena, base, d)
@@ -60,7 +72,20 @@ def init_devices(arena: Any, base: Any, models: Any, ids: Any, failed: Any, head
 def run_devices(
     arena: Any, base: Any, models: Any, failed: Any, program: Any, op_first: int, op_end: int, per_warp: int
 ) -> None:
-    """Run a part of a program on one device of an arena; a kernel body. The first lanes of a warp have a device."""
+    """Run a part of a program on one device of an arena; a kernel body. The first lanes of a warp have a device.
+
+    Parameters
+    ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    failed : int64 array of shape (1,)
+        Lowered to the number of a device whose error word is set.
+    program : uint32 array of shape (operations, operations.OP_WORDS)
+    op_first, op_end : int
+        First operation, and the one behind the last.
+    per_warp : int
+        Devices that share a warp.
+    """
     thread = cuda.grid(1)
     lane = thread % WARP
     d = thread // WARP * per_warp + lane
@@ -97,7 +122,27 @@ def fold_devices(
     mode: int,
     steps: int,
 ) -> None:
-    """Measure one device and add it to a tally; a kernel body. The twin of `entries.fold_devices`."""
+    """Measure one device and add it to a tally; a kernel body. The twin of `entries.fold_devices`.
+
+    Parameters
+    ----------
+    quads : int64 array
+        Memory of the devices.
+    base : int64 array of shape (devices + 1,)
+        Where each starts, in units of `HEADER_BYTES`.
+    groups, columns, prices, metrics : int64 arrays
+        Those of the `Folding`.
+    since, change : int64 arrays of shape (devices, counters.N_COUNTERS)
+        Counters when they were last taken, and what changed.
+    sums, parts : int64 arrays of shape (devices, figures.PARTS)
+        Sums of states over the steps; price and figures.
+    bins, facts, totals : int64 arrays
+        Those of the `Tally`.
+    mode : int
+        FIRST, STEP, RESUME or WHOLE.
+    steps : int
+        Steps of the whole run; for WHOLE only.
+    """
     d = cuda.grid(1)
     if d < base.size - 1:
         group = groups[d]
@@ -184,7 +229,16 @@ class Kernel:
         return devices_per_warp(devices, size // WARP * blocks)
 
     def launch_spread(self, stream: Any, devices: int, per_warp: int, *arguments: Any) -> None:
-        """Queue warps of so many devices, for a kernel whose last argument is how many."""
+        """Queue warps of so many devices, for a kernel whose last argument is how many.
+
+        Parameters
+        ----------
+        stream : numba stream
+        devices, per_warp : int
+            Devices in all, and how many of them share a warp.
+        *arguments : object
+            What the kernel takes before the last argument.
+        """
         self.launch(stream, -(-devices // per_warp) * WARP, *arguments, per_warp)
 
     def launch_once(self, stream: Any, *arguments: Any) -> None:

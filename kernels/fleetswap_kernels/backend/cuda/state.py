@@ -77,7 +77,16 @@ class CudaState:
         )
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress
+            Told of devices that are done.
+        """
         self.lanes.launch(self.queue_run(program, first, end), progress)
 
     def queue_run(self, program: npt.NDArray[np.uint32], first: int, end: int) -> Callable[[Lane], None]:

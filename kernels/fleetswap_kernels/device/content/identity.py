@@ -73,10 +73,21 @@ def page_kind(model, content):
 
 @device
 def draw_prototype(dev, model, serial, content_class, block, version):
-    """Prototype of a 64 KiB block; `block` is its number in the address space.
+    """Prototype of a 64 KiB block.
 
     A block is like its region, or like nothing around it; with some probability the choice, and what it is like, is
     that of its run of four blocks.
+
+    Parameters
+    ----------
+    serial : int64
+        Number of the process among all that the device ever had.
+    content_class : int64
+        Class of what is written.
+    block : int64
+        Number of the block in the address space.
+    version : int64
+        Version of the write.
     """
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     d = np.int64(dev.device_id)
@@ -123,7 +134,19 @@ def new_identity(dev, o_proc):
 
 @device(cpu="call", cuda="call")
 def draw_rewritten(dev, serial, vpn, version, old):
-    """Identity of a page that is rewritten while its block stays: mostly its size stays, too."""
+    """Identity of a page that is rewritten while its block stays: mostly its size stays, too.
+
+    Parameters
+    ----------
+    serial : int64
+        Number of the process among all that the device ever had.
+    vpn : int64
+        Virtual page number.
+    version : int64
+        Version of the write.
+    old : int64
+        Identity of the page so far.
+    """
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     chance, other, _, _ = philox_block(seed, Stream.PAGE, np.int64(dev.device_id), serial, vpn, version)
     content = old & ~VERSION | REWRITTEN | (version << VERSION_SHIFT & VERSION)
@@ -134,7 +157,17 @@ def draw_rewritten(dev, serial, vpn, version, old):
 
 @device(cpu="call", cuda="call")
 def block_identity(dev, model, p, block, content_class, version):
-    """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time."""
+    """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time.
+
+    Parameters
+    ----------
+    p : int64
+        Process.
+    block : int64
+        Number of the block in the address space.
+    content_class, version : int64
+        Class of what is written, and version of the write.
+    """
     o_proc = proc_at(dev, p)
     prototype = draw_prototype(dev, model, word(dev, o_proc + PROC_SERIAL), content_class, block, version)
     content = IDENTITY | content_class << CLASS_SHIFT | prototype << PROTOTYPE_SHIFT
@@ -165,7 +198,19 @@ def page_of_block(block, kinds, member):
 
 @device
 def rewritten_page(dev, model, p, vpn, version, old):
-    """Content of a page after a write to it alone: CONTENT_ZERO or an identity."""
+    """Content of a page after a write to it alone: CONTENT_ZERO or an identity.
+
+    Parameters
+    ----------
+    p : int64
+        Process.
+    vpn : int64
+        Virtual page number.
+    version : int64
+        Version of the write.
+    old : int64
+        Identity of the page so far.
+    """
     if old & VERSION == version << VERSION_SHIFT & VERSION:
         return old
     content = draw_rewritten(dev, word(dev, proc_at(dev, p) + PROC_SERIAL), vpn, version, old)

@@ -110,6 +110,15 @@ def lead_of(dev, o_content, n):
 def block_of_prototype(dev, model, o_content, n, lead):
     """Whether a block is that of a prototype, all of it written together.
 
+    Parameters
+    ----------
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    n : int64
+        Pages of the block, a power of two.
+    lead : int64
+        Index of the first page that is not zero-filled (`lead_of`), below `n`.
+
     Returns
     -------
     int64
@@ -138,7 +147,19 @@ def block_of_prototype(dev, model, o_content, n, lead):
 
 @device
 def gain_q15(dev, model, content, order, mean, rank):
-    """Bytes of a block over the sum of its pages', in 2^-15: by the pages' mean size, interpolated by rank (0..255)."""
+    """Bytes of a block over the sum of its pages', in 2^-15: by the pages' mean size, interpolated by rank.
+
+    Parameters
+    ----------
+    content : int64
+        Identity of a page of the block.
+    order : int64
+        Order of the block.
+    mean : int64
+        Mean size of its pages, bytes, before the scale.
+    rank : int64
+        Place of the block among those of its bin, 0..255.
+    """
     table = word_class(content) * len(CODECS) + np.int64(dev.codec)
     edges = model.o_edges + table * (GAIN_BINS - 1)
     bin_ = np.int64(0)
@@ -153,7 +174,17 @@ def gain_q15(dev, model, content, order, mean, rank):
 
 @device(cpu="call", cuda="call")
 def mixed_block_bytes(dev, model, o_content, order, content):
-    """Size of a block that is no prototype, from those of its pages; `content` is its first that is not zero-filled."""
+    """Size of a block that is no prototype, bytes, from those of its pages.
+
+    Parameters
+    ----------
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    order : int64
+        Order of the block.
+    content : int64
+        Content of its first page that is not zero-filled.
+    """
     n = np.int64(1) << order
     most = n * PAGE_BYTES
     total = np.int64(0)
@@ -173,10 +204,14 @@ def mixed_block_bytes(dev, model, o_content, order, content):
 
 @device
 def block_bytes(dev, model, o_content, order, same_as_0):
-    """Size of an aligned block of 2^order pages, whose contents stand from word `o_content` on.
+    """Size of an aligned block of 2^order pages, bytes.
 
     Parameters
     ----------
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    order : int64
+        Order of the block.
     same_as_0 : int64
         1 if a block that is filled with one word is to have size 0, as zram stores it; 0 for the codec's output.
 

@@ -64,7 +64,17 @@ def anon_order(dev, o_vma, page):
 
 @device
 def anon_fault(dev, p, o_vma, page, write):
-    """First touch of a page (do_huge_pmd_anonymous_page, do_anonymous_page)."""
+    """First touch of a page (do_huge_pmd_anonymous_page, do_anonymous_page).
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    write : bool
+        Whether the access writes.
+    """
     o_pmd = pmd_at(dev, o_vma, page)
     order = np.int64(-1)
     if byte(dev, o_pmd) == PMD_NONE:

@@ -37,6 +37,17 @@ FAILED = 4
 def swap_fault(dev, p, o_vma, page, write, phase):
     """Fault on a swap entry (do_swap_page).
 
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    write : bool
+        Whether the access writes.
+    phase : int64
+        WHOLE, BEGIN or END.
+
     Returns
     -------
     int64
@@ -103,6 +114,17 @@ def swap_fault(dev, p, o_vma, page, write, phase):
 @device(cuda="inline")
 def handle_fault(dev, p, o_vma, page, write, phase):
     """Serve a fault and count it.
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    write : bool
+        Whether the access writes.
+    phase : int64
+        WHOLE, BEGIN or END.
 
     Returns
     -------

@@ -23,6 +23,13 @@ def zap_pages(dev, p, o_vma, page, pages):
     Pages in the swap cache keep their PTE, marked PTE_ZAPPED: the kernel releases them later, with the TLB batch
     (`release_zapped`).
 
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page, pages : int64
+        First page of the range, counted from the region's first, and how many it has.
+
     Returns
     -------
     int64

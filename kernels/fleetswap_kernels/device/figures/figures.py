@@ -43,7 +43,22 @@ SMALL_ORDERS = 4
 
 @device
 def take_change(quads, at, columns, since, change, o, mode):
-    """What the counters of a device changed by since the last time, and states as they are, scaled to a real device."""
+    """What the counters of a device changed by since the last time, and states as they are, scaled to a real device.
+
+    Parameters
+    ----------
+    quads, at : 64-bit array and its index of the device's first counter
+    columns : int64 array
+        `COLUMN_WORDS` of every counter.
+    since : int64 array
+        Counters when they were last taken; brought up to date.
+    change : int64 array
+        Filled with what changed.
+    o : int64
+        Index of the device's first counter in both.
+    mode : int64
+        FIRST, STEP, RESUME or WHOLE.
+    """
     for i in range(N_COUNTERS):
         now = np.int64(quads[at + i])
         found = now
@@ -111,7 +126,21 @@ def measure(rows, o, parts, q):
 
 @device
 def mean_states(metrics, n_metrics, sums, parts, q, mode, steps):
-    """Add states to their sums over the steps; of a whole run take the means, of a share the sums of its parts."""
+    """Add states to their sums over the steps; of a whole run take the means, of a share the sums of its parts.
+
+    Parameters
+    ----------
+    metrics, n_metrics : int64 array and int64
+        `METRIC_WORDS` of every metric, and how many there are.
+    sums, parts : int64 arrays
+        Sums of states over the steps, and parts.
+    q : int64
+        Index of the device's first part in both.
+    mode : int64
+        FIRST, STEP, RESUME or WHOLE.
+    steps : int64
+        Steps of the whole run; for WHOLE only.
+    """
     for m in range(n_metrics):
         if metrics[METRIC_WORDS * m + METRIC_STATE]:
             base = metrics[METRIC_WORDS * m + METRIC_BASE]
@@ -136,7 +165,27 @@ def value_of_metric(metrics, m, parts, q):
 
 @device
 def fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps):
-    """Fill the change and the parts of the device `d`, whose counters stand at `at`."""
+    """Fill the change and the parts of the device `d`, whose counters stand at `at`.
+
+    Parameters
+    ----------
+    quads, at : 64-bit array and its index of the device's first counter
+    d : int64
+        Number of the device in the arrays below that have a row for each.
+    columns : int64 array
+        `COLUMN_WORDS` of every counter.
+    prices, p : int64 array and its index of the device's list of prices
+    metrics, n_metrics : int64 array and int64
+        `METRIC_WORDS` of every metric, and how many there are.
+    since, change : int64 arrays, `N_COUNTERS` a device
+        Counters when they were last taken, and what changed.
+    sums, parts : int64 arrays, `PARTS` a device
+        Sums of states over the steps, and parts.
+    mode : int64
+        FIRST, STEP, RESUME or WHOLE.
+    steps : int64
+        Steps of the whole run; for WHOLE only.
+    """
     take_change(quads, at, columns, since, change, d * N_COUNTERS, mode)
     if mode == FIRST:
         for i in range(PARTS):

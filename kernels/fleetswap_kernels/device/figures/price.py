@@ -60,7 +60,19 @@ def work_of(rows, o, kind):
 
 @device
 def codec_ns(rows, o, prices, p, pages, per_page, permille):
-    """Time of one direction of the codec over all classes; places of blocks follow those of pages by two."""
+    """Time of one direction of the codec over all classes; places of blocks follow those of pages by two.
+
+    Parameters
+    ----------
+    rows, o : int64 array and its index of the first counter
+    prices, p : int64 array and its index of the list of prices
+    pages : int64
+        Counter of the pages of this direction among those of a class: COMPRESSED_PAGES or DECOMPRESSED_PAGES.
+    per_page : int64
+        Its price: PER_COMPRESS_PAGE or PER_DECOMPRESS_PAGE.
+    permille : int64
+        Its factors by class: COMPRESS_PERMILLE or DECOMPRESS_PERMILLE.
+    """
     total = np.int64(0)
     for c in range(N_CLASSES):
         at = o + CODEC_FIRST + len(CODEC) * c + pages

@@ -55,14 +55,32 @@ def class_at(dev, c):
 
 @device
 def draw(dev, stream, who, step, block):
-    """Four random words, by coordinates in this device."""
+    """Four random words, by coordinates in this device.
+
+    Parameters
+    ----------
+    stream : int64
+        Purpose of the draw (`streams.Stream`).
+    who : int64
+        Whose it is: an app or whatever else the stream counts.
+    step, block : int64
+        Further coordinates: of a switch or region, and of a block of four draws there.
+    """
     seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     return philox_block(seed, stream, np.int64(dev.device_id), who, step, block)
 
 
 @device
 def emit(dev, op, p, a, b, c, d, e, f):
-    """Put down the operation to execute next; 1, what a phase that emits returns."""
+    """Put down the operation to execute next; 1, what a phase that emits returns.
+
+    Parameters
+    ----------
+    op, p : int64
+        Code and process of the operation.
+    a, b, c, d, e, f : int64
+        Its arguments, which mean what `operations` says of the code.
+    """
     o = np.int64(dev.o_phone) + PHONE_OP
     set_word(dev, o, op)
     set_word(dev, o + 1, p)
@@ -117,7 +135,19 @@ def aligned(pages):
 
 @device
 def map_own_region(dev, o_class, p, r, most_pages):
-    """Emit the mapping of a region: regions follow each other, each at a multiple of 16 pages."""
+    """Emit the mapping of a region: regions follow each other, each at a multiple of 16 pages.
+
+    Parameters
+    ----------
+    o_class : int64
+        Index of the app class in the habits.
+    p : int64
+        Process.
+    r : int64
+        Region, 1 to REGIONS.
+    most_pages : int64
+        Pages that the app may have, all regions.
+    """
     first = aligned(habit(dev, HABIT_ZYGOTE_PAGES))
     pmd = first // PMD_PAGES + 2
     pages = np.int64(0)
@@ -135,13 +165,19 @@ def next_run(dev, o_class, who, r, end, chance, salt):
 
     Parameters
     ----------
+    o_class : int64
+        Index of the app class in the habits.
     who : int64
         Whose pages: an app's number, or one for a system process.
+    r : int64
+        Region.
     end : int64
         Pages of the region.
     chance : int64
         16-bit chance of a run to be used; it is a draw anew for each `salt`. Those of the core are used in any case
         if `salt` is odd.
+    salt : int64
+        What tells this use from every other one.
 
     Returns
     -------
@@ -174,8 +210,14 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
 
     Parameters
     ----------
+    o_class : int64
+        Index of the app class in the habits.
+    who, p : int64
+        Whose pages (`next_run`), and the process that has them.
     most : int64
         Index of the state words with the pages of each region; 0 takes the pages of the system's class.
+    chance, salt : int64
+        16-bit chance of a run to be used, and what tells this use from every other one (`next_run`).
     """
     for _ in range(REGIONS):
         r = state(dev, PHONE_REGION) + 1

@@ -300,7 +300,17 @@ def find_victim(dev):
 
 @device(cpu="call", cuda="call")
 def evict_own(dev, model, p, o_vma, page, head, order):
-    """Swap out a folio that one process maps completely."""
+    """Swap out a folio that one process maps completely.
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region that is the folio's first.
+    head, order : int64
+        First frame of the folio, and its order.
+    """
     reclaim_folio(dev, model, p, o_vma, page, head, order)
 
 

@@ -108,7 +108,17 @@ def scan_cluster(dev, c, start, order):
 
 @device
 def take_slots(dev, c, slot, n, order):
-    """Mark `n` slots as taken (spec 02 §2.4; cluster_alloc_range, swap_range_alloc)."""
+    """Mark `n` slots as taken (spec 02 §2.4; cluster_alloc_range, swap_range_alloc).
+
+    Parameters
+    ----------
+    c : int64
+        Cluster.
+    slot, n : int64
+        First slot, and how many.
+    order : int64
+        Order of the entry.
+    """
     fill_bytes(dev, dev.o_map + slot, n, HAS_CACHE)
     cluster_take(dev, c, n, order)
     if slot == np.int64(dev.lowest_bit):
@@ -204,7 +214,19 @@ def alloc_entry(dev, order):
 
 @device
 def stay_at(dev, o_next, c, after, n):
-    """Keep the slot from which this CPU goes on in a cluster, unless it is full or has no room for `n` behind it."""
+    """Keep the slot from which this CPU goes on in a cluster, unless it is full or has no room for `n` behind it.
+
+    Parameters
+    ----------
+    o_next : int64
+        Word offset of the slot from which this CPU goes on.
+    c : int64
+        Cluster.
+    after : int64
+        Slot behind the last one taken.
+    n : int64
+        Slots of an entry.
+    """
     end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
     if word(dev, dev.o_cluster + c) & CLUSTER_COUNT == CLUSTER_SLOTS or after > end - n:
         after = np.int64(0)

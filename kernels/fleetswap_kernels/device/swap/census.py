@@ -65,6 +65,12 @@ def census_batch(dev, o_pte, n, pte, vpn, orders, o_quad):
     ----------
     o_pte, pte, vpn : int64
         Word offset, value and virtual page number of the first PTE.
+    n : int64
+        PTEs of the batch.
+    orders : int64
+        Mask of the orders that count.
+    o_quad : int64
+        Quad offset of the result (`census`).
     """
     slot = pte & PTE_PAYLOAD
     most = np.int64(8)

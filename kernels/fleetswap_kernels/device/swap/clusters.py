@@ -67,7 +67,19 @@ def list_remove(dev, which, c):
 
 @device
 def cluster_set(dev, c, count, order, flags):
-    """Write a cluster's word and move the cluster to the tail of the list that the word names."""
+    """Write a cluster's word and move the cluster to the tail of the list that the word names.
+
+    Parameters
+    ----------
+    c : int64
+        Cluster.
+    count : int64
+        Slots of it in use.
+    order : int64
+        Order it serves.
+    flags : int64
+        FLAG_FREE, FLAG_NONFULL, FLAG_FRAG or FLAG_FULL.
+    """
     old = list_of(word(dev, dev.o_cluster + c))
     info = count | (order << CLUSTER_ORDER_SHIFT) | (flags << CLUSTER_FLAGS_SHIFT)
     set_word(dev, dev.o_cluster + c, info)

@@ -47,6 +47,12 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
 
     Parameters
     ----------
+    o_vma : int64
+        Word offset of the region's record.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page.
     wanted_orders : int64
         Mask of the orders that sysfs and madvise allow in the region. Orders no fault can use (9) do not count.
     got_order : int64
@@ -86,7 +92,19 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
 
 @device(cpu="call", cuda="call")
 def count_smaller_swapin(dev, o_vma, page, pte, got_order):
-    """Count a fault that brings in less than the largest wanted size, by the reason; not one that has to wait."""
+    """Count a fault that brings in less than the largest wanted size, by the reason; not one that has to wait.
+
+    Parameters
+    ----------
+    o_vma : int64
+        Word offset of the region's record.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page.
+    got_order : int64
+        The order that `swapin_order` gave.
+    """
     wanted = allowed_orders(dev, o_vma)
     reason = np.int64(swapin_reason(dev, o_vma, page, pte, wanted, got_order))
     if reason == NOT_SMALLER:

@@ -104,6 +104,8 @@ def drop_references(dev, slot, n, kept, dropped):
 
     Parameters
     ----------
+    slot, n : int64
+        First slot, and how many.
     kept : int64
         Bits of a byte that count.
     dropped : int64

@@ -67,6 +67,8 @@ def split_folio(dev, vpn, head, order, keep_tails):
     ----------
     vpn : int64
         Virtual page of the folio's first page in every process that maps it.
+    head, order : int64
+        First frame of the folio, and its order.
     keep_tails : int64
         1 if reclaim holds the pages and will go on with them, mapped or not; 0 frees those nobody holds.
     """

@@ -132,6 +132,19 @@ def readahead(dev, o_vma, page, slot):
 def map_cached(dev, p, o_vma, page, pte, head, write):
     """Map a swap-cache folio at a fault (do_swap_page from `check_folio` on).
 
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page.
+    head : int64
+        First frame of the folio.
+    write : bool
+        Whether the access writes.
+
     Returns
     -------
     int64

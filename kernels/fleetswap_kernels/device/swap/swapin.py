@@ -102,6 +102,12 @@ def swapin_begin(dev, o_vma, page, pte, whole):
 
     Parameters
     ----------
+    o_vma : int64
+        Word offset of the region's record.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page.
     whole : bool
         Whether the fault runs to its end; only then can it be served with several folios.
 
@@ -133,7 +139,21 @@ def swapin_begin(dev, o_vma, page, pte, whole):
 
 @device(cpu="call", cuda="call")
 def swapin_small(dev, p, o_vma, page, order, slot, write):
-    """Map a compressed block by small folios, read with one decompression (spec 08 §8.5, "fallback of OPPO's kind")."""
+    """Map a compressed block by small folios, read with one decompression (spec 08 §8.5, "fallback of OPPO's kind").
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    order : int64
+        Order of the compressed block.
+    slot : int64
+        Its first slot.
+    write : bool
+        Whether the access writes.
+    """
     n = np.int64(1) << order
     first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
     flags = PTE_PRESENT | PTE_EXCLUSIVE
@@ -188,7 +208,23 @@ def release_read_slots(dev, slot, n, kept):
 
 @device
 def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
-    """Last half of a direct swap-in: map the whole folio exclusively and release its slots (`release_read_slots`)."""
+    """Last half of a direct swap-in: map the whole folio exclusively and release its slots (`release_read_slots`).
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    head, order : int64
+        First frame of the folio, and its order.
+    slot : int64
+        Slot of its first page.
+    write : bool
+        Whether the access writes.
+    kept : int64
+        What stays of the slots' bytes (`release_read_slots`).
+    """
     n = np.int64(1) << order
     first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
     flags = PTE_PRESENT | PTE_EXCLUSIVE
@@ -205,7 +241,19 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
 
 @device
 def still_mapped_there(dev, o_vma, page, pte, order):
-    """Re-check under the page-table lock: the faulting PTE and, for a large folio, its whole batch are unchanged."""
+    """Re-check under the page-table lock: the faulting PTE and, for a large folio, its whole batch are unchanged.
+
+    Parameters
+    ----------
+    o_vma : int64
+        Word offset of the region's record.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page as the fault found it.
+    order : int64
+        Order of the folio that was read.
+    """
     first = page - (page + word(dev, o_vma + VMA_START) & ((np.int64(1) << order) - 1))
     if word(dev, pte_at(dev, o_vma, page)) != pte:
         return False
@@ -228,7 +276,17 @@ def count_stale(dev, head, slot, n):
 
 @device(cpu="call")
 def swapin_abandon(dev, head, order, slot, pinned):
-    """Drop a folio that was read but cannot be mapped."""
+    """Drop a folio that was read but cannot be mapped.
+
+    Parameters
+    ----------
+    head, order : int64
+        First frame of the folio, and its order.
+    slot : int64
+        Slot of its first page.
+    pinned : bool
+        Whether this fault set HAS_CACHE on its slots.
+    """
     count_mthp(dev, order, NR_ANON, 1)
     folio_free(dev, head, order)
     if pinned:

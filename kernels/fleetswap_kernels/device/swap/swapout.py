@@ -46,7 +46,15 @@ def zeromap_set(dev, slot, n):
 
 @device
 def write_out(dev, model, head, order, slot):
-    """Write a folio to its slots (swap_writepage, spec 03 §3.8); 0 if zram refused a page."""
+    """Write a folio to its slots (swap_writepage, spec 03 §3.8); 0 if zram refused a page.
+
+    Parameters
+    ----------
+    head, order : int64
+        First frame of the folio, and its order.
+    slot : int64
+        Slot of its first page.
+    """
     n = np.int64(1) << order
     count(dev, NR_VMSCAN_WRITE, n)
     if runs_short(dev):
@@ -64,7 +72,19 @@ def write_out(dev, model, head, order, slot):
 
 @device
 def unmap_to_swap(dev, p, o_pte, slot, n):
-    """Replace `n` PTEs of a folio by swap entries; 1 if one of them was dirty (try_to_unmap_one, spec 03 §3.6)."""
+    """Replace `n` PTEs of a folio by swap entries; 1 if one of them was dirty (try_to_unmap_one, spec 03 §3.6).
+
+    Parameters
+    ----------
+    p : int64
+        Process.
+    o_pte : int64
+        Word offset of the first PTE.
+    slot : int64
+        Slot of the first page.
+    n : int64
+        PTEs.
+    """
     seen = np.uint32(0)
     for i in range(n):
         o = np.uint64(o_pte + i)
@@ -81,8 +101,12 @@ def swap_out(dev, model, p, o_pte, head, order):
 
     Parameters
     ----------
+    p : int64
+        Process.
     o_pte : int64
         Word offset of the folio's first PTE; all its PTEs are there. -1 for a page that a split left unmapped.
+    head, order : int64
+        First frame of the folio, and its order.
 
     Returns
     -------
@@ -135,7 +159,17 @@ def swap_out(dev, model, p, o_pte, head, order):
 
 @device
 def reclaim_folio(dev, model, p, o_vma, page, head, order):
-    """Swap out a folio that a process maps completely from `page` on; without slots it is split first."""
+    """Swap out a folio that a process maps completely from `page` on; without slots it is split first.
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region that is the folio's first.
+    head, order : int64
+        First frame of the folio, and its order.
+    """
     n = np.int64(1) << order
     o_pte = pte_at(dev, o_vma, page)
     piece = order
@@ -199,7 +233,15 @@ def split_partial(dev, o_vma, page, end):
 
 @device
 def reclaim_range(dev, model, p, o_vma, page, end):
-    """Reclaim the folios of a range that only this process maps, each page once, in ascending order."""
+    """Reclaim the folios of a range that only this process maps, each page once, in ascending order.
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page, end : int64
+        First page of the range, counted from the region's first, and the one behind its last.
+    """
     o_first = pte_at(dev, o_vma, np.int64(0))
     while page < end:
         pte = word(dev, o_first + page)
@@ -226,6 +268,13 @@ def madvise_pageout(dev, model, p, o_vma, page, pages):
 
     The kernel walks every 2 MiB range to its end, splitting folios, before it reclaims what it found. That order can
     only be seen when a folio in the swap cache is split, which may free slots.
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page, pages : int64
+        First page of the range, counted from the region's first, and how many it has.
     """
     end = page + pages
     while page < end:

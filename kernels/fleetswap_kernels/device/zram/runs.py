@@ -117,7 +117,17 @@ def store_raw_run(dev, slot, o_content):
 
 @device
 def store_sizes(dev, model, slot, o_sizes, factor):
-    """Keep the sizes of the pages of a run, which the model has from half-word `o_sizes` on, before the scale."""
+    """Keep the sizes of the pages of a run.
+
+    Parameters
+    ----------
+    slot : int64
+        First slot of the run.
+    o_sizes : int64
+        Half-word offset in the model of the sizes before the scale, bytes.
+    factor : int64
+        The scale, in 2^-SCALE_SHIFT.
+    """
     o = np.int64(dev.o_stored_bytes) + slot
     scale = np.uint32(factor)
     raw = np.uint32(dev.huge_bytes)

@@ -100,6 +100,13 @@ def store_block(dev, model, slot, o_content):
 def store_run(dev, model, slot, o_content, n):
     """Store up to 16 pages that stand side by side in a prototype, if the slots are empty and nothing can be refused.
 
+    Parameters
+    ----------
+    slot, n : int64
+        First slot, and how many.
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+
     Returns
     -------
     int64
@@ -147,7 +154,14 @@ def store_run(dev, model, slot, o_content, n):
 def store_compressed(dev, model, slot, o_content, n, raw_until):
     """Store pages of which some need an object of the pool; the number that was stored (zram_write_page).
 
-    The first `raw_until` pages are a block that does not compress.
+    Parameters
+    ----------
+    slot, n : int64
+        First slot, and how many.
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    raw_until : int64
+        How many of the first pages are a block that does not compress.
     """
     pages = np.int64(1) << dev.block_order
     done = np.int64(0)
@@ -223,9 +237,16 @@ def store_alone(dev, model, slot, content):
 
 @device
 def zram_write(dev, model, slot, o_content, n):
-    """Store `n` pages, whose contents stand from word `o_content` on; 0 if one is refused (zram_write_page).
+    """Store `n` pages; 0 if one is refused (zram_write_page).
 
     The pages before a refused one stay stored, those after it are not tried.
+
+    Parameters
+    ----------
+    slot, n : int64
+        First slot, and how many.
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
     """
     if runs_short(dev) and np.int64(dev.frames_free) <= n:
         # Not even the reserves have pages for the pool.
