@@ -15,6 +15,7 @@ from ..device.content.page_patterns import fill_page
 from ..device.content.sizes import block_bytes, page_bytes
 from ..device.figures.log_bin import bin_number
 from ..device.figures.price import PAID_WORDS, price_row
+from ..device.orders import pages_of
 from ..layout.counters import N_COUNTERS
 from ..layout.pages import PAGE_BYTES
 from ..layout.size_classes import size_classes
@@ -50,7 +51,7 @@ def measure_blocks(
     """
     dev = device_at(arena, base, 0)
     model = model_at(models)
-    n = np.int64(1) << order
+    n = pages_of(order)
     # The contents of a block side by side, in the content map, which identities do not need; one page alone before it.
     scratch = np.int64(dev.o_content_map) + 1
     for block in range(len(sizes)):

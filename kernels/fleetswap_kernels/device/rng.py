@@ -185,6 +185,31 @@ def philox_draw(seed, stream, device_id, process, step, draw):
 
 
 @device
+def seed_of(dev):
+    """Seed of the run, from its two words in a device's header."""
+    return np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+
+
+@device
+def draw_words(dev, stream, process, step, block):
+    """Four random words of a device, by their coordinates in it (`philox_block`).
+
+    Parameters
+    ----------
+    stream : int64
+        Purpose of the draw (`streams.Stream`).
+    process, step, block : int64
+        Coordinates, which the stream gives a meaning: whose draw it is, which one, and which block of four.
+
+    Returns
+    -------
+    tuple of 4 int64
+        Random words, each 0 .. 2**32 - 1.
+    """
+    return philox_block(seed_of(dev), stream, np.int64(dev.device_id), process, step, block)
+
+
+@device
 def glibc_next(w, o):
     """Advance a glibc TYPE_3 generator: what C's ``rand()`` returns next.
 

@@ -28,7 +28,7 @@ from ...layout.streams import Stream
 from ...layout.words import CONTENT_ZERO
 from ..access import half, set_word, word
 from ..regions import proc_at
-from ..rng import philox_block
+from ..rng import draw_words
 
 IDENTITY = 1 << 31
 REWRITTEN = 1 << 30
@@ -89,16 +89,14 @@ def draw_prototype(dev, model, serial, content_class, block, version):
     version : int64
         Version of the write.
     """
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    d = np.int64(dev.device_id)
     key = version << 5 | content_class
-    chance, own, jitter, run = philox_block(seed, Stream.BLOCK, d, serial, block, key)
+    chance, rank, jitter, run = draw_words(dev, Stream.BLOCK, serial, block, key)
     follows_run = run >> 16 < half(model, model.o_run + content_class)
     if follows_run:
-        chance, own, _, _ = philox_block(seed, Stream.RUN, d, serial, block >> RUN_BLOCKS_SHIFT, key)
-    index = own >> 24
+        chance, rank, _, _ = draw_words(dev, Stream.RUN, serial, block >> RUN_BLOCKS_SHIFT, key)
+    index = rank >> 24
     if chance >> 16 < half(model, model.o_region + content_class):
-        start, _, _, _ = philox_block(seed, Stream.REGION, d, serial, 0, content_class)
+        start, _, _, _ = draw_words(dev, Stream.REGION, serial, 0, content_class)
         index = (start + (block >> REGION_BLOCKS_SHIFT) * REGION_STRIDE) & 255
     elif not follows_run:
         return index
@@ -115,8 +113,7 @@ def draw_scale(dev, serial):
     """Scale level of a process: 16 and a spread of 2.8 levels, as 32 tosses of a coin have; a quarter in size."""
     if dev.scale_by_process == 0:
         return np.int64(16)
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    bits, _, _, _ = philox_block(seed, Stream.SCALE, np.int64(dev.device_id), serial, 0, 0)
+    bits, _, _, _ = draw_words(dev, Stream.SCALE, serial, 0, 0)
     heads = np.int64(0)
     for i in range(32):
         heads += bits >> i & 1
@@ -147,8 +144,7 @@ def draw_rewritten(dev, serial, vpn, version, old):
     old : int64
         Identity of the page so far.
     """
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    chance, other, _, _ = philox_block(seed, Stream.PAGE, np.int64(dev.device_id), serial, vpn, version)
+    chance, other, _, _ = draw_words(dev, Stream.PAGE, serial, vpn, version)
     content = old & ~VERSION | REWRITTEN | (version << VERSION_SHIFT & VERSION)
     if chance >= KEEPS_SIZE:
         content = content & ~((PROTOTYPES - 1) << PROTOTYPE_SHIFT) | (other >> 24) << PROTOTYPE_SHIFT

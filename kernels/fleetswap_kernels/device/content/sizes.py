@@ -12,6 +12,7 @@ from ...layout.counters import CLASS_OF_TABLE
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import CONTENT_ZERO
 from ..access import half, word, words_differ
+from ..orders import pages_of
 from .identity import IDENTITY, MEMBER, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
 from .identity import SCALE_SHIFT as LEVEL_SHIFT
 
@@ -185,7 +186,7 @@ def mixed_block_bytes(dev, model, o_content, order, content):
     content : int64
         Content of its first page that is not zero-filled.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     most = n * PAGE_BYTES
     total = np.int64(0)
     mixed = np.int64(0)
@@ -220,7 +221,7 @@ def block_bytes(dev, model, o_content, order, same_as_0):
     int64
         At most the block's own bytes.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     most = n * PAGE_BYTES
     lead = lead_of(dev, o_content, n)
     if lead == n:

@@ -6,20 +6,21 @@ from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import PAGE_EVENTS
 from ...layout.device import (
-    CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_DRAWS, PROC_RAND, VMA_PAGES,
-    VMA_PTE, VMA_START,
+    CPU_FAULT, FAULT_FRAME, FAULT_PAGE, FAULT_PROC, FAULT_VMA, FAULT_WRITE, PROC_DRAWS, PROC_RAND, VMA_PAGES, VMA_PTE,
+    VMA_START,
 )  # fmt: skip
 from ...layout.operations import DONTNEED, EAGAIN, ENOMEM, FAULT_END, MODELLED, RANDOM, READ, WRITE
 from ...layout.streams import Stream
 from ...layout.words import CONTENT_ZERO, KIND_SHIFT, NONE, PRESENT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, SWAP, ZERO
 from ..access import count, fill_words, set_word, word
 from ..content.identity import block_identity, is_new, page_kinds, page_of_block, rewritten_page
+from ..cpus import this_cpu_at
 from ..faults.fault import BEGIN, END, WHOLE, handle_fault
 from ..faults.unmap import release_zapped, zap_pages
 from ..memory.generation import stamp, stamp_folio
 from ..pressure.room import MADE, REFUSED, half_done, has_room, taken_up
 from ..regions import proc_at, pte_at, vma_at
-from ..rng import glibc_next, philox_block
+from ..rng import draw_words, glibc_next
 from ..swap.allocator import reclaim_worker
 
 
@@ -199,8 +200,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
             else:
                 if not drawn or draw & 3 == 0:
                     drawn = True
-                    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-                    r0, r1, r2, r3 = philox_block(seed, Stream.OPERATION, np.int64(dev.device_id), p, 0, draw >> 2)
+                    r0, r1, r2, r3 = draw_words(dev, Stream.OPERATION, p, 0, draw >> 2)
                 r = r0
                 if draw & 3 == 1:
                     r = r1
@@ -245,7 +245,7 @@ def halt_or_resume_fault(dev, p, op, v, page, write):
     write : int64
         1 if the access writes, else 0.
     """
-    o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
+    o_halted = this_cpu_at(dev) + CPU_FAULT
     phase = BEGIN
     if op == FAULT_END:
         phase = END

@@ -16,6 +16,7 @@ from ..access import byte, count, count_words, fill_bytes, fill_words, set_byte,
 from ..memory.buddy import frame_order
 from ..memory.folio import count_mthp, folio_mapped, folio_new, folio_unmap
 from ..memory.policy import allowed_orders, block_start
+from ..orders import aligned_start, pages_of
 from ..regions import PMD_PAGES, account, pmd_at, pmd_split, pte_at
 from ..swap.release import folio_free_swap, folio_release
 from ..swap.slot_cache import verdict
@@ -52,7 +53,7 @@ def anon_order(dev, o_vma, page):
     while order >= 2:
         if orders >> order & 1:
             first = block_start(dev, o_vma, page, order)
-            if first >= 0 and words_any(dev, pte_at(dev, o_vma, first), np.int64(1) << order) == 0:
+            if first >= 0 and words_any(dev, pte_at(dev, o_vma, first), pages_of(order)) == 0:
                 break
         order -= 1
     while order >= 2:
@@ -98,7 +99,7 @@ def anon_fault(dev, p, o_vma, page, write):
     head = folio_new(dev, order)
     if head < 0:
         return
-    n = np.int64(1) << order
+    n = pages_of(order)
     first = page
     if order > 0:
         first = block_start(dev, o_vma, page, order)
@@ -133,7 +134,7 @@ def write_protect_fault(dev, p, o_vma, page):
     if not zero:
         frame = pte & PTE_PAYLOAD
         order = frame_order(dev, frame)
-        head = frame >> order << order
+        head = aligned_start(frame, order)
         if byte(dev, pmd_at(dev, o_vma, page)) == PMD_HUGE and folio_mapped(dev, head, order) == PMD_PAGES:
             first = block_start(dev, o_vma, page, MAX_ORDER)
             count_words(dev, pte_at(dev, o_vma, first), PMD_PAGES, WRITABLE | head)
@@ -160,4 +161,4 @@ def write_protect_fault(dev, p, o_vma, page):
     else:
         folio_unmap(dev, old, np.int64(1))
         order = frame_order(dev, old)
-        folio_release(dev, old >> order << order)
+        folio_release(dev, aligned_start(old, order))

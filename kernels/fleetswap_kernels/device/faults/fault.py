@@ -5,14 +5,14 @@ import numpy as np
 from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import PGFAULT, PGMAJFAULT, SIGBUS, SWAPIN_WAITS
-from ...layout.device import (
-    CPU_FAULT, CPU_WORDS, FAULT_FRAME, FAULT_MIXED, FAULT_ORDER, FAULT_PTE, PROC_MAJFLT,
-)  # fmt: skip
+from ...layout.device import CPU_FAULT, FAULT_FRAME, FAULT_MIXED, FAULT_ORDER, FAULT_PTE, PROC_MAJFLT
 from ...layout.operations import EAGAIN, EFAULT
 from ...layout.words import HAS_CACHE, KIND_SHIFT, MAP_COUNT, NONE, PTE_PAYLOAD, SWAP
 from ..access import byte, count, set_word, word
+from ..cpus import this_cpu_at
 from ..memory.buddy import frame_order
 from ..memory.folio import cache_lookup
+from ..orders import aligned_start, pages_of
 from ..regions import proc_at, pte_at
 from ..swap.reasons import count_shared_swapin
 from ..swap.swap_cache import map_cached, note_hit, readahead
@@ -53,7 +53,7 @@ def swap_fault(dev, p, o_vma, page, write, phase):
     int64
         MINOR, MAJOR, WAITS (nothing done, another fault holds the slots), BUS_ERROR, FAILED (error word set).
     """
-    o_halted = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + CPU_FAULT
+    o_halted = this_cpu_at(dev) + CPU_FAULT
     pte = word(dev, pte_at(dev, o_vma, page))
     head = np.int64(-1)
     if phase == END:
@@ -83,12 +83,12 @@ def swap_fault(dev, p, o_vma, page, write, phase):
             return result
         head, order, mixed = swapin_begin(dev, o_vma, page, pte, phase == WHOLE)
         if head == SMALL_FOLIOS:
-            swapin_small(dev, p, o_vma, page, order, slot >> order << order, write)
+            swapin_small(dev, p, o_vma, page, order, aligned_start(slot, order), write)
             return MAJOR
         if head < 0:
             return WAITS if head == -1 else FAILED
-    n = np.int64(1) << order
-    slot = (pte & PTE_PAYLOAD) >> order << order
+    n = pages_of(order)
+    slot = aligned_start(pte & PTE_PAYLOAD, order)
     if phase == BEGIN:
         if dev.pin_swapin:
             pin_slots(dev, slot, n)

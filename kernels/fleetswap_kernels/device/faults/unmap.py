@@ -12,6 +12,7 @@ from ...layout.words import (
 from ..access import byte, count, fill_bytes, fill_words, set_byte, set_word, word
 from ..memory.buddy import frame_order
 from ..memory.folio import folio_unmap
+from ..orders import aligned_start, pages_of
 from ..regions import PMD_PAGES, account, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
 from ..swap.release import folio_release, zap_entries
 
@@ -61,8 +62,8 @@ def zap_pages(dev, p, o_vma, page, pages):
             elif kind == PRESENT:
                 frame = pte & PTE_PAYLOAD
                 order = frame_order(dev, frame)
-                head = frame >> order << order
-                limit = min(stop - page, (np.int64(1) << order) - (frame - head))
+                head = aligned_start(frame, order)
+                limit = min(stop - page, pages_of(order) - (frame - head))
                 n = present_run(dev, o_first + page, limit, pte)
                 folio_unmap(dev, frame, n)
                 account(dev, p, -n, 0)
@@ -91,7 +92,7 @@ def release_zapped(dev, o_vma, page, pages):
             set_word(dev, o_first + at, 0)
             frame = pte & PTE_PAYLOAD
             order = frame_order(dev, frame)
-            head = frame >> order << order
+            head = aligned_start(frame, order)
             # Gone already if a page before it was the last of its folio.
             if word(dev, dev.o_frame + head) & FRAME_CACHED:
                 folio_release(dev, head)

@@ -11,6 +11,7 @@ from ...compile.decorators import device
 from ...layout.device import GEN_PTES, VMA_PTE
 from ...layout.words import KIND_SHIFT, PRESENT, PTE_PAYLOAD
 from ..access import byte, fill_bytes, set_byte, word
+from ..orders import pages_of
 from ..regions import pte_at
 from .buddy import frame_order
 
@@ -35,7 +36,7 @@ def stamp_folio(dev, o_vma, page):
     pte = word(dev, pte_at(dev, o_vma, page))
     if pte >> KIND_SHIFT == PRESENT:
         frame = pte & PTE_PAYLOAD
-        n = np.int64(1) << frame_order(dev, frame)
+        n = pages_of(frame_order(dev, frame))
         if n > GEN_PTES:
             stamp(dev, o_vma, page - (frame & (n - 1)), n)
 

@@ -7,6 +7,7 @@ from ...layout.counters import COMPACTIONS, FOLIO_REFUSED, FOLIO_WANTED
 from ...layout.device import VMA_FLAGS, W_BLOCK_HEAD
 from ...layout.words import FRAME_NIL, MAX_BLOCK_ORDER, VMA_HUGEPAGE
 from ..access import count, word
+from ..orders import pages_of
 from .buddy import RESERVED, compact
 
 TAKE = 0
@@ -40,7 +41,7 @@ def has_block(dev, order):
     """Whether a block of at least an order is free, and taking it leaves the low watermark."""
     if order == np.int64(dev.reserve_order) and word(dev, W_BLOCK_HEAD + RESERVED + order) != FRAME_NIL:
         return True
-    if np.int64(dev.frames_free) - (1 << order) < np.int64(dev.low_free):
+    if np.int64(dev.frames_free) - pages_of(order) < np.int64(dev.low_free):
         return False
     have = order
     while have <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + have) == FRAME_NIL:
@@ -73,5 +74,5 @@ def folio_available(dev, order):
 @device
 def has_margin(dev, order):
     """The margin rule: whether so much memory is free beyond the high watermark that a large folio may come in."""
-    need = max(np.int64(LEAST_MARGIN_PAGES), np.int64(1) << order)
+    need = max(np.int64(LEAST_MARGIN_PAGES), pages_of(order))
     return np.int64(dev.frames_free) - np.int64(dev.high_free) >= need

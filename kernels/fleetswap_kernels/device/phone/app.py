@@ -13,7 +13,7 @@ from ...layout.phone import (
 from ...layout.streams import Stream
 from ..access import set_word, word
 from ..regions import PMD_PAGES, proc_at, vma_at
-from ..rng import hashed, philox_block
+from ..rng import draw_words, hashed
 
 VERSIONS = 1 << 16
 """Versions of contents that are told apart."""
@@ -51,23 +51,6 @@ def app_at(app):
 def class_at(dev, c):
     """Index of the record of an app class in the habits."""
     return habit(dev, HABIT_FIRST_CLASS) + c * CLASS_WORDS
-
-
-@device
-def draw(dev, stream, who, step, block):
-    """Four random words, by coordinates in this device.
-
-    Parameters
-    ----------
-    stream : int64
-        Purpose of the draw (`streams.Stream`).
-    who : int64
-        Whose it is: an app or whatever else the stream counts.
-    step, block : int64
-        Further coordinates: of a switch or region, and of a block of four draws there.
-    """
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    return philox_block(seed, stream, np.int64(dev.device_id), who, step, block)
 
 
 @device
@@ -187,7 +170,7 @@ def next_run(dev, o_class, who, r, end, chance, salt):
     page = state(dev, PHONE_PAGE)
     core = habit(dev, o_class + CLASS_HOT_CORE) if salt & 1 else np.int64(0)
     # A Philox block for every run took a fifth of a phone's time.
-    shape_a, shape_b, use_a, use_b = draw(dev, Stream.SHAPE, who, r, 0)
+    shape_a, shape_b, use_a, use_b = draw_words(dev, Stream.SHAPE, who, r, 0)
     # Salts are small numbers: spread over all bits, no two of them exchange the draws of neighbouring pages.
     use_now = use_a ^ (salt * 0x9E3779B1 & 0xFFFFFFFF)
     for _ in range(end):

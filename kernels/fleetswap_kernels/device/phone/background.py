@@ -8,7 +8,8 @@ from ...layout.phone import (
     HABIT_SYSTEM_CLASS, PHONE_COUNT, PHONE_PAGE, PHONE_PROC, PHONE_REGION, PHONE_SWITCH,
 )  # fmt: skip
 from ...layout.streams import Stream
-from .app import app_at, class_at, draw, habit, process_of, set_state, state, use_runs
+from ..rng import draw_words
+from .app import app_at, class_at, habit, process_of, set_state, state, use_runs
 
 
 @device
@@ -22,7 +23,7 @@ def background(dev):
         if turn >= turns:
             break
         if turn < apps:
-            which, _, _, _ = draw(dev, Stream.SWITCH, 1 + turn, switch, 0)
+            which, _, _, _ = draw_words(dev, Stream.SWITCH, 1 + turn, switch, 0)
             who = which * habit(dev, HABIT_INSTALLED) >> 32
             p = process_of(dev, who)
             o_class = class_at(dev, state(dev, app_at(who) + APP_CLASS))

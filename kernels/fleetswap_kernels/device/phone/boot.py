@@ -10,16 +10,14 @@ from ...layout.phone import (
 )  # fmt: skip
 from ...layout.streams import Stream
 from ..pressure.lmkd import begin_window
-from .app import (
-    ADDRESS, app_at, class_at, content_entry, draw, emit, habit, map_own_region, region_pages,
-    set_state, state,
-)  # fmt: skip
+from ..rng import draw_words
+from .app import ADDRESS, app_at, class_at, content_entry, emit, habit, map_own_region, region_pages, set_state, state
 
 
 @device
 def make_user(dev):
     """Draw how often the user of the phone switches."""
-    kind, _, _, _ = draw(dev, Stream.USER, 0, 0, 0)
+    kind, _, _, _ = draw_words(dev, Stream.USER, 0, 0, 0)
     set_state(dev, PHONE_ACTIVITY, habit(dev, HABIT_ACTIVITY + (kind >> 28)))
 
 
@@ -27,7 +25,7 @@ def make_user(dev):
 def make_apps(dev):
     """Draw class and size of every installed app."""
     for app in range(habit(dev, HABIT_INSTALLED)):
-        kind, size, _, _ = draw(dev, Stream.APP, app, 0, 0)
+        kind, size, _, _ = draw_words(dev, Stream.APP, app, 0, 0)
         c = np.int64(0)
         while c + 1 < habit(dev, HABIT_CLASSES) and kind >= habit(dev, class_at(dev, c) + CLASS_SHARE):
             c += 1

@@ -9,9 +9,8 @@ from ...layout.phone import (
     HABIT_SESSIONS, PHONE_APP, PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PROC, PHONE_SWITCH, REGIONS,
 )  # fmt: skip
 from ...layout.streams import Stream
-from .app import (
-    app_at, class_at, content_entry, draw, emit, grow_to, habit, next_run, set_state, state, use_runs,
-)  # fmt: skip
+from ..rng import draw_words
+from .app import app_at, class_at, content_entry, emit, grow_to, habit, next_run, set_state, state, use_runs
 
 
 @device
@@ -35,7 +34,7 @@ def session_goal(dev):
     used = np.int64(0)
     for r in range(REGIONS):
         used += state(dev, o + APP_USED + r)
-    _, _, _, length = draw(dev, Stream.SWITCH, 0, state(dev, PHONE_SWITCH), 0)
+    _, _, _, length = draw_words(dev, Stream.SWITCH, 0, state(dev, PHONE_SWITCH), 0)
     share = habit(dev, HABIT_SESSIONS + (length >> 28))
     towards_full = max(state(dev, o + APP_PAGES) - used, np.int64(0)) * share >> 16
     beyond = used * (habit(dev, o_class + CLASS_NEW) + (habit(dev, o_class + CLASS_GROWTH) * share >> 16)) >> 16

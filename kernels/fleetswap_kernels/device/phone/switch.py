@@ -14,7 +14,8 @@ from ..access import count, set_word
 from ..memory.workingset import resident_pages
 from ..pressure.lmkd import begin_window
 from ..regions import proc_at
-from .app import draw, habit, process_of, set_state, state
+from ..rng import draw_words
+from .app import habit, process_of, set_state, state
 
 
 @device
@@ -33,7 +34,7 @@ def remember(dev, app):
 def begin(dev):
     """Choose the next app; the one in the foreground becomes a cached one."""
     switch = state(dev, PHONE_SWITCH)
-    recent, which, popular, _ = draw(dev, Stream.SWITCH, 0, switch, 0)
+    recent, which, popular, _ = draw_words(dev, Stream.SWITCH, 0, switch, 0)
     installed = habit(dev, HABIT_INSTALLED)
     current = state(dev, PHONE_APP)
     app = np.int64(0)

@@ -16,6 +16,7 @@ from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_leave, cache_slot, folio_free, folio_mapped
 from ..memory.generation import age_of, forget, keep, oldest_age, oldest_done
 from ..memory.workingset import resident_pages
+from ..orders import aligned_start, pages_of
 from ..regions import account, present_run, proc_at, pte_at, vma_at, vma_find
 from ..swap.release import drop_pins, mark_dirty, zeromap_clear
 from ..swap.slot_cache import folio_alloc_swap
@@ -61,7 +62,7 @@ def evict_unmapped(dev, model, head):
     If zram refuses it, it stays as it is, with its slots.
     """
     order = frame_order(dev, head)
-    n = np.int64(1) << order
+    n = pages_of(order)
     slot = cache_slot(dev, head)
     if word(dev, dev.o_frame + head) & FRAME_DIRTY:
         zeromap_clear(dev, slot, n)
@@ -199,7 +200,7 @@ def pass_victim(dev, o_vma):
     dev.victim = np.uint32(NOTHING)
     if victim != OWN and victim != SHARED:
         return
-    n = np.int64(1) << np.int64(dev.victim_order)
+    n = pages_of(np.int64(dev.victim_order))
     at = np.int64(dev.hand_at)
     o_pte = pte_at(dev, o_vma, at - word(dev, o_vma + VMA_PTE))
     # Split for want of slots, some of its pages may be there still.
@@ -237,8 +238,8 @@ def victim_in_block(dev):
                 continue
             frame = pte & PTE_PAYLOAD
             order = frame_order(dev, frame)
-            n = np.int64(1) << order
-            head = frame >> order << order
+            n = pages_of(order)
+            head = aligned_start(frame, order)
             at = page - (frame - head)
             if n > GEN_PTES and at >= 0 and used_since(dev, vma_pte + at, n, age):
                 dev.hand_stayed = np.uint32(1)

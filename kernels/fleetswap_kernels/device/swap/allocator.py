@@ -3,13 +3,15 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.device import CPU_WORDS, W_FRAG_NR
+from ...layout.device import W_FRAG_NR
 from ...layout.errors import LOOP_BOUND
 from ...layout.words import (
     CLUSTER_COUNT, CLUSTER_SLOTS, FLAG_FRAG, HAS_CACHE, LIST_FRAG, LIST_FREE, LIST_FULL, LIST_NONFULL, MAX_ORDER,
     NIL, SWAP_BATCH,
 )  # fmt: skip
 from ..access import byte, bytes_any, fail, fill_bytes, set_byte, set_word, word
+from ..cpus import this_cpu_at
+from ..orders import pages_of
 from .clusters import cluster_set, cluster_take, list_append, list_head, list_remove
 from .release import DROP_ANYWAY, try_drop, vm_swap_full
 
@@ -88,7 +90,7 @@ def skip_used(dev, slot, last, n):
 @device
 def scan_cluster(dev, c, start, order):
     """Find and take 2^order slots in a cluster from slot `start` on; the first of them, or 0 (spec 02 §2.2)."""
-    n = np.int64(1) << order
+    n = pages_of(order)
     if (word(dev, dev.o_cluster + c) & CLUSTER_COUNT) + n > CLUSTER_SLOTS:
         return np.int64(0)
     last = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots)) - n
@@ -147,8 +149,8 @@ def alloc_entry(dev, order):
     The search is a sequence of candidate clusters: this CPU's current one, a free one, then the nonfull and the
     fragmented clusters of the order, and for single slots those of every other order.
     """
-    n = np.int64(1) << order
-    o_next = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + order
+    n = pages_of(order)
+    o_next = this_cpu_at(dev) + order
     at = word(dev, o_next)
     found = np.int64(0)
     tried = np.int64(0)
@@ -240,7 +242,7 @@ def take_more(dev, o_slots, goal):
     Leaves what as many calls of `alloc_entry` would, which look there first. With folios in the swap cache it takes
     none, since those calls might drop some.
     """
-    o_next = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
+    o_next = this_cpu_at(dev)
     at = word(dev, o_next)
     got = np.int64(0)
     if at == 0 or dev.swap_cache_pages != 0:

@@ -10,6 +10,7 @@ from ...compile.decorators import device
 from ...layout.device import VMA_FLAGS, VMA_PAGES, VMA_START
 from ...layout.words import KIND_SHIFT, PTE_PAYLOAD, SWAP, VMA_USED
 from ..access import byte, quad, set_quad, word
+from ..orders import pages_of
 from ..regions import pte_at, vma_at
 from .swapin import block_ok
 
@@ -83,7 +84,7 @@ def census_batch(dev, o_pte, n, pte, vpn, orders, o_quad):
     at = np.int64(0)
     while at < n:
         order = most
-        size = np.int64(1) << order
+        size = pages_of(order)
         while order >= 2:
             if orders >> order & 1 and (slot + at) & (size - 1) == 0 and at + size <= n:
                 if block_ok(dev, o_pte + at, pte + at, size):

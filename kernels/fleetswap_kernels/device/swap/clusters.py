@@ -12,10 +12,16 @@ from ..access import set_word, word
 
 
 @device
+def order_served(info):
+    """Order that a cluster word holds: that of the entries the cluster serves."""
+    return info >> CLUSTER_ORDER_SHIFT & 15
+
+
+@device
 def list_of(info):
     """The one list a cluster with this word is on (spec 01 §1.4)."""
     flags = info >> CLUSTER_FLAGS_SHIFT
-    order = (info >> CLUSTER_ORDER_SHIFT) & 15
+    order = order_served(info)
     if flags == FLAG_FREE:
         return LIST_FREE
     if flags == FLAG_FULL:
@@ -93,13 +99,11 @@ def cluster_take(dev, c, n, order):
     info = word(dev, dev.o_cluster + c)
     flags = info >> CLUSTER_FLAGS_SHIFT
     count = (info & CLUSTER_COUNT) + n
-    own = (info >> CLUSTER_ORDER_SHIFT) & 15
-    if flags == FLAG_FREE:
-        own = order
+    served = order if flags == FLAG_FREE else order_served(info)
     if count == CLUSTER_SLOTS:
-        cluster_set(dev, c, count, own, FLAG_FULL)
+        cluster_set(dev, c, count, served, FLAG_FULL)
     elif flags == FLAG_FREE:
-        cluster_set(dev, c, count, own, FLAG_NONFULL)
+        cluster_set(dev, c, count, served, FLAG_NONFULL)
     else:
         set_word(dev, dev.o_cluster + c, info + n)
 
@@ -114,7 +118,7 @@ def cluster_give(dev, c, n):
     elif info >> CLUSTER_FLAGS_SHIFT == FLAG_NONFULL:
         set_word(dev, dev.o_cluster + c, info - n)
     else:
-        cluster_set(dev, c, count, (info >> CLUSTER_ORDER_SHIFT) & 15, FLAG_NONFULL)
+        cluster_set(dev, c, count, order_served(info), FLAG_NONFULL)
 
 
 @device

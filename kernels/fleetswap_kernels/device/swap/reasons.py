@@ -10,15 +10,16 @@ from ...compile.decorators import device
 from ...layout.counters import NOTIFY_FREE, SWAPIN_REASON, SWAPOUT_REASON
 from ...layout.device import VMA_FLAGS, VMA_START
 from ...layout.words import (
-    CLUSTER_COUNT, CLUSTER_FLAGS_SHIFT, CLUSTER_ORDER_SHIFT, CLUSTER_SLOTS, FAULT_ORDERS, FLAG_FREE, PTE_PAYLOAD,
-    VMA_UFFD,
+    CLUSTER_COUNT, CLUSTER_FLAGS_SHIFT, CLUSTER_SLOTS, FAULT_ORDERS, FLAG_FREE, PTE_PAYLOAD, VMA_UFFD,
 )  # fmt: skip
 from ..access import bytes_any, count, counter_value, word, words_any, words_differ
 from ..memory.large_folio import has_margin
 from ..memory.policy import allowed_orders, block_start
+from ..orders import pages_of
 from ..regions import pte_at
 from ..zram.read import zeromap_mixed
 from .allocator import skip_used
+from .clusters import order_served
 
 SWAPIN_REASONS = (
     "policy", "order_mismatch", "vma_bounds", "not_contiguous", "zeromap_mixed", "swap_cache", "allocation", "charge",
@@ -69,7 +70,7 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
         order -= 1
     if order <= got_order:
         return NOT_SMALLER
-    n = np.int64(1) << order
+    n = pages_of(order)
     if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
         return IN_POLICY
     if (allowed_orders(dev, o_vma) & ~np.int64(dev.swapin_denied)) >> order & 1 == 0:
@@ -127,7 +128,7 @@ def count_shared_swapin(dev, o_vma):
 @device
 def serves_order(info, order):
     """Whether the allocator looks for entries of an order in a cluster with this word (spec 02 §2.1 steps 2, 4, 5)."""
-    return info >> CLUSTER_FLAGS_SHIFT == FLAG_FREE or info >> CLUSTER_ORDER_SHIFT & 15 == order
+    return info >> CLUSTER_FLAGS_SHIFT == FLAG_FREE or order_served(info) == order
 
 
 @device
@@ -164,7 +165,7 @@ def find_hole(dev, order, own, start):
     int64
         The first slot of the window; 0, which is the swap header, if there is none.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     c = start // CLUSTER_SLOTS
     for _ in range(np.int64(dev.n_clusters)):
         info = word(dev, dev.o_cluster + c)
@@ -181,7 +182,7 @@ def find_hole(dev, order, own, start):
 @device
 def hole_is_there(dev, slot, order):
     """Whether `slot` begins a free aligned window of 2^order slots; slot 0 never does."""
-    n = np.int64(1) << order
+    n = pages_of(order)
     return slot & (n - 1) == 0 and slot + n <= np.int64(dev.n_slots) and not bytes_any(dev, dev.o_map + slot, n)
 
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.device import CPU_RET, CPU_RET_NR, CPU_WORDS
-from ...layout.words import (
-    CLUSTER_SLOTS, FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, HAS_CACHE, MAP_COUNT, PTE_PAYLOAD, SWAP_BATCH,
-)  # fmt: skip
+from ...layout.device import CPU_RET, CPU_RET_NR
+from ...layout.words import CLUSTER_SLOTS, FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, MAP_COUNT, PTE_PAYLOAD, SWAP_BATCH
 from ..access import byte, count_words, fill_bytes, set_byte, set_word, word
-from ..memory.buddy import frame_order
+from ..cpus import this_cpu_at
+from ..memory.buddy import frame_order, order_in
 from ..memory.folio import cache_leave, cache_lookup, folio_free, folio_mapped
+from ..orders import pages_of
 from ..zram.free import zram_notify_free
 from .clusters import cluster_give
 
@@ -81,7 +81,7 @@ def free_swap_slots(dev, slot, n):
             slot += part
             n -= part
         return
-    o_cpu = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
+    o_cpu = this_cpu_at(dev)
     held = word(dev, o_cpu + CPU_RET_NR)
     while n > 0:
         if held == SWAP_BATCH:
@@ -182,7 +182,7 @@ def folio_free_swap(dev, head):
     """Drop a folio from the swap cache if no PTE refers to its slots; 1 if it was dropped (spec 04 §4.7)."""
     info = word(dev, dev.o_frame + head)
     slot = info & PTE_PAYLOAD
-    n = np.int64(1) << ((info >> FRAME_ORDER_SHIFT) & 15)
+    n = pages_of(order_in(info))
     if any_counts(dev, slot, n):
         return 0
     cache_leave(dev, head)
@@ -203,7 +203,7 @@ def try_drop(dev, slot, mode):
     if head < 0:
         return np.int64(0)
     order = frame_order(dev, head)
-    n = np.int64(1) << order
+    n = pages_of(order)
     first = word(dev, dev.o_frame + head) & PTE_PAYLOAD
     mapped = folio_mapped(dev, head, order)
     if mode == DROP_UNMAPPED_OR_FULL and mapped > 0 and not vm_swap_full(dev):

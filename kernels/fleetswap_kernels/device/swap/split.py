@@ -13,6 +13,7 @@ from ...layout.words import (
 )  # fmt: skip
 from ..access import byte, count, set_byte, set_word, word
 from ..memory.folio import count_mthp, folio_free
+from ..orders import pages_of
 from ..regions import account, any_maps_huge, pmd_split, pte_at, vma_find
 from .release import folio_release
 
@@ -21,7 +22,7 @@ from .release import folio_release
 def mapped_pages(dev, head, order):
     """Number of pages of a folio that some process maps."""
     pages = np.int64(0)
-    for i in range(np.int64(1) << order):
+    for i in range(pages_of(order)):
         if byte(dev, dev.o_mapcount + head + i):
             pages += 1
     return pages
@@ -72,7 +73,7 @@ def split_folio(dev, vpn, head, order, keep_tails):
     keep_tails : int64
         1 if reclaim holds the pages and will go on with them, mapped or not; 0 frees those nobody holds.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     info = word(dev, dev.o_frame + head)
     if info & (FRAME_PARTIAL | FRAME_CACHED) == 0:
         # Unmapping the first of several PTEs makes the folio look partially mapped; a PMD goes in one step.

@@ -14,6 +14,7 @@ from ..access import byte, count, set_byte, set_word, word, words_differ
 from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_lookup, folio_mapped, folio_new
 from ..memory.workingset import note_refault
+from ..orders import pages_of
 from ..regions import PMD_PAGES, account, pmd_end, pte_at
 from ..zram.read import read_stored, zeromap_bit
 from .release import drop_counts, folio_free_swap, vm_swap_full
@@ -39,7 +40,7 @@ def note_hit(dev, o_vma, page, head):
 @device
 def readahead_window(dev, o_vma, page):
     """Pages to bring in around a fault: first page and one past the last (swap_vma_ra_win)."""
-    most = np.int64(1) << min(np.int64(dev.page_cluster), np.int64(5))
+    most = pages_of(min(np.int64(dev.page_cluster), np.int64(5)))
     if most == 1:
         return page, page
     before = word(dev, o_vma + VMA_RA_PAGE) - RA_BIAS
@@ -151,7 +152,7 @@ def map_cached(dev, p, o_vma, page, pte, head, write):
         1 if the PTE is present but read-only after a write fault, so that do_wp_page must follow.
     """
     order = frame_order(dev, head)
-    n = np.int64(1) << order
+    n = pages_of(order)
     slot = pte & PTE_PAYLOAD
     index = slot - (word(dev, dev.o_frame + head) & PTE_PAYLOAD)
     first = page

@@ -18,7 +18,8 @@ from ..memory.generation import stamp
 from ..memory.large_folio import has_margin
 from ..memory.policy import allowed_orders, block_start
 from ..memory.workingset import note_refault
-from ..regions import account, pte_at
+from ..orders import aligned_start, pages_of
+from ..regions import account, aligned_page, pte_at
 from ..zram.blocks import is_whole_block
 from ..zram.read import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
 from .reasons import count_smaller_swapin
@@ -46,9 +47,9 @@ def swapin_order(dev, o_vma, page, pte):
     differing = (word(dev, o_vma + VMA_START) + page) ^ slot
     order = np.int64(8)
     while order >= 2:
-        if orders >> order & 1 and differing & ((1 << order) - 1) == 0:
+        if orders >> order & 1 and differing & (pages_of(order) - 1) == 0:
             first = block_start(dev, o_vma, page, order)
-            if first >= 0 and block_ok(dev, pte_at(dev, o_vma, first), pte - (page - first), np.int64(1) << order):
+            if first >= 0 and block_ok(dev, pte_at(dev, o_vma, first), pte - (page - first), pages_of(order)):
                 break
         order -= 1
     # From the winner downwards: allocate and charge; a refusal is not counted anywhere (6.14 counts it).
@@ -78,7 +79,7 @@ def block_ok(dev, o_pte, first, n):
 @device
 def swapin_read(dev, head, slot, order):
     """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
-    n = np.int64(1) << order
+    n = pages_of(order)
     if runs_short(dev):
         note_refault(dev, slot, n)
     zero = zeromap_bit(dev, slot)
@@ -119,7 +120,7 @@ def swapin_begin(dev, o_vma, page, pte, whole):
         is read yet and `swapin_small` has to serve the fault.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
-    slot = (pte & PTE_PAYLOAD) >> order << order
+    slot = aligned_start(pte & PTE_PAYLOAD, order)
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
         return np.int64(-1), order, 0
     if runs_short(dev):
@@ -154,8 +155,8 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     write : bool
         Whether the access writes.
     """
-    n = np.int64(1) << order
-    first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
+    n = pages_of(order)
+    first = aligned_page(dev, o_vma, page, order)
     flags = PTE_PRESENT | PTE_EXCLUSIVE
     if write:
         flags |= PTE_DIRTY
@@ -225,8 +226,8 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
     kept : int64
         What stays of the slots' bytes (`release_read_slots`).
     """
-    n = np.int64(1) << order
-    first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
+    n = pages_of(order)
+    first = aligned_page(dev, o_vma, page, order)
     flags = PTE_PRESENT | PTE_EXCLUSIVE
     if write:
         flags |= PTE_DIRTY
@@ -254,10 +255,10 @@ def still_mapped_there(dev, o_vma, page, pte, order):
     order : int64
         Order of the folio that was read.
     """
-    first = page - (page + word(dev, o_vma + VMA_START) & ((np.int64(1) << order) - 1))
+    first = aligned_page(dev, o_vma, page, order)
     if word(dev, pte_at(dev, o_vma, page)) != pte:
         return False
-    return not words_differ(dev, pte_at(dev, o_vma, first), np.int64(1) << order, pte - (page - first))
+    return not words_differ(dev, pte_at(dev, o_vma, first), pages_of(order), pte - (page - first))
 
 
 @device
@@ -290,4 +291,4 @@ def swapin_abandon(dev, head, order, slot, pinned):
     count_mthp(dev, order, NR_ANON, 1)
     folio_free(dev, head, order)
     if pinned:
-        drop_pins(dev, slot, np.int64(1) << order)
+        drop_pins(dev, slot, pages_of(order))

@@ -17,6 +17,7 @@ from ..access import byte, count, fill_bytes, set_byte, word
 from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
 from ..memory.workingset import note_eviction
+from ..orders import aligned_start, pages_of
 from ..regions import account, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
 from ..zram.write import zram_write
 from .allocator import reclaim_worker
@@ -55,7 +56,7 @@ def write_out(dev, model, head, order, slot):
     slot : int64
         Slot of its first page.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     count(dev, NR_VMSCAN_WRITE, n)
     if runs_short(dev):
         note_eviction(dev, slot, n)
@@ -113,7 +114,7 @@ def swap_out(dev, model, p, o_pte, head, order):
     int64
         0 if no slot could be had; nothing has changed then.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     info = word(dev, dev.o_frame + head)
     cached = info & FRAME_CACHED
     slot = info & PTE_PAYLOAD
@@ -170,7 +171,7 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
     head, order : int64
         First frame of the folio, and its order.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     o_pte = pte_at(dev, o_vma, page)
     piece = order
     done = np.int64(0)
@@ -181,7 +182,7 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
         if swap_out(dev, model, p, o, head + done, piece):
             if piece == MAX_ORDER:
                 pmd_split(dev, o_vma, page)
-            done += np.int64(1) << piece
+            done += pages_of(piece)
         elif piece > 0:
             if runs_short(dev):
                 count_refused_swapout(dev, order)
@@ -203,7 +204,7 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
 @device
 def likely_shared(dev, vpn, head, order):
     """The kernel's guess whether several processes map a folio (folio_likely_mapped_shared, include/linux/mm.h)."""
-    n = np.int64(1) << order
+    n = pages_of(order)
     mapped = folio_mapped(dev, head, order)
     if any_maps_huge(dev, vpn, head, order):
         return mapped > n
@@ -222,8 +223,8 @@ def split_partial(dev, o_vma, page, end):
             frame = pte & PTE_PAYLOAD
             order = frame_order(dev, frame)
             if order > 0:
-                head = frame >> order << order
-                n = np.int64(1) << order
+                head = aligned_start(frame, order)
+                n = pages_of(order)
                 run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)
                 vpn = start + page - (frame - head)
                 if run < n and not likely_shared(dev, vpn, head, order):
@@ -249,8 +250,8 @@ def reclaim_range(dev, model, p, o_vma, page, end):
         if pte >> KIND_SHIFT == PRESENT:
             frame = pte & PTE_PAYLOAD
             order = frame_order(dev, frame)
-            head = frame >> order << order
-            n = np.int64(1) << order
+            head = aligned_start(frame, order)
+            n = pages_of(order)
             if order > 0:
                 run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)
             if run < n:

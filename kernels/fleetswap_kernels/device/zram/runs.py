@@ -14,8 +14,8 @@ from ...layout.content_model import (
     RUN_WHOLE, SCALE_SHIFT, SCALES,
 )  # fmt: skip
 from ...layout.counters import (
-    CODEC_FIRST, COMPRESSED_PAGES, COMPR_DATA_SIZE, DECOMPRESSED_PAGES, HUGE_PAGES, HUGE_PAGES_SINCE, HUGE_READS,
-    PAGES_STORED, SAME_PAGES,
+    COMPRESSED_PAGES, COMPR_DATA_SIZE, DECOMPRESSED_PAGES, HUGE_PAGES, HUGE_PAGES_SINCE, HUGE_READS, PAGES_STORED,
+    SAME_PAGES,
 )  # fmt: skip
 from ...layout.device import RUN_SLOTS
 from ...layout.words import CONTENT_NONE, CONTENT_ZERO
@@ -25,6 +25,7 @@ from ..access import (
 from ..content.identity import PROTOTYPE_SHIFT, page_kinds, word_class
 from ..content.identity import SCALE_SHIFT as LEVEL_SHIFT
 from ..content.sizes import HUGE_BYTES, block_of_prototype, lead_of, scale_factor
+from .codec_work import count_codec_work
 from .zsmalloc import packed_pool_grow, page_share_bytes
 
 
@@ -88,7 +89,7 @@ def store_whole_run(dev, model, slot, o_content):
     take_run(dev, run, np.int64(1))
     huge = huge_in(run)
     count(dev, HUGE_PAGES_SINCE, huge)
-    count(dev, CODEC_FIRST + 4 * word_class(content) + COMPRESSED_PAGES, objects_in(run))
+    count_codec_work(dev, word_class(content), COMPRESSED_PAGES, objects_in(run))
     store_sizes(dev, model, slot, model.o_sizes + row * PROTOTYPE_SIZES, scale_factor(model, content))
     kinds = page_kinds(model, content)
     if kinds:
@@ -144,7 +145,7 @@ def read_whole_run(dev, slot):
     if run == 0:
         return 0
     huge = huge_in(run)
-    count(dev, CODEC_FIRST + 4 * (run >> RUN_CLASS_SHIFT & 31) + DECOMPRESSED_PAGES, objects_in(run) - huge)
+    count_codec_work(dev, run >> RUN_CLASS_SHIFT & 31, DECOMPRESSED_PAGES, objects_in(run) - huge)
     count(dev, HUGE_READS, huge)
     return 1
 

@@ -6,8 +6,8 @@ from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.content_model import SCALE_SHIFT
 from ...layout.counters import (
-    CLASS_OF_TABLE, CODEC_FIRST, COMPR_DATA_SIZE, COMPRESSED_BLOCKS, COMPRESSED_PAGES, FAILED_WRITES, HUGE_PAGES,
-    HUGE_PAGES_SINCE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
+    CLASS_OF_TABLE, COMPRESSED_BLOCKS, COMPRESSED_PAGES, COMPR_DATA_SIZE, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE,
+    PAGES_STORED, POOL_PAGES, SAME_PAGES,
 )  # fmt: skip
 from ...layout.device import BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, RUN_SLOTS
 from ...layout.words import CONTENT_NONE, NIL
@@ -15,7 +15,9 @@ from ..access import (
     copy_words, count, counter_value, fill_halves, half, run_half, set_half, set_run_half, set_word, word, words_any,
 )  # fmt: skip
 from ..content.sizes import HUGE_BYTES, block_bytes, content_class, lead_of, page_bytes, scale_factor, sizes_of_run
+from ..orders import pages_of
 from .blocks import IN_BLOCK, block_at
+from .codec_work import count_codec_work
 from .free import zram_free
 from .runs import store_raw_run, store_whole_run
 from .zsmalloc import packed_pool_grow, page_share_bytes, zs_free, zs_malloc
@@ -66,13 +68,13 @@ def store_block(dev, model, slot, o_content):
         Pages stored. 0 if the pool is full; -1 if the block does not compress and is left to be stored page by page.
     """
     order = np.int64(dev.block_order)
-    pages = np.int64(1) << order
+    pages = pages_of(order)
     size = block_bytes(dev, model, o_content, order, 1)
     z = np.int64(NIL)
     of_class = np.int64(CLASS_OF_TABLE)
     if size != 0:
         of_class = content_class(word(dev, o_content + lead_of(dev, o_content, pages)))
-        count(dev, CODEC_FIRST + 4 * of_class + COMPRESSED_BLOCKS, 1)
+        count_codec_work(dev, of_class, COMPRESSED_BLOCKS, 1)
         if size >= np.int64(dev.huge_block_bytes):
             # It takes as much memory as its pages do: stored page by page, each of them raw.
             return pages if pages == RUN_SLOTS and store_raw_run(dev, slot, o_content) else np.int64(-1)
@@ -142,7 +144,7 @@ def store_run(dev, model, slot, o_content, n):
             taken += page_share_bytes(dev, half(dev, o_bytes + i))
         packed_pool_grow(dev, taken)
     copy_words(dev, dev.o_stored + slot, o_content, n)
-    count(dev, CODEC_FIRST + 4 * content_class(word(dev, o_content)) + COMPRESSED_PAGES, n)
+    count_codec_work(dev, content_class(word(dev, o_content)), COMPRESSED_PAGES, n)
     count(dev, COMPR_DATA_SIZE, total)
     count(dev, HUGE_PAGES, huge)
     count(dev, HUGE_PAGES_SINCE, huge)
@@ -163,7 +165,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
     raw_until : int64
         How many of the first pages are a block that does not compress.
     """
-    pages = np.int64(1) << dev.block_order
+    pages = pages_of(dev.block_order)
     done = np.int64(0)
     same = np.int64(0)
     alone = np.int64(0)
@@ -194,7 +196,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
         elif size != 0:
             of_class = content_class(content)
             if of_class != counted:
-                count(dev, CODEC_FIRST + 4 * counted + COMPRESSED_PAGES, codec_work)
+                count_codec_work(dev, counted, COMPRESSED_PAGES, codec_work)
                 counted = of_class
                 codec_work = np.int64(0)
             codec_work += 1
@@ -208,7 +210,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
         set_word(dev, dev.o_stored + at, content)
         alone += 1
         done += 1
-    count(dev, CODEC_FIRST + 4 * counted + COMPRESSED_PAGES, codec_work)
+    count_codec_work(dev, counted, COMPRESSED_PAGES, codec_work)
     count(dev, SAME_PAGES, same)
     count(dev, PAGES_STORED, alone)
     if done < n:
@@ -226,7 +228,7 @@ def store_alone(dev, model, slot, content):
         set_half(dev, dev.o_stored_bytes + slot, 0)
         count(dev, SAME_PAGES, 1)
     else:
-        count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
+        count_codec_work(dev, content_class(content), COMPRESSED_PAGES, 1)
         if not store_page(dev, slot, size):
             count(dev, FAILED_WRITES, 1)
             return 0
@@ -259,7 +261,7 @@ def zram_write(dev, model, slot, o_content, n):
         if dev.block_order == 0:
             if n <= RUN_SLOTS and store_run(dev, model, slot, o_content, n):
                 return 1
-        elif n == 1 << dev.block_order:
+        elif n == pages_of(dev.block_order):
             stored = store_block(dev, model, slot, o_content)
             if stored > 0:
                 return 1
