@@ -1,5 +1,7 @@
 """Counters of a device: their indices and the kernel's own names (spec 09)."""
 
+from .reasons import SWAPIN_REASONS, SWAPOUT_REASONS
+
 VMSTAT = (
     "pgfault", "pgmajfault", "pswpin", "pswpout", "swpin_zero", "swpout_zero", "swap_ra", "swap_ra_hit",
     "thp_swpout", "thp_swpout_fallback", "thp_split_page", "thp_split_page_failed", "thp_deferred_split_page",
@@ -77,11 +79,11 @@ FOLIO_WANTED = PHONE_FIRST + len(PHONE)
 FOLIO_REFUSED = FOLIO_WANTED + 10
 """Those it could not give."""
 SWAPIN_REASON = FOLIO_REFUSED + 10
-"""Why a swap-in was smaller than the largest enabled size (`reasons.SWAPIN_REASONS`)."""
-N_SWAPIN_REASONS = 9
+"""Why a swap-in was smaller than the largest enabled size (`reasons.SwapinReason`)."""
+N_SWAPIN_REASONS = len(SWAPIN_REASONS)
 SWAPOUT_REASON = SWAPIN_REASON + N_SWAPIN_REASONS
-"""Why a large folio got no slots (`reasons.SWAPOUT_REASONS`)."""
-N_SWAPOUT_REASONS = 5
+"""Why a large folio got no slots (`reasons.SwapoutReason`)."""
+N_SWAPOUT_REASONS = len(SWAPOUT_REASONS)
 REFAULT_DISTANCE = SWAPOUT_REASON + N_SWAPOUT_REASONS
 """Pages that came back, by the power of two of the pages that were swapped out since."""
 N_DISTANCES = 24

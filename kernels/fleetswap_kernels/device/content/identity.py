@@ -22,7 +22,7 @@ apart by their low bits.
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.content_model import PROTOTYPES, ZERO_PAGE
+from ...layout.content_model import PROTOTYPES, PageKind
 from ...layout.device import PROC_SCALE, PROC_SERIAL
 from ...layout.streams import Stream
 from ...layout.words import CONTENT_ZERO
@@ -58,14 +58,14 @@ def word_class(content):
 
 @device
 def page_kinds(model, content):
-    """What the 16 pages of an identity's prototype are, two bits each: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    """What the 16 pages of an identity's prototype are, two bits each (`PageKind`)."""
     o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2
     return half(model, o) | half(model, o + 1) << 16
 
 
 @device
 def page_kind(model, content):
-    """What an identity's page is: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    """What an identity's page is (`PageKind`)."""
     member = content & MEMBER
     o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2 + (member >> 3)
     return half(model, o) >> (2 * (member & 7)) & 3
@@ -189,7 +189,7 @@ def is_new(content_class, whole_block, old):
 @device
 def page_of_block(block, kinds, member):
     """Content of a page of a new block, whose `page_kinds` are known: CONTENT_ZERO or an identity."""
-    return np.int64(CONTENT_ZERO) if kinds >> 2 * member & 3 == ZERO_PAGE else block | member
+    return np.int64(CONTENT_ZERO) if kinds >> 2 * member & 3 == PageKind.ZERO_PAGE else block | member
 
 
 @device
@@ -210,4 +210,4 @@ def rewritten_page(dev, model, p, vpn, version, old):
     if old & VERSION == version << VERSION_SHIFT & VERSION:
         return old
     content = draw_rewritten(dev, word(dev, proc_at(dev, p) + PROC_SERIAL), vpn, version, old)
-    return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content
+    return np.int64(CONTENT_ZERO) if page_kind(model, content) == PageKind.ZERO_PAGE else content

@@ -1,12 +1,13 @@
 """Compressed sizes of pages and blocks, read from their identities with integers only (data/content/README.md)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
 from ...layout.codecs import CODECS
 from ...layout.content_model import (
-    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_ONE, SCALE_SHIFT,
-    ZERO_PAGE,
+    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, PROTOTYPES, PROTOTYPE_SIZES, PageKind, SCALE_ONE, SCALE_SHIFT,
 )  # fmt: skip
 from ...layout.counters import CLASS_OF_TABLE
 from ...layout.pages import PAGE_BYTES
@@ -18,6 +19,17 @@ from .identity import SCALE_SHIFT as LEVEL_SHIFT
 
 HUGE_BYTES = PAGE_BYTES
 """Stored size of a page that did not compress below the huge threshold."""
+
+
+@unique
+class Likeness(IntEnum):
+    """How far a block is that of a prototype."""
+
+    NONE = 0
+    PROTOTYPE = 1
+    """All of it was written together."""
+    SAME_FILLED = 2
+    """That, and every page of it is same-filled."""
 
 
 @device
@@ -56,7 +68,7 @@ def page_bytes(dev, model, content):
     if content < IDENTITY:
         return word(dev, dev.o_content_bytes + content)
     member = content & MEMBER
-    if page_kind(model, content) != ORDINARY:
+    if page_kind(model, content) != PageKind.ORDINARY:
         return np.int64(0)
     size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
     return np.int64(HUGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
@@ -122,28 +134,27 @@ def block_of_prototype(dev, model, o_content, n, lead):
 
     Returns
     -------
-    int64
-        0 if not; 1 if it is; 2 if every page of it is same-filled besides.
+    Likeness
     """
     content = word(dev, o_content + lead)
     first = (content & MEMBER) - lead
     alone = content & REWRITTEN and n > 1
     if n > 16 or content < IDENTITY or alone or first < 0 or first & (n - 1):
-        return 0
+        return Likeness.NONE
     kinds = page_kinds(model, content) >> 2 * first & (1 << 2 * n) - 1
     if kinds == 0:
         # Mostly every page is an ordinary one, and one comparison without a branch inside does.
-        return 0 if words_differ(dev, o_content, n, content - lead) else 1
-    same = 2
+        return Likeness.NONE if words_differ(dev, o_content, n, content - lead) else Likeness.PROTOTYPE
+    likeness = Likeness.SAME_FILLED
     for i in range(n):
         kind = kinds & 3
         kinds >>= 2
-        want = np.int64(CONTENT_ZERO) if kind == ZERO_PAGE else content & ~MEMBER | first + i
+        want = np.int64(CONTENT_ZERO) if kind == PageKind.ZERO_PAGE else content & ~MEMBER | first + i
         if word(dev, o_content + i) != want:
-            return 0
-        if kind != SAME_FILLED:
-            same = 1
-    return same
+            return Likeness.NONE
+        if kind != PageKind.SAME_FILLED:
+            likeness = Likeness.PROTOTYPE
+    return likeness
 
 
 @device
@@ -227,10 +238,10 @@ def block_bytes(dev, model, o_content, order, same_as_0):
     if lead == n:
         return np.int64(0) if same_as_0 else zero_bytes(dev, model, order)
     content = word(dev, o_content + lead)
-    of_prototype = block_of_prototype(dev, model, o_content, n, lead)
-    if of_prototype == 2 and same_as_0:
+    likeness = block_of_prototype(dev, model, o_content, n, lead)
+    if likeness == Likeness.SAME_FILLED and same_as_0:
         return np.int64(0)
-    if of_prototype != 0:
+    if likeness != Likeness.NONE:
         # Sub-blocks stand behind the 16 pages, then the 8 pairs, the 4 quads, the 2 halves.
         entry = np.int64(32) - (32 >> order) + ((content & MEMBER) >> order)
         size = measured_bytes(dev, model, content, entry)

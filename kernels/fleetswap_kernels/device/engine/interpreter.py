@@ -22,7 +22,7 @@ from ..faults.fork import fork_process
 from ..faults.unmap import exit_process, unmap_regions
 from ..figures.gauges import take_gauges
 from ..phone.phases import next_op
-from ..pressure.room import UNASKED, half_done, make_room, taken_up
+from ..pressure.room import Room, half_done, make_room, taken_up
 from ..regions import proc_at, vma_at
 from ..rng import glibc_seed
 from ..swap.allocator import reclaim_worker
@@ -137,7 +137,7 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
     if half_done(dev):
         return
     if runs_short(dev):
-        dev.room = np.uint32(UNASKED)
+        dev.room = np.uint32(Room.UNASKED)
     if dev.reclaim_pending:
         reclaim_worker(dev)
     if dev.sparse_blocks:
@@ -167,7 +167,7 @@ def run_program(dev, model, program, first, end):
         f = np.int64(program[i, 7])
         of_switch = op == SWITCH
         if of_switch:
-            if not taken_up(dev) and next_op(dev, a) == 0:
+            if not taken_up(dev) and not next_op(dev, a):
                 i += 1
                 continue
             o = np.int64(dev.o_phone) + PHONE_OP

@@ -15,10 +15,10 @@ from ...layout.words import CONTENT_ZERO, KIND_SHIFT, NONE, PRESENT, PTE_DIRTY, 
 from ..access import count, fill_words, set_word, word
 from ..content.identity import block_identity, is_new, page_kinds, page_of_block, rewritten_page
 from ..cpus import this_cpu_at
-from ..faults.fault import BEGIN, END, WHOLE, handle_fault
+from ..faults.fault import Phase, handle_fault
 from ..faults.unmap import release_zapped, zap_pages
 from ..memory.generation import stamp, stamp_folio
-from ..pressure.room import MADE, REFUSED, half_done, has_room, taken_up
+from ..pressure.room import Room, half_done, has_room, taken_up
 from ..regions import proc_at, pte_at, vma_at
 from ..rng import draw_words, glibc_next
 from ..swap.allocator import reclaim_worker
@@ -36,8 +36,7 @@ def fault_and_reclaim(dev, p, o_vma, page, write, phase):
         Page of the region, counted from its first.
     write : bool
         Whether the access writes.
-    phase : int64
-        WHOLE, BEGIN or END.
+    phase : Phase
 
     Returns
     -------
@@ -46,8 +45,8 @@ def fault_and_reclaim(dev, p, o_vma, page, write, phase):
     """
     if runs_short(dev):
         room = has_room(dev, o_vma)
-        if room != MADE:
-            if room == REFUSED:
+        if room != Room.MADE:
+            if room == Room.REFUSED:
                 dev.op_errno = np.uint32(ENOMEM)
             return False
     errno = handle_fault(dev, p, o_vma, page, write, phase)
@@ -103,7 +102,7 @@ def touch_pages(dev, model, p, o_vma, page, pages, first, mode, entry, advance):
         else:
             faults = kind != PRESENT or pte & PTE_EXCLUSIVE == 0
         if faults:
-            if not fault_and_reclaim(dev, p, o_vma, at, mode != READ, WHOLE):
+            if not fault_and_reclaim(dev, p, o_vma, at, mode != READ, Phase.WHOLE):
                 if half_done(dev):
                     return at
                 if dev.error != 0:
@@ -246,9 +245,9 @@ def halt_or_resume_fault(dev, p, op, v, page, write):
         1 if the access writes, else 0.
     """
     o_halted = this_cpu_at(dev) + CPU_FAULT
-    phase = BEGIN
+    phase = Phase.BEGIN
     if op == FAULT_END:
-        phase = END
+        phase = Phase.END
         if word(dev, o_halted + FAULT_FRAME) == 0:
             dev.op_errno = np.uint32(EAGAIN)
             return

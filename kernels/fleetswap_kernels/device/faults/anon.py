@@ -120,7 +120,7 @@ def can_reuse(dev, head, order):
     if order > 0 or folio_mapped(dev, head, order) > 1:
         return False
     if word(dev, dev.o_frame + head) & FRAME_CACHED:
-        return folio_free_swap(dev, head) != 0
+        return folio_free_swap(dev, head)
     return True
 
 

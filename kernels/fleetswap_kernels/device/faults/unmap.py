@@ -33,13 +33,13 @@ def zap_pages(dev, p, o_vma, page, pages):
 
     Returns
     -------
-    int64
-        1 if PTEs are marked.
+    bool
+        Whether PTEs are marked.
     """
     end = page + pages
     o_first = pte_at(dev, o_vma, np.int64(0))
     start = word(dev, o_vma + VMA_START)
-    marked = np.int64(0)
+    marked = False
     while page < end:
         stop = pmd_end(dev, o_vma, page, end)
         o_pmd = pmd_at(dev, o_vma, page)
@@ -69,7 +69,7 @@ def zap_pages(dev, p, o_vma, page, pages):
                 account(dev, p, -n, 0)
                 count(dev, PAGE_EVENTS, n)
                 if word(dev, dev.o_frame + head) & FRAME_CACHED:
-                    marked = np.int64(1)
+                    marked = True
                     for i in range(n):
                         o = o_first + page + i
                         set_word(dev, o, word(dev, o) | PTE_ZAPPED)

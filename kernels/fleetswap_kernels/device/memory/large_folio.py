@@ -1,5 +1,7 @@
 """Whether the page allocator can give a large folio now, and at what effort (spec 06 §6.3-6.4)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -10,10 +12,6 @@ from ..access import count, word
 from ..orders import pages_of
 from .buddy import RESERVED, compact
 
-TAKE = 0
-WAKE = 1
-DIRECT = 2
-"""What an allocation of a large folio may do: take a free block or fail; wake kswapd; compact memory as well."""
 DEFRAG_ALWAYS = 0
 DEFRAG_DEFER = 1
 DEFRAG_DEFER_MADVISE = 2
@@ -24,16 +22,28 @@ COMPACT_EVERY = 64
 LEAST_MARGIN_PAGES = 64
 
 
+@unique
+class Effort(IntEnum):
+    """What an allocation of a large folio may do."""
+
+    TAKE = 0
+    """Take a free block or fail."""
+    WAKE = 1
+    """Wake kswapd."""
+    DIRECT = 2
+    """Compact memory as well."""
+
+
 @device
 def large_folio_effort(dev, o_vma):
     """What an allocation of a large folio in a region may do (vma_thp_gfp_mask, spec 06 §6.4)."""
     defrag = np.int64(dev.defrag)
     advised = word(dev, o_vma + VMA_FLAGS) & VMA_HUGEPAGE
     if defrag == DEFRAG_ALWAYS or (advised and (defrag == DEFRAG_MADVISE or defrag == DEFRAG_DEFER_MADVISE)):
-        return DIRECT
+        return Effort.DIRECT
     if defrag == DEFRAG_DEFER or defrag == DEFRAG_DEFER_MADVISE:
-        return WAKE
-    return TAKE
+        return Effort.WAKE
+    return Effort.TAKE
 
 
 @device
@@ -56,9 +66,9 @@ def folio_available(dev, order):
     if has_block(dev, order):
         return True
     effort = np.int64(dev.effort)
-    if effort >= WAKE:
+    if effort >= Effort.WAKE:
         dev.kswapd_on = np.uint32(1)
-    if effort == DIRECT and np.int64(dev.frames_free) - (2 << order) >= np.int64(dev.low_free):
+    if effort == Effort.DIRECT and np.int64(dev.frames_free) - (2 << order) >= np.int64(dev.low_free):
         # Enough memory, but in pieces.
         waited = np.int64(dev.compact_wait) + 1
         dev.compact_wait = np.uint32(waited % COMPACT_EVERY)

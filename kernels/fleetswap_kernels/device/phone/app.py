@@ -55,7 +55,7 @@ def class_at(dev, c):
 
 @device
 def emit(dev, op, p, a, b, c, d, e, f):
-    """Put down the operation to execute next; 1, what a phase that emits returns.
+    """Put down the operation to execute next; True, what a phase that emits returns.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def emit(dev, op, p, a, b, c, d, e, f):
     set_word(dev, o + 5, d)
     set_word(dev, o + 6, e)
     set_word(dev, o + 7, f)
-    return 1
+    return True
 
 
 @device
@@ -215,12 +215,12 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
             return emit(dev, TOUCH, p, r, page, n, mode, content_entry(dev, o_class, r, salt), MODELLED)
         set_state(dev, PHONE_REGION, r)
         set_state(dev, PHONE_PAGE, 0)
-    return 0
+    return False
 
 
 @device
 def grow_to(dev, goal):
-    """Write the next pages of the app in the foreground, which is to have `goal` pages; 0 once it has."""
+    """Write the next pages of the app in the foreground, which is to have `goal` pages; not once it has."""
     o = app_at(state(dev, PHONE_APP) - 1)
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     p = state(dev, PHONE_PROC)
@@ -232,4 +232,4 @@ def grow_to(dev, goal):
             set_state(dev, o + APP_USED + r - 1, used + n)
             entry = content_entry(dev, o_class, r, 2 * state(dev, o + APP_LAUNCHES) + 1)
             return emit(dev, TOUCH, p, r, used, n, WRITE, entry, MODELLED)
-    return 0
+    return False

@@ -38,8 +38,8 @@ def background(dev):
             chance = habit(dev, o_class + CLASS_HOT_CHANGING)
             salt = 2 * switch + 1
         if p != 0 and p != state(dev, PHONE_PROC) and use_runs(dev, o_class, who, p, most, chance, salt):
-            return 1
+            return True
         set_state(dev, PHONE_COUNT, turn + 1)
         set_state(dev, PHONE_REGION, 0)
         set_state(dev, PHONE_PAGE, 0)
-    return 0
+    return False

@@ -55,7 +55,7 @@ def boot(dev):
     p = (step - 3) // (1 + 2 * REGIONS) + 1
     part = (step - 3) % (1 + 2 * REGIONS)
     if p > habit(dev, HABIT_SYSTEM):
-        return 0
+        return False
     if part == 0:
         return emit(dev, FORK, 0, p, 0, 0, 0, 0, 0)
     o_class = class_at(dev, habit(dev, HABIT_SYSTEM_CLASS))

@@ -46,7 +46,7 @@ def free_process(dev):
 def trim(dev):
     """Without a process for the app: end cached apps until there is one, then fork zygote."""
     if state(dev, PHONE_PROC) != 0:
-        return 0
+        return False
     p, victim = free_process(dev)
     if p == 0:
         count(dev, TRIMMED_APPS, 1)
@@ -63,7 +63,7 @@ def start(dev):
     step = state(dev, PHONE_COUNT)
     p = state(dev, PHONE_PROC)
     if step == 0:
-        return 0
+        return False
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
     set_state(dev, PHONE_COUNT, step + 1)
@@ -77,7 +77,7 @@ def start(dev):
             set_state(dev, o + APP_USED + r, 0)
         return emit(dev, CPU, p, p % np.int64(dev.n_cpus), 0, 0, 0, 0, 0)
     if step > 1 + REGIONS:
-        return 0
+        return False
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     most = state(dev, o + APP_PAGES) * MOST_QUARTERS >> 2
     return map_own_region(dev, o_class, p, step - 1, most)
@@ -89,13 +89,13 @@ def copy_zygote(dev):
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
     if state(dev, PHONE_COUNT) == 0:
-        return 0
+        return False
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     launch = state(dev, o + APP_LAUNCHES)
     end = habit(dev, HABIT_ZYGOTE_PAGES)
     page, n, _ = next_run(dev, o_class, app, np.int64(0), end, habit(dev, HABIT_COW), 2 * launch)
     if page < 0:
-        return 0
+        return False
     entry = habit(dev, HABIT_ZYGOTE_CONTENT) + 32 * (2 + app + (launch & 0xFF) * 256 & VERSIONS - 1)
     return emit(dev, TOUCH, state(dev, PHONE_PROC), 0, page, n, WRITE, entry, MODELLED)
 
@@ -104,7 +104,7 @@ def copy_zygote(dev):
 def launch(dev):
     """A new app writes what it has after its launch."""
     if state(dev, PHONE_COUNT) == 0:
-        return 0
+        return False
     o = app_at(state(dev, PHONE_APP) - 1)
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     full = max(habit(dev, o_class + CLASS_FULL_PAGES), np.int64(1))

@@ -19,7 +19,7 @@ def relaunch(dev):
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
     if state(dev, PHONE_COUNT) != 0:
-        return 0
+        return False
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     chance = habit(dev, o_class + CLASS_HOT_CHANGING)
     salt = 2 * state(dev, o + APP_LAUNCHES) + 1
@@ -66,6 +66,6 @@ def collect(dev):
     chance = habit(dev, o_class + CLASS_GC)
     page, n, _ = next_run(dev, o_class, app, np.int64(1), state(dev, o + APP_USED), chance, salt)
     if page < 0:
-        return 0
+        return False
     set_state(dev, PHONE_COUNT, n)
     return emit(dev, DONTNEED, p, 1, page, n, 0, 0, 0)

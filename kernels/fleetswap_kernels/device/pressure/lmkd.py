@@ -13,7 +13,7 @@ from ..regions import proc_at
 
 @device(cpu="call")
 def kill_oldest(dev, reason):
-    """End the app that was in the foreground longest ago, not one that is or is running; 1 if there is one.
+    """End the app that was in the foreground longest ago, not one that is or is running; whether there is one.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ def kill_oldest(dev, reason):
             victim = p
             oldest = stamp
     if victim < 0:
-        return 0
+        return False
     exit_process(dev, victim)
     count(dev, reason, 1)
-    return 1
+    return True
 
 
 @device

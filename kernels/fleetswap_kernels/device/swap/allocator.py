@@ -1,5 +1,7 @@
 """The cluster allocator: where a swap entry is put (spec 02; mm/swapfile.c)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -14,6 +16,21 @@ from ..cpus import this_cpu_at
 from ..orders import pages_of
 from .clusters import cluster_set, cluster_take, list_append, list_head, list_remove
 from .release import DROP_ANYWAY, try_drop, vm_swap_full
+
+
+@unique
+class Stage(IntEnum):
+    """Where `alloc_entry` looks next for a cluster (spec 02 §2.1, steps 1 to 5)."""
+
+    CURRENT = 0
+    """The cluster in which this CPU goes on."""
+    FREE = 1
+    RECLAIM = 2
+    """Nowhere: if swap is nearly full, folios are dropped from the swap cache first."""
+    NONFULL = 3
+    FRAGMENTED = 4
+    OTHER_ORDERS = 5
+    """For single slots only."""
 
 
 @device
@@ -147,47 +164,48 @@ def alloc_entry(dev, order):
     """Allocate 2^order slots; the first of them, or 0 (spec 02 §2.1; cluster_alloc_swap_entry).
 
     The search is a sequence of candidate clusters: this CPU's current one, a free one, then the nonfull and the
-    fragmented clusters of the order, and for single slots those of every other order.
+    fragmented clusters of the order, and for single slots those of every other order. They are stages
+    of one loop, so that `scan_cluster` is compiled once.
     """
     n = pages_of(order)
     o_next = this_cpu_at(dev) + order
     at = word(dev, o_next)
     found = np.int64(0)
     tried = np.int64(0)
-    stage = 0
+    stage = Stage.CURRENT
     victim_order = np.int64(1)
     candidate = np.int64(NIL)
     ended = False
     # Every list is looked at once; a cluster comes back only if a folio was dropped from the swap cache meanwhile.
     for _ in range(2 * np.int64(dev.n_clusters) + np.int64(dev.n_cache) + 32):
         candidate = np.int64(NIL)
-        if stage == 0:
-            stage = 1
+        if stage == Stage.CURRENT:
+            stage = Stage.FREE
             if at != 0:
                 candidate = at // CLUSTER_SLOTS
-        elif stage == 1:
-            stage = 2
+        elif stage == Stage.FREE:
+            stage = Stage.RECLAIM
             candidate = list_head(dev, LIST_FREE)
-        elif stage == 2:
+        elif stage == Stage.RECLAIM:
             if vm_swap_full(dev):
                 reclaim_full_cluster(dev)
-            stage = 3 if order < MAX_ORDER else 5
-        elif stage == 3:
+            stage = Stage.NONFULL if order < MAX_ORDER else Stage.OTHER_ORDERS
+        elif stage == Stage.NONFULL:
             candidate = list_head(dev, LIST_NONFULL + order)
             if candidate == NIL:
-                stage = 4
+                stage = Stage.FRAGMENTED
             else:
                 tried += 1
                 count = word(dev, dev.o_cluster + candidate) & CLUSTER_COUNT
                 cluster_set(dev, candidate, count, order, FLAG_FRAG)
-        elif stage == 4:
+        elif stage == Stage.FRAGMENTED:
             if tried < word(dev, W_FRAG_NR + order):
                 tried += 1
                 candidate = list_head(dev, LIST_FRAG + order)
                 list_remove(dev, LIST_FRAG + order, candidate)
                 list_append(dev, LIST_FRAG + order, candidate)
             else:
-                stage = 5
+                stage = Stage.OTHER_ORDERS
         elif order > 0 or victim_order > MAX_ORDER:
             ended = True
             break
@@ -199,7 +217,7 @@ def alloc_entry(dev, order):
                 victim_order += 1
         if candidate != NIL:
             start = candidate * CLUSTER_SLOTS
-            if stage == 1 and at != 0:
+            if stage == Stage.FREE and at != 0:
                 start = at
             found = scan_cluster(dev, candidate, start, order)
             at = np.int64(0)

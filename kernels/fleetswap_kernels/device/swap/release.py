@@ -179,15 +179,15 @@ def any_counts(dev, slot, n):
 
 @device
 def folio_free_swap(dev, head):
-    """Drop a folio from the swap cache if no PTE refers to its slots; 1 if it was dropped (spec 04 §4.7)."""
+    """Drop a folio from the swap cache if no PTE refers to its slots; whether it was dropped (spec 04 §4.7)."""
     info = word(dev, dev.o_frame + head)
     slot = info & PTE_PAYLOAD
     n = pages_of(order_in(info))
     if any_counts(dev, slot, n):
-        return 0
+        return False
     cache_leave(dev, head)
     put_swap_folio(dev, slot, n)
-    return 1
+    return True
 
 
 @device(cpu="call")

@@ -31,7 +31,7 @@ def folio_by_chance(dev):
 
 @device
 def verdict(dev, which, order):
-    """Verdict on a request of this order: 1 granted, 0 refused.
+    """Verdict on a request of this order: whether it is granted.
 
     The scripted ones come first; then large folios are up to the page allocator, if memory can run short, or have their
     chance (`folio_chance_q16`, if `folio_chance` is set), and all else is granted.

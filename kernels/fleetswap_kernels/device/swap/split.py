@@ -34,10 +34,10 @@ def remap_pages(dev, vpn, head, n):
 
     Returns
     -------
-    int64
-        1 if one of the PTEs was dirty, which makes all pages dirty.
+    bool
+        Whether one of the PTEs was dirty, which makes all pages dirty.
     """
-    dirty = np.int64(0)
+    dirty = False
     for p in range(np.int64(dev.n_procs)):
         # A folio was allocated in one region, which is never cut.
         o_vma = vma_find(dev, p, vpn)
@@ -50,7 +50,7 @@ def remap_pages(dev, vpn, head, n):
             if pte >> KIND_SHIFT != PRESENT or pte & PTE_PAYLOAD != head + i:
                 continue
             if pte & PTE_DIRTY:
-                dirty = np.int64(1)
+                dirty = True
             pmd_split(dev, o_vma, page)
             if word(dev, dev.o_content + head + i) == CONTENT_ZERO:
                 set_word(dev, o, PTE_ZERO)
@@ -70,8 +70,8 @@ def split_folio(dev, vpn, head, order, keep_tails):
         Virtual page of the folio's first page in every process that maps it.
     head, order : int64
         First frame of the folio, and its order.
-    keep_tails : int64
-        1 if reclaim holds the pages and will go on with them, mapped or not; 0 frees those nobody holds.
+    keep_tails : bool
+        Whether reclaim holds the pages and will go on with them, mapped or not; else those nobody holds are freed.
     """
     n = pages_of(order)
     info = word(dev, dev.o_frame + head)

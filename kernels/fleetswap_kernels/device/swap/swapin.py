@@ -22,12 +22,10 @@ from ..orders import aligned_start, pages_of
 from ..regions import account, aligned_page, pte_at
 from ..zram.blocks import is_whole_block
 from ..zram.read import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
+from .outcomes import SwapRead
 from .reasons import count_smaller_swapin
 from .release import drop_pins, drop_references, free_swap_slots
 from .slot_cache import verdict
-
-
-SMALL_FOLIOS = -3
 
 
 @device
@@ -36,12 +34,12 @@ def swapin_order(dev, o_vma, page, pte):
 
     Returns
     -------
-    int64, int64
-        The order, and 1 if as many small folios are to be mapped, because no folio as large as a compressed block
+    int64, bool
+        The order, and whether as many small folios are to be mapped because no folio as large as a compressed block
         could be had (option `block_fallback`, spec 08 §8.5).
     """
     if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
-        return np.int64(0), np.int64(0)
+        return np.int64(0), False
     orders = allowed_orders(dev, o_vma) & FAULT_ORDERS & ~np.int64(dev.swapin_denied)
     slot = pte & PTE_PAYLOAD
     differing = (word(dev, o_vma + VMA_START) + page) ^ slot
@@ -58,11 +56,11 @@ def swapin_order(dev, o_vma, page, pte):
     while order >= 2 and not (small and order < block):
         if orders >> order & 1 and (dev.margin_rule == 0 or has_margin(dev, order)):
             if verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
-                return order, np.int64(0)
+                return order, False
         order -= 1
     if small and (not runs_short(dev) or np.int64(dev.frames_free) > 2 << block):
-        return block, np.int64(1)
-    return np.int64(0), np.int64(0)
+        return block, True
+    return np.int64(0), False
 
 
 @device
@@ -78,7 +76,7 @@ def block_ok(dev, o_pte, first, n):
 
 @device
 def swapin_read(dev, head, slot, order):
-    """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
+    """Read a folio from its slots (spec 05 §5.2 step 4); whether it stayed not up to date, which ends in SIGBUS."""
     n = pages_of(order)
     if runs_short(dev):
         note_refault(dev, slot, n)
@@ -86,15 +84,15 @@ def swapin_read(dev, head, slot, order):
     if order > 0 and zeromap_mixed(dev, slot, n):
         if zero:
             count(dev, WARN_MIXED_ZEROMAP, 1)
-            return 1
+            return True
         count(dev, SILENT_MIXED_ZEROMAP, 1)
     elif zero:
         fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
         count(dev, SWPIN_ZERO, n)
-        return 0
+        return False
     read_stored(dev, head, slot, n)
     count(dev, PSWPIN, n)
-    return 0
+    return False
 
 
 @device
@@ -114,25 +112,23 @@ def swapin_begin(dev, o_vma, page, pte, whole):
 
     Returns
     -------
-    int64, int64, int64
-        Head frame, order, 1 if the folio is not up to date. A head of -1 means that another fault holds the slots
-        (swapcache_prepare failed); -2 that the device is out of frames (error word set); SMALL_FOLIOS that nothing
-        is read yet and `swapin_small` has to serve the fault.
+    int64, int64, bool
+        Head frame, or one of `SwapRead` below 0; order; whether the folio is not up to date.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
     slot = aligned_start(pte & PTE_PAYLOAD, order)
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
-        return np.int64(-1), order, 0
+        return np.int64(SwapRead.SLOTS_HELD), order, False
     if runs_short(dev):
         count_smaller_swapin(dev, o_vma, page, pte, np.int64(0) if small else order)
     if small:
         if whole:
-            return np.int64(SMALL_FOLIOS), order, 0
+            return np.int64(SwapRead.SMALL_FOLIOS), order, False
         order = np.int64(0)
         slot = pte & PTE_PAYLOAD
     head = folio_new(dev, order)
     if head < 0:
-        return np.int64(-2), order, 0
+        return np.int64(SwapRead.FAILED), order, False
     mixed = swapin_read(dev, head, slot, order)
     count(dev, PGMAJFAULT, 1)
     return head, order, mixed

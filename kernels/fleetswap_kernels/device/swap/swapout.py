@@ -47,7 +47,7 @@ def zeromap_set(dev, slot, n):
 
 @device
 def write_out(dev, model, head, order, slot):
-    """Write a folio to its slots (swap_writepage, spec 03 §3.8); 0 if zram refused a page.
+    """Write a folio to its slots (swap_writepage, spec 03 §3.8); whether zram took all its pages.
 
     Parameters
     ----------
@@ -63,7 +63,7 @@ def write_out(dev, model, head, order, slot):
     if dev.zeromap_off == 0 and all_zero(dev, head, n):
         zeromap_set(dev, slot, n)
         count(dev, SWPOUT_ZERO, n)
-        return 1
+        return True
     if order == MAX_ORDER:
         count(dev, THP_SWPOUT, 1)
     count_mthp(dev, order, SWPOUT, 1)
@@ -73,7 +73,7 @@ def write_out(dev, model, head, order, slot):
 
 @device
 def unmap_to_swap(dev, p, o_pte, slot, n):
-    """Replace `n` PTEs of a folio by swap entries; 1 if one of them was dirty (try_to_unmap_one, spec 03 §3.6).
+    """Replace `n` PTEs of a folio by swap entries; whether one of them was dirty (try_to_unmap_one, spec 03 §3.6).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ def unmap_to_swap(dev, p, o_pte, slot, n):
         seen = np.uint32(seen | pte)
         dev.w[o] = np.uint32(PTE_SWAP) | (pte & np.uint32(PTE_EXCLUSIVE)) | np.uint32(slot + i)
     account(dev, p, -n, n)
-    return np.int64(seen) & PTE_DIRTY
+    return np.int64(seen) & PTE_DIRTY != 0
 
 
 @device(cuda="call")
@@ -111,8 +111,8 @@ def swap_out(dev, model, p, o_pte, head, order):
 
     Returns
     -------
-    int64
-        0 if no slot could be had; nothing has changed then.
+    bool
+        Whether slots could be had; if not, nothing has changed.
     """
     n = pages_of(order)
     info = word(dev, dev.o_frame + head)
@@ -121,18 +121,18 @@ def swap_out(dev, model, p, o_pte, head, order):
     if not cached:
         slot = folio_alloc_swap(dev, order)
         if slot == 0:
-            return 0
+            return False
     if o_pte < 0:
         # Zero-filled, so the split mapped the shared zero page instead: writing it finds no user and drops the slot.
         count(dev, NR_VMSCAN_WRITE, 1)
         drop_pins(dev, slot, n)
         folio_free(dev, head, order)
-        return 1
+        return True
     dirty = unmap_to_swap(dev, p, o_pte, slot, n)
     fill_bytes(dev, dev.o_mapcount + head, n, 0)
     count(dev, PAGE_EVENTS, n)
     count(dev, SWAPOUT_FOLIOS, 1)
-    written = 1
+    written = True
     if cached:
         for i in range(n):
             o = dev.o_map + slot + i
@@ -147,7 +147,7 @@ def swap_out(dev, model, p, o_pte, head, order):
             cache_leave(dev, head)
             drop_pins(dev, slot, n)
             folio_free(dev, head, order)
-        return 1
+        return True
     if write_out(dev, model, head, order, slot):
         fill_bytes(dev, dev.o_map + slot, n, 1)
         folio_free(dev, head, order)
@@ -155,7 +155,7 @@ def swap_out(dev, model, p, o_pte, head, order):
         fill_bytes(dev, dev.o_map + slot, n, HAS_CACHE | 1)
         cache_enter(dev, head, slot, n)
         mark_dirty(dev, head)
-    return 1
+    return True
 
 
 @device
@@ -186,7 +186,7 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
         elif piece > 0:
             if runs_short(dev):
                 count_refused_swapout(dev, order)
-            split_folio(dev, word(dev, o_vma + VMA_START) + page, head, order, 1)
+            split_folio(dev, word(dev, o_vma + VMA_START) + page, head, order, True)
             if order == MAX_ORDER:
                 count(dev, THP_SWPOUT_FALLBACK, 1)
             count_mthp(dev, order, SWPOUT_FALLBACK, 1)
@@ -228,7 +228,7 @@ def split_partial(dev, o_vma, page, end):
                 run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)
                 vpn = start + page - (frame - head)
                 if run < n and not likely_shared(dev, vpn, head, order):
-                    split_folio(dev, vpn, head, order, 0)
+                    split_folio(dev, vpn, head, order, False)
         page += run
 
 

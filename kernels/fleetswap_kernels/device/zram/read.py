@@ -128,8 +128,8 @@ def count_run_read(dev, slot, n):
 
     Returns
     -------
-    int64
-        1 if they are counted.
+    bool
+        Whether they are counted.
     """
     o_stored = np.int64(dev.o_stored) + slot
     o_bytes = np.int64(dev.o_stored_bytes) + slot
@@ -143,7 +143,7 @@ def count_run_read(dev, slot, n):
         same += size == 0
         huge += size == HUGE_BYTES
     if other or of_class == CLASS_OF_TABLE:
-        return 0
+        return False
     count_codec_work(dev, of_class, DECOMPRESSED_PAGES, n - same - huge)
     count(dev, HUGE_READS, huge)
-    return 1
+    return True

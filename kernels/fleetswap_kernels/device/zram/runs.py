@@ -24,7 +24,7 @@ from ..access import (
 )  # fmt: skip
 from ..content.identity import PROTOTYPE_SHIFT, page_kinds, word_class
 from ..content.identity import SCALE_SHIFT as LEVEL_SHIFT
-from ..content.sizes import HUGE_BYTES, block_of_prototype, lead_of, scale_factor
+from ..content.sizes import HUGE_BYTES, Likeness, block_of_prototype, lead_of, scale_factor
 from .codec_work import count_codec_work
 from .zsmalloc import packed_pool_grow, page_share_bytes
 
@@ -72,16 +72,16 @@ def store_whole_run(dev, model, slot, o_content):
 
     Returns
     -------
-    int64
-        1 if they are stored.
+    bool
+        Whether they are stored.
     """
     if not may_store_run(dev, slot):
-        return 0
+        return False
     lead = np.int64(0)
     if word(dev, o_content) == CONTENT_ZERO:
         lead = lead_of(dev, o_content, RUN_SLOTS)
-    if lead == RUN_SLOTS or block_of_prototype(dev, model, o_content, np.int64(RUN_SLOTS), lead) == 0:
-        return 0
+    if lead == RUN_SLOTS or block_of_prototype(dev, model, o_content, np.int64(RUN_SLOTS), lead) == Likeness.NONE:
+        return False
     content = word(dev, o_content + lead)
     row = (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * len(CODECS) + np.int64(dev.codec)
     run = quad(model, model.o_sums + row * SCALES + (content >> LEVEL_SHIFT & 31))
@@ -97,14 +97,14 @@ def store_whole_run(dev, model, slot, o_content):
             if kinds >> 2 * i & 3:
                 set_run_half(dev, np.int64(dev.o_stored_bytes) + slot + i, 0)
     copy_words(dev, dev.o_stored + slot, o_content, RUN_SLOTS)
-    return 1
+    return True
 
 
 @device
 def store_raw_run(dev, slot, o_content):
-    """Store 16 pages of a block that does not compress in an empty run; 0 if that is not possible."""
+    """Store 16 pages of a block that does not compress in an empty run; whether that is possible."""
     if not may_store_run(dev, slot):
-        return 0
+        return False
     pages = np.int64(RUN_SLOTS)
     run = RUN_WHOLE | pages << RUN_OBJECTS_SHIFT | pages << RUN_HUGE_SHIFT
     run |= pages * HUGE_BYTES << RUN_COMPRESSED_SHIFT | pages * page_share_bytes(dev, np.int64(HUGE_BYTES))
@@ -113,7 +113,7 @@ def store_raw_run(dev, slot, o_content):
     count(dev, HUGE_PAGES_SINCE, pages)
     fill_halves(dev, dev.o_stored_bytes + slot, pages, HUGE_BYTES)
     copy_words(dev, dev.o_stored + slot, o_content, RUN_SLOTS)
-    return 1
+    return True
 
 
 @device
@@ -140,23 +140,23 @@ def store_sizes(dev, model, slot, o_sizes, factor):
 
 @device
 def read_whole_run(dev, slot):
-    """Count what the codec does to read a run; 0 if it is none."""
+    """Count what the codec does to read a run; whether it is one."""
     run = quad(dev, run_at(dev, slot))
     if run == 0:
-        return 0
+        return False
     huge = huge_in(run)
     count_codec_work(dev, run >> RUN_CLASS_SHIFT & 31, DECOMPRESSED_PAGES, objects_in(run) - huge)
     count(dev, HUGE_READS, huge)
-    return 1
+    return True
 
 
 @device
 def drop_whole_run(dev, slot):
-    """Drop what the slots of a run store; 0 if it is none."""
+    """Drop what the slots of a run store; whether it is one."""
     run = quad(dev, run_at(dev, slot))
     if run == 0:
-        return 0
+        return False
     set_quad(dev, run_at(dev, slot), 0)
     fill_words(dev, dev.o_stored + slot, RUN_SLOTS, CONTENT_NONE)
     take_run(dev, run, np.int64(-1))
-    return 1
+    return True

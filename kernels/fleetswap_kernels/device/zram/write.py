@@ -1,5 +1,7 @@
 """zram: what a swap slot stores and the columns of mm_stat and io_stat (spec 08 §8.1, §8.5; drivers/block/zram)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -26,6 +28,16 @@ MOST_ZSPAGE_PAGES = 16
 """A zspage of single pages has at most so many (`size_classes.MAX_CHAIN_PAGES`)."""
 
 
+@unique
+class NotStored(IntEnum):
+    """Why a block of pages was not stored, in place of the number of pages that were."""
+
+    INCOMPRESSIBLE = -1
+    """It takes as much memory as its pages do, and is left to be stored page by page."""
+    REFUSED = 0
+    """The pool is full."""
+
+
 @device
 def new_object(dev, size):
     """Object of the pool for some bytes; NIL if the pool's limit refuses it.
@@ -42,10 +54,10 @@ def new_object(dev, size):
 
 @device
 def store_page(dev, slot, size):
-    """Store a compressed page in a slot in place of what is there; 1 on success, 0 if the pool is full."""
+    """Store a compressed page in a slot in place of what is there; whether the pool took it."""
     z = new_object(dev, size)
     if z == NIL:
-        return 0
+        return False
     if word(dev, dev.o_stored + slot) != CONTENT_NONE:
         zram_free(dev, slot, np.int64(1))
     if size == HUGE_BYTES:
@@ -55,7 +67,7 @@ def store_page(dev, slot, size):
     if dev.n_zspages:
         set_word(dev, dev.o_zhandle + slot, z)
     set_half(dev, dev.o_stored_bytes + slot, size)
-    return 1
+    return True
 
 
 @device(cuda="call")
@@ -65,7 +77,7 @@ def store_block(dev, model, slot, o_content):
     Returns
     -------
     int64
-        Pages stored. 0 if the pool is full; -1 if the block does not compress and is left to be stored page by page.
+        Pages stored, or one of `NotStored`.
     """
     order = np.int64(dev.block_order)
     pages = pages_of(order)
@@ -77,10 +89,12 @@ def store_block(dev, model, slot, o_content):
         count_codec_work(dev, of_class, COMPRESSED_BLOCKS, 1)
         if size >= np.int64(dev.huge_block_bytes):
             # It takes as much memory as its pages do: stored page by page, each of them raw.
-            return pages if pages == RUN_SLOTS and store_raw_run(dev, slot, o_content) else np.int64(-1)
+            if pages == RUN_SLOTS and store_raw_run(dev, slot, o_content):
+                return pages
+            return np.int64(NotStored.INCOMPRESSIBLE)
         z = new_object(dev, size)
         if z == NIL:
-            return np.int64(0)
+            return np.int64(NotStored.REFUSED)
     if words_any(dev, dev.o_stored + slot, pages):
         zram_free(dev, slot, pages)
     copy_words(dev, dev.o_stored + slot, o_content, pages)
@@ -111,18 +125,18 @@ def store_run(dev, model, slot, o_content, n):
 
     Returns
     -------
-    int64
-        1 if they are stored.
+    bool
+        Whether they are stored.
     """
     if dev.n_zspages and runs_short(dev) and np.int64(dev.frames_free) < n * MOST_ZSPAGE_PAGES:
-        return 0
+        return False
     if n == RUN_SLOTS and store_whole_run(dev, model, slot, o_content):
-        return 1
+        return True
     if dev.mem_limit_pages != 0 or words_any(dev, dev.o_stored + slot, n):
-        return 0
+        return False
     o_sizes = sizes_of_run(dev, model, o_content, n)
     if o_sizes < 0:
-        return 0
+        return False
     o_bytes = np.int64(dev.o_stored_bytes) + slot
     least_raw = np.int64(dev.huge_bytes)
     factor = scale_factor(model, word(dev, o_content))
@@ -149,7 +163,7 @@ def store_run(dev, model, slot, o_content, n):
     count(dev, HUGE_PAGES, huge)
     count(dev, HUGE_PAGES_SINCE, huge)
     count(dev, PAGES_STORED, n)
-    return 1
+    return True
 
 
 @device(cpu="call", cuda="call")
@@ -175,9 +189,9 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
         at = slot + done
         if pages > 1 and n - done >= pages and done >= raw_until:
             stored = store_block(dev, model, at, o_content + done)
-            if stored == 0:
+            if stored == NotStored.REFUSED:
                 break
-            if stored < 0:
+            if stored == NotStored.INCOMPRESSIBLE:
                 raw_until = done + pages
             else:
                 done += pages
@@ -220,7 +234,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
 
 @device(cpu="call")
 def store_alone(dev, model, slot, content):
-    """Store one page, the most common request of all without large folios; 0 if it is refused."""
+    """Store one page, the most common request of all without large folios; whether the pool took it."""
     size = page_bytes(dev, model, content)
     if size == 0:
         if word(dev, dev.o_stored + slot) != CONTENT_NONE:
@@ -231,15 +245,15 @@ def store_alone(dev, model, slot, content):
         count_codec_work(dev, content_class(content), COMPRESSED_PAGES, 1)
         if not store_page(dev, slot, size):
             count(dev, FAILED_WRITES, 1)
-            return 0
+            return False
     set_word(dev, dev.o_stored + slot, content)
     count(dev, PAGES_STORED, 1)
-    return 1
+    return True
 
 
 @device
 def zram_write(dev, model, slot, o_content, n):
-    """Store `n` pages; 0 if one is refused (zram_write_page).
+    """Store `n` pages; whether none is refused (zram_write_page).
 
     The pages before a refused one stay stored, those after it are not tried.
 
@@ -253,23 +267,23 @@ def zram_write(dev, model, slot, o_content, n):
     if runs_short(dev) and np.int64(dev.frames_free) <= n:
         # Not even the reserves have pages for the pool.
         count(dev, FAILED_WRITES, 1)
-        return 0
+        return False
     if dev.n_zclasses and n == 1:
         return store_alone(dev, model, slot, word(dev, o_content))
     if dev.n_zclasses:
         raw_until = np.int64(0)
         if dev.block_order == 0:
             if n <= RUN_SLOTS and store_run(dev, model, slot, o_content, n):
-                return 1
+                return True
         elif n == pages_of(dev.block_order):
             stored = store_block(dev, model, slot, o_content)
-            if stored > 0:
-                return 1
-            raw_until = -stored * n
-            if stored == 0:
+            if stored == NotStored.REFUSED:
                 count(dev, FAILED_WRITES, 1)
-                return 0
-        return 1 if store_compressed(dev, model, slot, o_content, n, raw_until) == n else 0
+                return False
+            if stored != NotStored.INCOMPRESSIBLE:
+                return True
+            raw_until = n
+        return store_compressed(dev, model, slot, o_content, n, raw_until) == n
     # Without a pool every content is same-filled.
     o_stored = np.int64(dev.o_stored) + slot
     for i in range(n):
@@ -278,4 +292,4 @@ def zram_write(dev, model, slot, o_content, n):
         set_word(dev, o_stored + i, word(dev, o_content + i))
     count(dev, PAGES_STORED, n)
     count(dev, SAME_PAGES, n)
-    return 1
+    return True
