@@ -161,7 +161,7 @@ class Plan:
 
 def plan_fleet(
     scenarios: Sequence[FleetScenario],
-    at_once: Callable[[int], int] = ONE_THREAD.at_once,
+    at_once: Callable[[int], int] = ONE_THREAD.devices_at_once,
     workers: int = 1,
     shards: int = 0,
     check: bool = False,
@@ -174,7 +174,7 @@ def plan_fleet(
     scenarios : sequence of FleetScenario
         The same devices in each.
     at_once : function of int
-        How many devices of so many bytes a worker's memory holds (`contract.Backend.at_once`).
+        How many devices of so many bytes a worker's memory holds (`contract.Backend.devices_at_once`).
     workers : int
         Shards that are simulated at the same time.
     shards : int

@@ -210,7 +210,7 @@ class Arena:
         """What makes metrics of the devices' counters, where they are."""
         return self._state.fold(folding)
 
-    def steps(
+    def run_steps(
         self, fold: Fold, program: Program, marks: Sequence[int], progress: Progress = lambda devices: None
     ) -> list[Tally]:
         """Run the steps between marks of a program on all devices, and fold what they did in each (`contract.Fold`).
@@ -225,7 +225,7 @@ class Arena:
         progress : Progress, optional
             Told of devices that are done.
         """
-        tallies = fold.steps(program, marks, progress)
+        tallies = fold.run_steps(program, marks, progress)
         self.check()
         return tallies
 

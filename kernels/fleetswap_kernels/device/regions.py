@@ -55,7 +55,7 @@ def aligned_page(dev, o_vma, page, order):
 
 
 @device
-def account(dev, p, anon_pages, swap_entries):
+def account_pages(dev, p, anon_pages, swap_entries):
     """Change a process's MM_ANONPAGES and MM_SWAPENTS."""
     o = proc_at(dev, p)
     set_word(dev, o + PROC_ANONPAGES, word(dev, o + PROC_ANONPAGES) + anon_pages)

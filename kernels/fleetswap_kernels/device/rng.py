@@ -123,7 +123,7 @@ def philox_block(seed, stream, device_id, process, step, block):
 
 
 @device
-def hashed(n, key_a, key_b):
+def hash_word(n, key_a, key_b):
     """One random word of a series whose keys were drawn by Philox: for draws that are too many for Philox.
 
     A multiply-xorshift hash (lowbias32 of Wellons' hash-prospector, with a second key in its middle): two dependent

@@ -136,17 +136,17 @@ def scale_factors() -> npt.NDArray[np.uint16]:
 
 def zero_block_bytes(classes: ContentClasses) -> npt.NDArray[np.uint16]:
     """Bytes of zero-filled blocks of orders 0 to 4: medians of those in the prototypes, shape (5, 3)."""
-    found = np.zeros((5, len(CODECS)), dtype=np.uint16)
+    medians = np.zeros((5, len(CODECS)), dtype=np.uint16)
     for order in range(5):
         n = BLOCK_PAGES >> order
         zero = (classes.same == PageKind.ZERO_PAGE).reshape(*classes.same.shape[:2], n, 1 << order).all(-1)
         first = 2 * BLOCK_PAGES - (2 * BLOCK_PAGES >> order)
         sizes = classes.sizes[:, :, :, first : first + n].transpose(0, 1, 3, 2)[zero]
         if len(sizes):
-            found[order] = np.median(sizes, axis=0)
+            medians[order] = np.median(sizes, axis=0)
         elif order:
-            found[order] = 2 * found[order - 1]
-    return found
+            medians[order] = 2 * medians[order - 1]
+    return medians
 
 
 def run_sums(classes: ContentClasses) -> npt.NDArray[np.uint64]:
@@ -156,7 +156,7 @@ def run_sums(classes: ContentClasses) -> npt.NDArray[np.uint64]:
     ordinary = (classes.same == PageKind.ORDINARY)[:, :, None, :]
     by_class = np.arange(len(classes.names), dtype=np.uint64)[:, None, None] << np.uint64(RUN_CLASS_SHIFT)
     same_at_all_levels = by_class | ordinary.sum(-1).astype(np.uint64) << np.uint64(RUN_OBJECTS_SHIFT)
-    found = np.empty((*measured.shape[:3], SCALES), dtype=np.uint64)
+    sums = np.empty((*measured.shape[:3], SCALES), dtype=np.uint64)
     for level, factor in enumerate(scale_factors()):
         size = np.clip(measured * np.uint32(factor) >> np.uint32(SCALE_SHIFT), 1, PAGE_BYTES)
         huge = ordinary & (size >= pool.huge_threshold_bytes)
@@ -164,8 +164,8 @@ def run_sums(classes: ContentClasses) -> npt.NDArray[np.uint64]:
         share = (pool.shares[size + 7 >> 4] * ordinary).sum(-1, dtype=np.uint64)
         compressed = (size * ordinary).sum(-1, dtype=np.uint64) << np.uint64(RUN_COMPRESSED_SHIFT)
         huge_pages = huge.sum(-1, dtype=np.uint64) << np.uint64(RUN_HUGE_SHIFT)
-        found[..., level] = share | compressed | huge_pages | same_at_all_levels | np.uint64(RUN_WHOLE)
-    return found
+        sums[..., level] = share | compressed | huge_pages | same_at_all_levels | np.uint64(RUN_WHOLE)
+    return sums
 
 
 def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:

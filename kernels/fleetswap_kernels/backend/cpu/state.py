@@ -41,7 +41,7 @@ class CpuBackend:
         except MemoryError:
             raise DeviceMemoryError(f"no memory for {int(fleet.base[-1]) * HEADER_BYTES:,} bytes of devices") from None
 
-    def at_once(self, device_bytes: int) -> int:
+    def devices_at_once(self, device_bytes: int) -> int:
         """As many as take `SHARD_BYTES`, but at least one."""
         return max(1, SHARD_BYTES // device_bytes)
 
@@ -185,17 +185,17 @@ class CpuFold:
         self._parts = np.zeros((n, PARTS), np.int64)
         self._mode = FIRST
 
-    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+    def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run steps and tally what the devices did in each."""
         counted = np.empty((len(marks) - 1, *self._since.shape), np.int64)
         self._state.run_parts(program, marks, counted, progress)
         return [self._fold(self._next_mode(), each) for each in counted]
 
-    def whole_run(self, steps: int) -> Tally:
+    def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
         return self._fold(WHOLE, self._counted(), steps)
 
-    def change(self) -> Ints:
+    def changes(self) -> Ints:
         """What was last tallied of each device."""
         return self._change
 
@@ -225,8 +225,8 @@ class CpuFold:
         """Measure all devices, by one thread: it takes a thousandth of the time of a step."""
         from .entries import fold_devices
 
-        told, tally = self._folding, self._folding.empty()
-        tables = (counted, told.groups, told.columns, told.prices, told.metrics)
-        kept = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
-        fold_devices(*(array.reshape(-1) for array in tables + kept), mode, steps)
+        folding, tally = self._folding, self._folding.empty()
+        tables = (counted, folding.groups, folding.columns, folding.prices, folding.metrics)
+        results = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
+        fold_devices(*(array.reshape(-1) for array in tables + results), mode, steps)
         return tally

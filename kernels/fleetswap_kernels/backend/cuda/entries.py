@@ -30,7 +30,7 @@ from ..tally import (
     TOP_LOW,
 )  # fmt: skip
 from ..warps import WARP, devices_per_warp
-from .target import compiled, kept, model_of, record_at
+from .target import cached_kernel, compiled_kernel, model_of, record_at
 
 if not config.ENABLE_CUDASIM:
     from ...compile.cuda_linker import adopt_device_functions
@@ -95,14 +95,14 @@ def run_devices(
         note_failed(dev, d, failed)
 
 
-def gather_counters(quads: Any, base: Any, found: Any) -> None:
+def gather_counters(quads: Any, base: Any, gathered: Any) -> None:
     """Copy the counters of all devices, which stand far apart, side by side; a kernel body.
 
     Neighbouring threads copy neighbouring counters. Each goes on a grid further, so that any grid copies all.
     """
-    for i in range(cuda.grid(1), found.size, cuda.gridsize(1)):
+    for i in range(cuda.grid(1), gathered.size, cuda.gridsize(1)):
         d = i // N_COUNTERS
-        found[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
+        gathered[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
 
 
 def fold_devices(
@@ -207,12 +207,12 @@ class Kernel:
     def __init__(self, name: str) -> None:
         self.name = name
         body, self.signature = signatures()[name]
-        self._dispatcher = kept(cuda.jit(body))
+        self._dispatcher = cached_kernel(cuda.jit(body))
 
     @cached_property
     def occupancy(self) -> tuple[int, int]:
         """Threads of a block, and how many such blocks the GPU runs at once, as the driver says."""
-        kernel = compiled(self._dispatcher, self.signature)
+        kernel = compiled_kernel(self._dispatcher, self.signature)
         fitting = {threads: kernel.max_cooperative_grid_blocks(threads) for threads in BLOCK_SIZES}
         most = max(threads * blocks for threads, blocks in fitting.items())
         threads = min(threads for threads, blocks in fitting.items() if threads * blocks == most)

@@ -93,11 +93,11 @@ class CudaState:
         """What queues operations of a program on the devices of a lane; it is uploaded unless it was the last one."""
         from .target import array_of
 
-        known, kept = self._program
+        known, uploaded = self._program
         if known is not program:
-            kept = self.lanes.upload(program)
-            self._program = (program, kept)
-        operations = array_of(kept)
+            uploaded = self.lanes.upload(program)
+            self._program = (program, uploaded)
+        operations = array_of(uploaded)
 
         def queue(lane: Lane) -> None:
             self._run.launch_spread(

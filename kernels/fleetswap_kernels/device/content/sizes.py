@@ -7,7 +7,7 @@ import numpy as np
 from ...compile.decorators import device
 from ...layout.codecs import CODECS
 from ...layout.content_model import (
-    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, PROTOTYPES, PROTOTYPE_SIZES, PageKind, SCALE_ONE, SCALE_SHIFT,
+    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, PROTOTYPES, PROTOTYPE_SIZES, SCALE_ONE, SCALE_SHIFT, PageKind,
 )  # fmt: skip
 from ...layout.counters import CLASS_OF_TABLE
 from ...layout.pages import PAGE_BYTES
@@ -54,7 +54,7 @@ def scale_factor(model, content):
 
 
 @device
-def scaled(model, size, content, most):
+def scaled_bytes(model, size, content, most):
     """A size times the scale of a content, from 1 to `most`."""
     level = content >> LEVEL_SHIFT & 31
     if level == SCALE_ONE:
@@ -70,7 +70,7 @@ def page_bytes(dev, model, content):
     member = content & MEMBER
     if page_kind(model, content) != PageKind.ORDINARY:
         return np.int64(0)
-    size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
+    size = scaled_bytes(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
     return np.int64(HUGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
 
 
@@ -202,16 +202,16 @@ def mixed_block_bytes(dev, model, o_content, order, content):
     total = np.int64(0)
     mixed = np.int64(0)
     for i in range(n):
-        one = word(dev, o_content + i)
-        total += member_bytes(dev, model, one)
-        mixed = (mixed * 31 + one) & 0xFFFFFFFF
+        page_content = word(dev, o_content + i)
+        total += member_bytes(dev, model, page_content)
+        mixed = (mixed * 31 + page_content) & 0xFFFFFFFF
     if content < IDENTITY:
         # Contents of a table say nothing about blocks.
         return max(min(total, most), np.int64(1))
     # One rank a block, from all that is in it.
     rank = ((mixed ^ mixed >> 15) * 0x2C1B3C6D & 0xFFFFFFFF) >> 24
     gain = gain_q15(dev, model, content, order, total >> order, rank)
-    return scaled(model, total * gain >> 15, content, most)
+    return scaled_bytes(model, total * gain >> 15, content, most)
 
 
 @device
@@ -245,5 +245,5 @@ def block_bytes(dev, model, o_content, order, same_as_0):
         # Sub-blocks stand behind the 16 pages, then the 8 pairs, the 4 quads, the 2 halves.
         entry = np.int64(32) - (32 >> order) + ((content & MEMBER) >> order)
         size = measured_bytes(dev, model, content, entry)
-        return scaled(model, most if size == 0xFFFF else size, content, most)
+        return scaled_bytes(model, most if size == 0xFFFF else size, content, most)
     return mixed_block_bytes(dev, model, o_content, order, content)

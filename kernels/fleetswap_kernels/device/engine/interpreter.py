@@ -22,7 +22,7 @@ from ..faults.fork import fork_process
 from ..faults.unmap import exit_process, unmap_regions
 from ..figures.gauges import take_gauges
 from ..phone.phases import next_op
-from ..pressure.room import Room, half_done, make_room, taken_up
+from ..pressure.room import Room, make_room, resumes_operation, waits_for_room
 from ..regions import proc_at, vma_at
 from ..rng import glibc_seed
 from ..swap.allocator import reclaim_worker
@@ -88,7 +88,7 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
     a, b, c, d, e, f : int64
         Its arguments, which mean what `operations` says of the code.
     """
-    if not taken_up(dev):
+    if not resumes_operation(dev):
         dev.op_errno = np.uint32(0)
         dev.op_minflt = np.uint32(0)
         dev.op_majflt = np.uint32(0)
@@ -134,7 +134,7 @@ def execute(dev, model, op, p, a, b, c, d, e, f):
         take_gauges(dev, a)
     else:
         fail(dev, BAD_OP, op)
-    if half_done(dev):
+    if waits_for_room(dev):
         return
     if runs_short(dev):
         dev.room = np.uint32(Room.UNASKED)
@@ -167,7 +167,7 @@ def run_program(dev, model, program, first, end):
         f = np.int64(program[i, 7])
         of_switch = op == SWITCH
         if of_switch:
-            if not taken_up(dev) and not next_op(dev, a):
+            if not resumes_operation(dev) and not next_op(dev, a):
                 i += 1
                 continue
             o = np.int64(dev.o_phone) + PHONE_OP
@@ -180,7 +180,7 @@ def run_program(dev, model, program, first, end):
             e = word(dev, o + 6)
             f = word(dev, o + 7)
         execute(dev, model, op, p, a, b, c, d, e, f)
-        if half_done(dev):
+        if waits_for_room(dev):
             make_room(dev, model)
         elif not of_switch:
             i += 1

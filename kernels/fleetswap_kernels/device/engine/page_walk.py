@@ -17,8 +17,8 @@ from ..content.identity import block_identity, is_new, page_kinds, page_of_block
 from ..cpus import this_cpu_at
 from ..faults.fault import Phase, handle_fault
 from ..faults.unmap import release_zapped, zap_pages
-from ..memory.generation import stamp, stamp_folio
-from ..pressure.room import Room, half_done, has_room, taken_up
+from ..memory.generation import stamp_folio, stamp_pages
+from ..pressure.room import Room, has_room, resumes_operation, waits_for_room
 from ..regions import proc_at, pte_at, vma_at
 from ..rng import draw_words, glibc_next
 from ..swap.allocator import reclaim_worker
@@ -103,7 +103,7 @@ def touch_pages(dev, model, p, o_vma, page, pages, first, mode, entry, advance):
             faults = kind != PRESENT or pte & PTE_EXCLUSIVE == 0
         if faults:
             if not fault_and_reclaim(dev, p, o_vma, at, mode != READ, Phase.WHOLE):
-                if half_done(dev):
+                if waits_for_room(dev):
                     return at
                 if dev.error != 0:
                     break
@@ -185,7 +185,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
     draw = word(dev, o_proc + PROC_DRAWS)
     r0 = r1 = r2 = r3 = np.int64(0)
     drawn = False
-    resumed = taken_up(dev)
+    resumed = resumes_operation(dev)
     step = np.int64(0)
     at = page
     if resumed:
@@ -217,9 +217,9 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
             if not resumed:
                 count(dev, PAGE_EVENTS, pages)
                 if runs_short(dev):
-                    stamp(dev, o_vma, page, pages)
+                    stamp_pages(dev, o_vma, page, pages)
             at = touch_pages(dev, model, p, o_vma, page, pages, at, mode, e, f)
-            if half_done(dev):
+            if waits_for_room(dev):
                 dev.half_step = np.uint32(step)
                 dev.half_first = np.uint32(page)
                 dev.half_page = np.uint32(at)

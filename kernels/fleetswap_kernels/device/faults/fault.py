@@ -118,8 +118,8 @@ def swap_fault(dev, p, o_vma, page, write, phase):
     if mixed:
         swapin_abandon(dev, head, order, slot, phase == Phase.END and dev.pin_swapin != 0)
         return Outcome.BUS_ERROR
-    kept = HAS_CACHE if phase == Phase.END and dev.pin_swapin == 0 else 0
-    swapin_map(dev, p, o_vma, page, head, order, slot, write, kept)
+    kept_bits = HAS_CACHE if phase == Phase.END and dev.pin_swapin == 0 else 0
+    swapin_map(dev, p, o_vma, page, head, order, slot, write, kept_bits)
     return Outcome.MAJOR
 
 

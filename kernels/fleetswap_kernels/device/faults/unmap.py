@@ -13,7 +13,7 @@ from ..access import byte, count, fill_bytes, fill_words, set_byte, set_word, wo
 from ..memory.buddy import frame_order
 from ..memory.folio import folio_unmap
 from ..orders import aligned_start, pages_of
-from ..regions import PMD_PAGES, account, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
+from ..regions import PMD_PAGES, account_pages, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
 from ..swap.release import folio_release, zap_entries
 
 
@@ -56,7 +56,7 @@ def zap_pages(dev, p, o_vma, page, pages):
                 while page + n < stop and word(dev, o_first + page + n) == pte + n:
                     n += 1
                 zap_entries(dev, pte & PTE_PAYLOAD, n)
-                account(dev, p, 0, -n)
+                account_pages(dev, p, 0, -n)
                 fill_words(dev, o_first + page, n, 0)
                 count(dev, PAGE_EVENTS, n)
             elif kind == PRESENT:
@@ -66,7 +66,7 @@ def zap_pages(dev, p, o_vma, page, pages):
                 limit = min(stop - page, pages_of(order) - (frame - head))
                 n = present_run(dev, o_first + page, limit, pte)
                 folio_unmap(dev, frame, n)
-                account(dev, p, -n, 0)
+                account_pages(dev, p, -n, 0)
                 count(dev, PAGE_EVENTS, n)
                 if word(dev, dev.o_frame + head) & FRAME_CACHED:
                     marked = True

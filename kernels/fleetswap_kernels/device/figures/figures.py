@@ -61,16 +61,16 @@ def take_change(quads, at, columns, since, change, o, mode):
     """
     for i in range(N_COUNTERS):
         now = np.int64(quads[at + i])
-        found = now
+        value = now
         if mode != WHOLE:
             if mode != FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
-                found = now - since[o + i]
+                value = now - since[o + i]
             since[o + i] = now
-        change[o + i] = found * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
+        change[o + i] = value * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
 
 
 @device
-def of_all_sizes(rows, o, counter):
+def sum_of_sizes(rows, o, counter):
     """Sum of a per-size counter of large folios."""
     total = np.int64(0)
     for order in range(2, N_ORDERS):
@@ -79,7 +79,7 @@ def of_all_sizes(rows, o, counter):
 
 
 @device
-def measure(rows, o, parts, q):
+def fill_figures(rows, o, parts, q):
     """Fill the figures of a device whose price is filled."""
     large = np.int64(0)
     wanted = np.int64(0)
@@ -98,14 +98,14 @@ def measure(rows, o, parts, q):
     swapout = np.int64(0)
     for cause in range(STALL_END, SWAPOUT_END):
         swapout += parts[q + cause]
-    fallbacks = of_all_sizes(rows, o, SWPOUT_FALLBACK)
+    fallbacks = sum_of_sizes(rows, o, SWPOUT_FALLBACK)
     out = max(rows[o + PSWPOUT] + rows[o + SWPOUT_ZERO], np.int64(1))
     parts[q + MAJOR_FAULTS] = rows[o + PGMAJFAULT]
     parts[q + PAGES_READ] = rows[o + PSWPIN]
     parts[q + PAGES_WRITTEN] = rows[o + PSWPOUT]
     parts[q + REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
     parts[q + SWAPOUT_FALLBACKS] = fallbacks
-    parts[q + SWAPOUTS_OFFERED] = of_all_sizes(rows, o, SWPOUT) + fallbacks
+    parts[q + SWAPOUTS_OFFERED] = sum_of_sizes(rows, o, SWPOUT) + fallbacks
     parts[q + LARGE_PAGES_IN] = large
     parts[q + PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
     parts[q + FOLIOS_GRANTED] = wanted - refused
@@ -192,5 +192,5 @@ def fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, cha
             sums[d * PARTS + i] = 0
     if mode != RESUME:
         price_row(change, d * N_COUNTERS, prices, p, parts, d * PARTS)
-        measure(change, d * N_COUNTERS, parts, d * PARTS)
+        fill_figures(change, d * N_COUNTERS, parts, d * PARTS)
         mean_states(metrics, n_metrics, sums, parts, d * PARTS, mode, steps)

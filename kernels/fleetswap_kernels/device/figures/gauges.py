@@ -12,7 +12,7 @@ from ...layout.words import FRAME_LINK, FRAME_NIL, MAX_BLOCK_ORDER, MAX_ORDER
 from ..access import counter_value, set_quad, word
 from ..memory.workingset import resident_pages
 from ..regions import proc_at
-from ..swap.census import census
+from ..swap.census import take_census
 
 
 @device
@@ -83,4 +83,4 @@ def take_gauges(dev, orders):
         set_gauge(dev, GAUGE_BLOCKS + order, free_blocks(dev, order))
     set_fragmentation(dev)
     if orders:
-        census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))
+        take_census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))

@@ -50,7 +50,7 @@ PAID_WORDS = len(CAUSES) + 1
 
 
 @device
-def work_of(rows, o, kind):
+def sum_of_classes(rows, o, kind):
     """Pages or blocks that went through the codec, over all content classes."""
     total = np.int64(0)
     for c in range(N_CLASSES):
@@ -91,9 +91,9 @@ def price_row(rows, o, prices, p, paid, q):
     prices, p : int64 array and its index of the list of prices
     paid, q : int64 array and its index of the first of `PAID_WORDS` that are filled
     """
-    read_pages = work_of(rows, o, DECOMPRESSED_PAGES)
-    read_blocks = work_of(rows, o, DECOMPRESSED_BLOCKS)
-    written = work_of(rows, o, COMPRESSED_PAGES) + work_of(rows, o, COMPRESSED_BLOCKS)
+    read_pages = sum_of_classes(rows, o, DECOMPRESSED_PAGES)
+    read_blocks = sum_of_classes(rows, o, DECOMPRESSED_BLOCKS)
+    written = sum_of_classes(rows, o, COMPRESSED_PAGES) + sum_of_classes(rows, o, COMPRESSED_BLOCKS)
     huge = rows[o + HUGE_READS]
     filled = rows[o + PSWPIN] - read_pages - rows[o + BLK_PAGES_READ] - huge + rows[o + SWPIN_ZERO]
     allocate = np.int64(0)

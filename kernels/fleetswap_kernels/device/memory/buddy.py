@@ -41,7 +41,7 @@ def frame_order(dev, frame):
 
 
 @device
-def list_of(dev, frame, order):
+def free_list_at(dev, frame, order):
     """Word offset of the head of the list a free block belongs to."""
     return W_BLOCK_HEAD + order + (RESERVED if frame >= np.int64(dev.reserve_start) else 0)
 
@@ -49,7 +49,7 @@ def list_of(dev, frame, order):
 @device
 def block_push(dev, frame, order):
     """Put a free block at the head of its list."""
-    o_list = list_of(dev, frame, order)
+    o_list = free_list_at(dev, frame, order)
     head = word(dev, o_list)
     set_word(dev, dev.o_frame + frame, FRAME_FREE | (order << FRAME_ORDER_SHIFT) | head)
     set_word(dev, dev.o_content + frame, FRAME_NIL)
@@ -64,7 +64,7 @@ def block_unlink(dev, frame, order):
     after = word(dev, dev.o_frame + frame) & FRAME_LINK
     before = word(dev, dev.o_content + frame)
     if before == FRAME_NIL:
-        set_word(dev, list_of(dev, frame, order), after)
+        set_word(dev, free_list_at(dev, frame, order), after)
     else:
         o = dev.o_frame + before
         set_word(dev, o, word(dev, o) & ~FRAME_LINK | after)
@@ -192,7 +192,7 @@ def follow_moves(dev):
 
 
 @device(cpu="call", cuda="call")
-def compact(dev):
+def compact_memory(dev):
     """Gather free memory into large blocks, like the kernel's compaction but always complete.
 
     Level by level, every aligned block of 2^level frames is made wholly free or wholly used: of two blocks with one
@@ -246,7 +246,7 @@ def frames_take_always(dev, order):
     by = np.int64(BROKEN_BY_FOLIOS)
     frame = frames_take(dev, order, by)
     if frame < 0 and not runs_short(dev) and np.int64(dev.frames_free) >= pages_of(order):
-        compact(dev)
+        compact_memory(dev)
         frame = frames_take(dev, order, by)
     if frame < 0:
         fail(dev, NO_FRAMES, order)

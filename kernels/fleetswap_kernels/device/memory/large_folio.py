@@ -10,7 +10,7 @@ from ...layout.device import VMA_FLAGS, W_BLOCK_HEAD
 from ...layout.words import FRAME_NIL, MAX_BLOCK_ORDER, VMA_HUGEPAGE
 from ..access import count, word
 from ..orders import pages_of
-from .buddy import RESERVED, compact
+from .buddy import RESERVED, compact_memory
 
 DEFRAG_ALWAYS = 0
 DEFRAG_DEFER = 1
@@ -73,7 +73,7 @@ def folio_available(dev, order):
         waited = np.int64(dev.compact_wait) + 1
         dev.compact_wait = np.uint32(waited % COMPACT_EVERY)
         if waited == COMPACT_EVERY:
-            compact(dev)
+            compact_memory(dev)
             count(dev, COMPACTIONS, 1)
             if has_block(dev, order):
                 return True

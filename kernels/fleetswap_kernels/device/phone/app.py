@@ -13,7 +13,7 @@ from ...layout.phone import (
 from ...layout.streams import Stream
 from ..access import set_word, word
 from ..regions import PMD_PAGES, proc_at, vma_at
-from ..rng import draw_words, hashed
+from ..rng import draw_words, hash_word
 
 VERSIONS = 1 << 16
 """Versions of contents that are told apart."""
@@ -54,7 +54,7 @@ def class_at(dev, c):
 
 
 @device
-def emit(dev, op, p, a, b, c, d, e, f):
+def emit_operation(dev, op, p, a, b, c, d, e, f):
     """Put down the operation to execute next; True, what a phase that emits returns.
 
     Parameters
@@ -111,7 +111,7 @@ def run_length(dev, o_class, r16):
 
 
 @device
-def aligned(pages):
+def rounded_to_blocks(pages):
     """Pages rounded up to whole blocks of 64 KiB."""
     return (pages + 15) & ~15
 
@@ -131,15 +131,15 @@ def map_own_region(dev, o_class, p, r, most_pages):
     most_pages : int64
         Pages that the app may have, all regions.
     """
-    first = aligned(habit(dev, HABIT_ZYGOTE_PAGES))
+    first = rounded_to_blocks(habit(dev, HABIT_ZYGOTE_PAGES))
     pmd = first // PMD_PAGES + 2
     pages = np.int64(0)
     for before in range(1, r + 1):
-        first += aligned(pages)
+        first += rounded_to_blocks(pages)
         pmd += pages // PMD_PAGES + 2 if before > 1 else np.int64(0)
         # A region cannot be empty.
         pages = max(region_pages(dev, o_class, most_pages, before), np.int64(1))
-    return emit(dev, MAP, p, r, pages, ADDRESS + first, habit(dev, o_class + CLASS_FLAGS), first, pmd)
+    return emit_operation(dev, MAP, p, r, pages, ADDRESS + first, habit(dev, o_class + CLASS_FLAGS), first, pmd)
 
 
 @device
@@ -176,13 +176,13 @@ def next_run(dev, o_class, who, r, end, chance, salt):
     for _ in range(end):
         if page >= end:
             break
-        shape = hashed(page, shape_a, shape_b)
+        shape = hash_word(page, shape_a, shape_b)
         n = min(run_length(dev, o_class, shape >> 16), end - page)
         first = page
         page += n
-        if shape & 0xFFFF < core or hashed(first, use_now, use_b) >> 16 < chance:
+        if shape & 0xFFFF < core or hash_word(first, use_now, use_b) >> 16 < chance:
             set_state(dev, PHONE_PAGE, page)
-            return first, n, hashed(first, use_b, shape_a) >> 16
+            return first, n, hash_word(first, use_b, shape_a) >> 16
     set_state(dev, PHONE_PAGE, page)
     return np.int64(-1), np.int64(0), np.int64(0)
 
@@ -212,7 +212,7 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
         page, n, kind = next_run(dev, o_class, who, r, end, chance, salt)
         if page >= 0:
             mode = WRITE if kind < habit(dev, o_class + CLASS_WRITE) else READ
-            return emit(dev, TOUCH, p, r, page, n, mode, content_entry(dev, o_class, r, salt), MODELLED)
+            return emit_operation(dev, TOUCH, p, r, page, n, mode, content_entry(dev, o_class, r, salt), MODELLED)
         set_state(dev, PHONE_REGION, r)
         set_state(dev, PHONE_PAGE, 0)
     return False
@@ -231,5 +231,5 @@ def grow_to(dev, goal):
             n = min(end - used, habit(dev, HABIT_RUN_CHUNK))
             set_state(dev, o + APP_USED + r - 1, used + n)
             entry = content_entry(dev, o_class, r, 2 * state(dev, o + APP_LAUNCHES) + 1)
-            return emit(dev, TOUCH, p, r, used, n, WRITE, entry, MODELLED)
+            return emit_operation(dev, TOUCH, p, r, used, n, WRITE, entry, MODELLED)
     return False

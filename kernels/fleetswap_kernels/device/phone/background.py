@@ -13,7 +13,7 @@ from .app import app_at, class_at, habit, process_of, set_state, state, use_runs
 
 
 @device
-def background(dev):
+def use_background(dev):
     """Take turns: cached apps by chance, then every system process; only those use the core of their pages as well."""
     switch = state(dev, PHONE_SWITCH)
     apps = habit(dev, HABIT_BACKGROUND_APPS)

@@ -12,7 +12,7 @@ from ...layout.phone import (
 )  # fmt: skip
 from ..access import count, word
 from ..regions import proc_at, vma_at
-from .app import app_at, emit, habit, process_of, set_state, state
+from .app import app_at, emit_operation, habit, process_of, set_state, state
 
 
 @device
@@ -39,7 +39,7 @@ def compact_last(dev):
         count(dev, COMPACTED_APPS, 1)
         set_state(dev, o + APP_COMPACTED_AT, state(dev, PHONE_SWITCH))
     set_state(dev, PHONE_REGION, r)
-    return emit(dev, PAGEOUT, p, r, 0, word(dev, vma_at(dev, p, r) + VMA_PAGES), 0, 0, 0)
+    return emit_operation(dev, PAGEOUT, p, r, 0, word(dev, vma_at(dev, p, r) + VMA_PAGES), 0, 0, 0)
 
 
 @device

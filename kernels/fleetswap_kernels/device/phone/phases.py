@@ -17,12 +17,12 @@ from ...layout.phone import (
 )  # fmt: skip
 from ..access import fail
 from .app import app_at, set_state, state
-from .background import background
-from .boot import boot
-from .cold_start import copy_zygote, launch, start, trim
+from .background import use_background
+from .boot import boot_phone
+from .cold_start import copy_zygote, launch_app, make_process, start_app
 from .compaction import compact_last, note_compacted
-from .session import collect, grow, relaunch
-from .switch import begin
+from .session import collect_garbage, grow_app, relaunch_app
+from .switch import begin_switch
 
 MAX_OPS_PASSED = 1 << 20
 """Phases that may pass without an operation; a bound that is never met."""
@@ -47,7 +47,7 @@ class Phase(IntEnum):
 
 
 @device
-def done(dev):
+def end_switch(dev):
     """Note what the switch leaves behind; the next one begins."""
     note_compacted(dev)
     o = app_at(state(dev, PHONE_APP) - 1)
@@ -59,26 +59,26 @@ def done(dev):
 def run_phase(dev, phase):
     """Go on with a phase; whether it emitted an operation, or is over."""
     if phase == Phase.BOOT:
-        return boot(dev)
+        return boot_phone(dev)
     if phase == Phase.BEGIN:
-        begin(dev)
+        begin_switch(dev)
         return False
     if phase == Phase.TRIM:
-        return trim(dev)
+        return make_process(dev)
     if phase == Phase.START:
-        return start(dev)
+        return start_app(dev)
     if phase == Phase.COW:
         return copy_zygote(dev)
     if phase == Phase.LAUNCH:
-        return launch(dev)
+        return launch_app(dev)
     if phase == Phase.RELAUNCH:
-        return relaunch(dev)
+        return relaunch_app(dev)
     if phase == Phase.GROW:
-        return grow(dev)
+        return grow_app(dev)
     if phase == Phase.COLLECT:
-        return collect(dev)
+        return collect_garbage(dev)
     if phase == Phase.BACKGROUND:
-        return background(dev)
+        return use_background(dev)
     return compact_last(dev)
 
 
@@ -96,7 +96,7 @@ def next_op(dev, end):
             set_state(dev, PHONE_COUNT, 0)
         phase += 1
         if phase == Phase.DONE:
-            done(dev)
+            end_switch(dev)
             phase = np.int64(Phase.BEGIN)
         set_state(dev, PHONE_REGION, 0)
         set_state(dev, PHONE_PAGE, 0)

@@ -48,7 +48,7 @@ def begin_window(dev, resident_pages):
 
 
 @device
-def watch(dev):
+def kill_for_pressure(dev):
     """Kill an app if memory is short and swap nearly full, or if what comes back soon is too much.
 
     Thrashing is the refaults of a window in percent of the pages resident at its start; every kill lowers the limit by

@@ -16,10 +16,10 @@ from ...layout.words import FRAME_CACHED, FRAME_DIRTY, KIND_SHIFT, PRESENT, PTE_
 from ..access import byte, count, set_byte, set_word, word
 from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_leave, cache_slot, folio_free, folio_mapped
-from ..memory.generation import age_of, forget, keep, oldest_age, oldest_done
+from ..memory.generation import age_of, clear_block, oldest_age, promote_block, retire_oldest
 from ..memory.workingset import resident_pages
 from ..orders import aligned_start, pages_of
-from ..regions import account, present_run, proc_at, pte_at, vma_at, vma_find
+from ..regions import account_pages, present_run, proc_at, pte_at, vma_at, vma_find
 from ..swap.release import drop_pins, mark_dirty, zeromap_clear
 from ..swap.slot_cache import folio_alloc_swap
 from ..swap.split import split_folio
@@ -58,7 +58,7 @@ def unmap_everywhere(dev, vpn, frame, slot):
         if pte >> KIND_SHIFT != PRESENT or pte & PTE_PAYLOAD != frame:
             continue
         set_word(dev, o_pte, PTE_SWAP | slot)
-        account(dev, p, -1, 1)
+        account_pages(dev, p, -1, 1)
         mappings += 1
         if pte & PTE_DIRTY:
             dirty = True
@@ -144,7 +144,7 @@ def next_block(dev):
             dev.hand = np.uint32(passed)
             dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - (passed - block))
             if passed == blocks:
-                oldest_done(dev)
+                retire_oldest(dev)
             elif passed == end:
                 return False
             else:
@@ -174,9 +174,9 @@ def leave_block(dev):
     else:
         got -= resident_pages(dev)
         if dev.hand_stayed:
-            keep(dev, block)
+            promote_block(dev, block)
         else:
-            forget(dev, block)
+            clear_block(dev, block)
     if got > 0:
         dev.reclaim_evicted = np.uint32(np.int64(dev.reclaim_evicted) + got)
         dev.reclaim_left = np.uint32(ROUNDS * blocks)
@@ -186,7 +186,7 @@ def leave_block(dev):
     dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - 1)
     dev.hand = np.uint32(block + 1)
     if block + 1 == blocks:
-        oldest_done(dev)
+        retire_oldest(dev)
 
 
 @device
@@ -300,10 +300,10 @@ def find_victim(dev):
     """
     while dev.hand_inside or next_block(dev):
         if np.int64(dev.hand) == np.int64(dev.n_gens):
-            found = victim_in_cache(dev)
+            has_victim = victim_in_cache(dev)
         else:
-            found = victim_in_block(dev)
-        if found:
+            has_victim = victim_in_block(dev)
+        if has_victim:
             return True
         leave_block(dev)
     return False

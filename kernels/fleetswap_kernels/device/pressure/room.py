@@ -18,7 +18,7 @@ from ...compile.views import runs_short
 from ...layout.counters import ALLOCSTALL, KILLS_NO_MEMORY, PGSTEAL_DIRECT, PGSTEAL_KSWAPD, REFUSED_FAULTS
 from ..access import count
 from ..memory.large_folio import large_folio_effort
-from .lmkd import kill_oldest, watch
+from .lmkd import kill_for_pressure, kill_oldest
 from .reclaim import begin_reclaim, evict_victim, find_victim
 
 MAX_TRIES = 64
@@ -48,13 +48,13 @@ class Reclaimer(IntEnum):
 
 
 @device
-def half_done(dev):
+def waits_for_room(dev):
     """Whether the operation has ended before its end, at a fault that waits for room."""
     return runs_short(dev) and np.int64(dev.room) == Room.WANTED
 
 
 @device
-def taken_up(dev):
+def resumes_operation(dev):
     """Whether an operation that had ended half done goes on."""
     return runs_short(dev) and np.int64(dev.room) != Room.UNASKED
 
@@ -100,7 +100,7 @@ def next_reclaimer(dev):
         if np.int64(dev.frames_free) >= np.int64(dev.high_free):
             dev.kswapd_on = np.uint32(0)
         else:
-            watch(dev)
+            kill_for_pressure(dev)
     else:
         count(dev, PGSTEAL_DIRECT, evicted)
         if evicted == 0 and not kill_oldest(dev, KILLS_NO_MEMORY):

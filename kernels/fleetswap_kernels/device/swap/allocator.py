@@ -11,7 +11,7 @@ from ...layout.words import (
     CLUSTER_COUNT, CLUSTER_SLOTS, FLAG_FRAG, HAS_CACHE, LIST_FRAG, LIST_FREE, LIST_FULL, LIST_NONFULL, MAX_ORDER,
     NIL, SWAP_BATCH,
 )  # fmt: skip
-from ..access import byte, bytes_any, fail, fill_bytes, set_byte, set_word, word
+from ..access import any_byte, byte, fail, fill_bytes, set_byte, set_word, word
 from ..cpus import this_cpu_at
 from ..orders import pages_of
 from .clusters import cluster_set, cluster_take, list_append, list_head, list_remove
@@ -77,7 +77,7 @@ def reclaim_window(dev, slot, n):
 def window_ok(dev, slot, n):
     """Whether `n` slots may be handed out together (spec 02 §2.3; cluster_scan_range)."""
     o = dev.o_map + slot
-    if not bytes_any(dev, o, n):
+    if not any_byte(dev, o, n):
         return True
     # With an empty swap cache such a slot sits in a per-CPU cache, from which nothing can be taken.
     if dev.swap_cache_pages == 0 or not vm_swap_full(dev):
@@ -170,7 +170,7 @@ def alloc_entry(dev, order):
     n = pages_of(order)
     o_next = this_cpu_at(dev) + order
     at = word(dev, o_next)
-    found = np.int64(0)
+    slot = np.int64(0)
     tried = np.int64(0)
     stage = Stage.CURRENT
     victim_order = np.int64(1)
@@ -219,21 +219,21 @@ def alloc_entry(dev, order):
             start = candidate * CLUSTER_SLOTS
             if stage == Stage.FREE and at != 0:
                 start = at
-            found = scan_cluster(dev, candidate, start, order)
+            slot = scan_cluster(dev, candidate, start, order)
             at = np.int64(0)
-            if found != 0:
+            if slot != 0:
                 break
-    if found == 0:
+    if slot == 0:
         set_word(dev, o_next, 0)
         if not ended:
             fail(dev, LOOP_BOUND, order)
-        return found
-    stay_at(dev, o_next, found // CLUSTER_SLOTS, found + n, n)
-    return found
+        return slot
+    keep_next_slot(dev, o_next, slot // CLUSTER_SLOTS, slot + n, n)
+    return slot
 
 
 @device
-def stay_at(dev, o_next, c, after, n):
+def keep_next_slot(dev, o_next, c, next_slot, n):
     """Keep the slot from which this CPU goes on in a cluster, unless it is full or has no room for `n` behind it.
 
     Parameters
@@ -242,19 +242,19 @@ def stay_at(dev, o_next, c, after, n):
         Word offset of the slot from which this CPU goes on.
     c : int64
         Cluster.
-    after : int64
+    next_slot : int64
         Slot behind the last one taken.
     n : int64
         Slots of an entry.
     """
     end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
-    if word(dev, dev.o_cluster + c) & CLUSTER_COUNT == CLUSTER_SLOTS or after > end - n:
-        after = np.int64(0)
-    set_word(dev, o_next, after)
+    if word(dev, dev.o_cluster + c) & CLUSTER_COUNT == CLUSTER_SLOTS or next_slot > end - n:
+        next_slot = np.int64(0)
+    set_word(dev, o_next, next_slot)
 
 
 @device
-def take_more(dev, o_slots, goal):
+def take_more_slots(dev, o_slots, goal):
     """Take up to `goal` further slots where this CPU's cluster for single ones stands; their number.
 
     Leaves what as many calls of `alloc_entry` would, which look there first. With folios in the swap cache it takes
@@ -269,15 +269,15 @@ def take_more(dev, o_slots, goal):
     end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
     lowest = np.int64(dev.lowest_bit)
     highest = np.int64(dev.highest_bit)
-    after = at
+    next_slot = at
     while at < end and got < goal:
         if byte(dev, dev.o_map + at) == 0:
             set_byte(dev, dev.o_map + at, HAS_CACHE)
             set_word(dev, o_slots + got, at)
             got += 1
-            after = at + 1
+            next_slot = at + 1
             if at == lowest:
-                lowest = after
+                lowest = next_slot
             if at == highest:
                 highest -= 1
         at += 1
@@ -286,7 +286,7 @@ def take_more(dev, o_slots, goal):
         dev.highest_bit = np.uint32(highest)
         cluster_take(dev, c, got, 0)
         count_taken(dev, got)
-        stay_at(dev, o_next, c, after, 1)
+        keep_next_slot(dev, o_next, c, next_slot, 1)
     return got
 
 
@@ -315,6 +315,6 @@ def get_swap_pages(dev, goal, order, o_slots):
             set_word(dev, o_slots + got, slot)
             got += 1
             if order == 0 and got < goal:
-                got += take_more(dev, o_slots + got, goal - got)
+                got += take_more_slots(dev, o_slots + got, goal - got)
     dev.nr_swap_pages = np.uint32(np.int64(dev.nr_swap_pages) + ((goal - got) << order))
     return got

@@ -18,7 +18,7 @@ def order_served(info):
 
 
 @device
-def list_of(info):
+def list_of_cluster(info):
     """The one list a cluster with this word is on (spec 01 §1.4)."""
     flags = info >> CLUSTER_FLAGS_SHIFT
     order = order_served(info)
@@ -86,11 +86,11 @@ def cluster_set(dev, c, count, order, flags):
     flags : int64
         FLAG_FREE, FLAG_NONFULL, FLAG_FRAG or FLAG_FULL.
     """
-    old = list_of(word(dev, dev.o_cluster + c))
+    old = list_of_cluster(word(dev, dev.o_cluster + c))
     info = count | (order << CLUSTER_ORDER_SHIFT) | (flags << CLUSTER_FLAGS_SHIFT)
     set_word(dev, dev.o_cluster + c, info)
     list_remove(dev, old, c)
-    list_append(dev, list_of(info), c)
+    list_append(dev, list_of_cluster(info), c)
 
 
 @device

@@ -13,7 +13,7 @@ from ...layout.reasons import SwapinReason, SwapoutReason
 from ...layout.words import (
     CLUSTER_COUNT, CLUSTER_FLAGS_SHIFT, CLUSTER_SLOTS, FAULT_ORDERS, FLAG_FREE, PTE_PAYLOAD, VMA_UFFD,
 )  # fmt: skip
-from ..access import bytes_any, count, counter_value, word, words_any, words_differ
+from ..access import any_byte, count, counter_value, or_words, word, words_differ
 from ..memory.large_folio import has_margin
 from ..memory.policy import allowed_orders, block_start
 from ..orders import pages_of
@@ -69,7 +69,7 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
     slot = entry & PTE_PAYLOAD
     if dev.zeromap_check and zeromap_mixed(dev, slot, n):
         return SwapinReason.ZEROMAP_MIXED
-    if words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040:
+    if or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040:
         return SwapinReason.SWAP_CACHE
     return SwapinReason.REFUSED_LATER
 
@@ -127,7 +127,7 @@ def cluster_hole(dev, c, n):
         slot = skip_used(dev, slot, last, n)
         if slot > last:
             break
-        if not bytes_any(dev, dev.o_map + slot, n):
+        if not any_byte(dev, dev.o_map + slot, n):
             return slot
         slot += n
     return np.int64(0)
@@ -167,7 +167,7 @@ def find_hole(dev, order, serving, start):
 def hole_is_there(dev, slot, order):
     """Whether `slot` begins a free aligned window of 2^order slots; slot 0 never does."""
     n = pages_of(order)
-    return slot & (n - 1) == 0 and slot + n <= np.int64(dev.n_slots) and not bytes_any(dev, dev.o_map + slot, n)
+    return slot & (n - 1) == 0 and slot + n <= np.int64(dev.n_slots) and not any_byte(dev, dev.o_map + slot, n)
 
 
 @device(cpu="call")

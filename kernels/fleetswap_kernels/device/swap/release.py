@@ -5,7 +5,7 @@ import numpy as np
 from ...compile.decorators import device
 from ...layout.device import CPU_RET, CPU_RET_NR
 from ...layout.words import CLUSTER_SLOTS, FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, MAP_COUNT, PTE_PAYLOAD, SWAP_BATCH
-from ..access import byte, count_words, fill_bytes, set_byte, set_word, word
+from ..access import byte, fill_bytes, number_words, set_byte, set_word, word
 from ..cpus import this_cpu_at
 from ..memory.buddy import frame_order, order_in
 from ..memory.folio import cache_leave, cache_lookup, folio_free, folio_mapped
@@ -88,7 +88,7 @@ def free_swap_slots(dev, slot, n):
             free_listed(dev, o_cpu + CPU_RET, held)
             held = np.int64(0)
         part = min(n, SWAP_BATCH - held)
-        count_words(dev, o_cpu + CPU_RET + held, part, slot)
+        number_words(dev, o_cpu + CPU_RET + held, part, slot)
         held += part
         slot += part
         n -= part
@@ -96,7 +96,7 @@ def free_swap_slots(dev, slot, n):
 
 
 @device
-def drop_references(dev, slot, n, kept, dropped):
+def drop_references(dev, slot, n, counted, dropped):
     """Take references off the bytes of `n` slots; those with nothing left go to `free_swap_slots`.
 
     The kernel works in chunks of 64 slots: first all bytes of a chunk, then its slots. Run by run is the same, since
@@ -106,7 +106,7 @@ def drop_references(dev, slot, n, kept, dropped):
     ----------
     slot, n : int64
         First slot, and how many.
-    kept : int64
+    counted : int64
         Bits of a byte that count.
     dropped : int64
         What is subtracted from them: 1 for the count of a PTE.
@@ -123,7 +123,7 @@ def drop_references(dev, slot, n, kept, dropped):
         left = np.int64(0)
         while i + run < n and left == 0:
             o = dev.o_map + slot + i + run
-            left = (byte(dev, o) & kept) - dropped
+            left = (byte(dev, o) & counted) - dropped
             if left == 0:
                 set_byte(dev, o, HAS_CACHE)
                 run += 1

@@ -30,7 +30,7 @@ def folio_by_chance(dev):
 
 
 @device
-def verdict(dev, which, order):
+def request_granted(dev, which, order):
     """Verdict on a request of this order: whether it is granted.
 
     The scripted ones come first; then large folios are up to the page allocator, if memory can run short, or have their
@@ -113,7 +113,7 @@ def folio_alloc_swap(dev, order):
         elif n > 0:
             slot = word(dev, cells)
         attempt += 1
-    if slot != 0 and not verdict(dev, VERDICT_SWAP, order):
+    if slot != 0 and not request_granted(dev, VERDICT_SWAP, order):
         count(dev, SWAP_CHARGE_REFUSED, 1)
         put_swap_folio(dev, slot, pages_of(order))
         slot = np.int64(0)

@@ -14,7 +14,7 @@ from ...layout.words import (
 from ..access import byte, count, set_byte, set_word, word
 from ..memory.folio import count_mthp, folio_free
 from ..orders import pages_of
-from ..regions import account, any_maps_huge, pmd_split, pte_at, vma_find
+from ..regions import account_pages, any_maps_huge, pmd_split, pte_at, vma_find
 from .release import folio_release
 
 
@@ -54,7 +54,7 @@ def remap_pages(dev, vpn, head, n):
             pmd_split(dev, o_vma, page)
             if word(dev, dev.o_content + head + i) == CONTENT_ZERO:
                 set_word(dev, o, PTE_ZERO)
-                account(dev, p, -1, 0)
+                account_pages(dev, p, -1, 0)
                 o_mapcount = dev.o_mapcount + head + i
                 set_byte(dev, o_mapcount, byte(dev, o_mapcount) - 1)
     return dirty

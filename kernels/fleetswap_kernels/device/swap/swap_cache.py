@@ -15,7 +15,7 @@ from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_lookup, folio_mapped, folio_new
 from ..memory.workingset import note_refault
 from ..orders import pages_of
-from ..regions import PMD_PAGES, account, pmd_end, pte_at
+from ..regions import PMD_PAGES, account_pages, pmd_end, pte_at
 from ..zram.read import read_stored, zeromap_bit
 from .outcomes import SwapRead
 from .release import drop_counts, folio_free_swap, vm_swap_full
@@ -181,7 +181,7 @@ def map_cached(dev, p, o_vma, page, pte, head, write):
         frame = head + index + i
         set_word(dev, pte_at(dev, o_vma, first) + i, flags | frame)
         set_byte(dev, dev.o_mapcount + frame, byte(dev, dev.o_mapcount + frame) + 1)
-    account(dev, p, pages, -pages)
+    account_pages(dev, p, pages, -pages)
     count(dev, PAGE_EVENTS, pages)
     count(dev, FAULT_PAGES, pages)
     return write and flags & PTE_EXCLUSIVE == 0

@@ -12,20 +12,20 @@ from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from ...layout.words import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from ..access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any, words_differ
+from ..access import byte, count, fill_bytes, fill_words, number_words, or_words, set_byte, set_word, word, words_differ
 from ..memory.folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
-from ..memory.generation import stamp
+from ..memory.generation import stamp_pages
 from ..memory.large_folio import has_margin
 from ..memory.policy import allowed_orders, block_start
 from ..memory.workingset import note_refault
 from ..orders import aligned_start, pages_of
-from ..regions import account, aligned_page, pte_at
+from ..regions import account_pages, aligned_page, pte_at
 from ..zram.blocks import is_whole_block
 from ..zram.read import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
 from .outcomes import SwapRead
 from .reasons import count_smaller_swapin
 from .release import drop_pins, drop_references, free_swap_slots
-from .slot_cache import verdict
+from .slot_cache import request_granted
 
 
 @device
@@ -55,7 +55,7 @@ def swapin_order(dev, o_vma, page, pte):
     small = dev.block_fallback != 0 and block >= 2 and order >= block and is_whole_block(dev, slot)
     while order >= 2 and not (small and order < block):
         if orders >> order & 1 and (dev.margin_rule == 0 or has_margin(dev, order)):
-            if verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
+            if request_granted(dev, VERDICT_FOLIO, order) and request_granted(dev, VERDICT_CHARGE, order):
                 return order, False
         order -= 1
     if small and (not runs_short(dev) or np.int64(dev.frames_free) > 2 << block):
@@ -71,7 +71,7 @@ def block_ok(dev, o_pte, first, n):
     slot = first & PTE_PAYLOAD
     if dev.zeromap_check and zeromap_mixed(dev, slot, n):
         return False
-    return words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040 == 0
+    return or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040 == 0
 
 
 @device
@@ -159,7 +159,7 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     zero = zeromap_bit(dev, slot)
     if runs_short(dev):
         note_refault(dev, slot, n)
-        stamp(dev, o_vma, first, n)
+        stamp_pages(dev, o_vma, first, n)
     for i in range(n):
         frame = folio_new(dev, np.int64(0))
         if frame < 0:
@@ -173,7 +173,7 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     count(dev, PGMAJFAULT, 1)
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
-    account(dev, p, n, -n)
+    account_pages(dev, p, n, -n)
     release_read_slots(dev, slot, n, np.int64(0))
 
 
@@ -186,25 +186,25 @@ def pin_slots(dev, slot, n):
 
 
 @device
-def release_read_slots(dev, slot, n, kept):
+def release_read_slots(dev, slot, n, kept_bits):
     """Drop the PTE counts of `n` slots just read, then their pins (swap_free_nr, swapcache_clear, spec 05 §5.2).
 
     Parameters
     ----------
-    kept : int64
+    kept_bits : int64
         HAS_CACHE if the slots were not pinned while they were read: the bit is then somebody else's. Else 0.
     """
-    if n >= 4 and kept == 0:
-        if words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x3F3F3F3F == 0x01010101:
+    if n >= 4 and kept_bits == 0:
+        if or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x3F3F3F3F == 0x01010101:
             # All counts are 1.
             fill_bytes(dev, dev.o_map + slot, n, HAS_CACHE)
             free_swap_slots(dev, slot, n)
             return
-    drop_references(dev, slot, n, MAP_COUNT | kept, np.int64(1))
+    drop_references(dev, slot, n, MAP_COUNT | kept_bits, np.int64(1))
 
 
 @device
-def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
+def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept_bits):
     """Last half of a direct swap-in: map the whole folio exclusively and release its slots (`release_read_slots`).
 
     Parameters
@@ -219,7 +219,7 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
         Slot of its first page.
     write : bool
         Whether the access writes.
-    kept : int64
+    kept_bits : int64
         What stays of the slots' bytes (`release_read_slots`).
     """
     n = pages_of(order)
@@ -227,13 +227,13 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
     flags = PTE_PRESENT | PTE_EXCLUSIVE
     if write:
         flags |= PTE_DIRTY
-    count_words(dev, pte_at(dev, o_vma, first), n, flags | head)
+    number_words(dev, pte_at(dev, o_vma, first), n, flags | head)
     fill_bytes(dev, dev.o_mapcount + head, n, 1)
-    account(dev, p, n, -n)
+    account_pages(dev, p, n, -n)
     count_mthp(dev, order, NR_ANON, 1)
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
-    release_read_slots(dev, slot, n, kept)
+    release_read_slots(dev, slot, n, kept_bits)
 
 
 @device

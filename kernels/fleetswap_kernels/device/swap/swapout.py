@@ -18,7 +18,7 @@ from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
 from ..memory.workingset import note_eviction
 from ..orders import aligned_start, pages_of
-from ..regions import account, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
+from ..regions import account_pages, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
 from ..zram.write import zram_write
 from .allocator import reclaim_worker
 from .reasons import count_refused_swapout
@@ -92,7 +92,7 @@ def unmap_to_swap(dev, p, o_pte, slot, n):
         pte = dev.w[o]
         seen = np.uint32(seen | pte)
         dev.w[o] = np.uint32(PTE_SWAP) | (pte & np.uint32(PTE_EXCLUSIVE)) | np.uint32(slot + i)
-    account(dev, p, -n, n)
+    account_pages(dev, p, -n, n)
     return np.int64(seen) & PTE_DIRTY != 0
 
 

@@ -116,10 +116,10 @@ def count_codec_reads(dev, slot, n):
 @device
 def pages_in_block(dev, slot, n):
     """How many of `n` slots live in the block around them."""
-    found = np.int64(0)
+    pages = np.int64(0)
     for i in range(slot, slot + n):
-        found += word(dev, dev.o_stored + i) != CONTENT_NONE and half(dev, dev.o_stored_bytes + i) == IN_BLOCK
-    return found
+        pages += word(dev, dev.o_stored + i) != CONTENT_NONE and half(dev, dev.o_stored_bytes + i) == IN_BLOCK
+    return pages
 
 
 @device

@@ -20,7 +20,7 @@ from ...layout.counters import (
 from ...layout.device import RUN_SLOTS
 from ...layout.words import CONTENT_NONE, CONTENT_ZERO
 from ..access import (
-    copy_words, count, fill_halves, fill_words, quad, run_half_32, set_quad, set_run_half, word, words_any,
+    copy_words, count, fill_halves, fill_words, or_words, quad, run_half_32, set_quad, set_run_half, word,
 )  # fmt: skip
 from ..content.identity import PROTOTYPE_SHIFT, page_kinds, word_class
 from ..content.identity import SCALE_SHIFT as LEVEL_SHIFT
@@ -36,23 +36,23 @@ def run_at(dev, slot):
 
 
 @device
-def huge_in(run):
+def huge_pages_of_run(run):
     """Pages of a run that do not compress."""
     return run >> RUN_HUGE_SHIFT & 31
 
 
 @device
-def objects_in(run):
+def objects_of_run(run):
     """Pages of a run that are not same-filled."""
     return run >> RUN_OBJECTS_SHIFT & 31
 
 
 @device
-def take_run(dev, run, sign):
+def account_run(dev, run, sign):
     """Count what a run takes in the pool; with the sign -1 what it gives back."""
-    huge = huge_in(run)
+    huge = huge_pages_of_run(run)
     count(dev, PAGES_STORED, sign * RUN_SLOTS)
-    count(dev, SAME_PAGES, sign * (RUN_SLOTS - objects_in(run)))
+    count(dev, SAME_PAGES, sign * (RUN_SLOTS - objects_of_run(run)))
     count(dev, COMPR_DATA_SIZE, sign * (run >> RUN_COMPRESSED_SHIFT & RUN_SHARE))
     count(dev, HUGE_PAGES, sign * huge)
     packed_pool_grow(dev, sign * (run & RUN_SHARE))
@@ -63,7 +63,7 @@ def may_store_run(dev, slot):
     """Whether a run starts at a slot, is empty, and nothing can be refused."""
     if dev.n_runs == 0 or slot % RUN_SLOTS != 0 or dev.mem_limit_pages != 0:
         return False
-    return words_any(dev, dev.o_stored + slot, RUN_SLOTS) == 0
+    return or_words(dev, dev.o_stored + slot, RUN_SLOTS) == 0
 
 
 @device
@@ -86,10 +86,10 @@ def store_whole_run(dev, model, slot, o_content):
     row = (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * len(CODECS) + np.int64(dev.codec)
     run = quad(model, model.o_sums + row * SCALES + (content >> LEVEL_SHIFT & 31))
     set_quad(dev, run_at(dev, slot), run)
-    take_run(dev, run, np.int64(1))
-    huge = huge_in(run)
+    account_run(dev, run, np.int64(1))
+    huge = huge_pages_of_run(run)
     count(dev, HUGE_PAGES_SINCE, huge)
-    count_codec_work(dev, word_class(content), COMPRESSED_PAGES, objects_in(run))
+    count_codec_work(dev, word_class(content), COMPRESSED_PAGES, objects_of_run(run))
     store_sizes(dev, model, slot, model.o_sizes + row * PROTOTYPE_SIZES, scale_factor(model, content))
     kinds = page_kinds(model, content)
     if kinds:
@@ -109,7 +109,7 @@ def store_raw_run(dev, slot, o_content):
     run = RUN_WHOLE | pages << RUN_OBJECTS_SHIFT | pages << RUN_HUGE_SHIFT
     run |= pages * HUGE_BYTES << RUN_COMPRESSED_SHIFT | pages * page_share_bytes(dev, np.int64(HUGE_BYTES))
     set_quad(dev, run_at(dev, slot), run)
-    take_run(dev, run, np.int64(1))
+    account_run(dev, run, np.int64(1))
     count(dev, HUGE_PAGES_SINCE, pages)
     fill_halves(dev, dev.o_stored_bytes + slot, pages, HUGE_BYTES)
     copy_words(dev, dev.o_stored + slot, o_content, RUN_SLOTS)
@@ -144,8 +144,8 @@ def read_whole_run(dev, slot):
     run = quad(dev, run_at(dev, slot))
     if run == 0:
         return False
-    huge = huge_in(run)
-    count_codec_work(dev, run >> RUN_CLASS_SHIFT & 31, DECOMPRESSED_PAGES, objects_in(run) - huge)
+    huge = huge_pages_of_run(run)
+    count_codec_work(dev, run >> RUN_CLASS_SHIFT & 31, DECOMPRESSED_PAGES, objects_of_run(run) - huge)
     count(dev, HUGE_READS, huge)
     return True
 
@@ -158,5 +158,5 @@ def drop_whole_run(dev, slot):
         return False
     set_quad(dev, run_at(dev, slot), 0)
     fill_words(dev, dev.o_stored + slot, RUN_SLOTS, CONTENT_NONE)
-    take_run(dev, run, np.int64(-1))
+    account_run(dev, run, np.int64(-1))
     return True

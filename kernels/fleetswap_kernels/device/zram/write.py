@@ -14,7 +14,7 @@ from ...layout.counters import (
 from ...layout.device import BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, RUN_SLOTS
 from ...layout.words import CONTENT_NONE, NIL
 from ..access import (
-    copy_words, count, counter_value, fill_halves, half, run_half, set_half, set_run_half, set_word, word, words_any,
+    copy_words, count, counter_value, fill_halves, half, or_words, run_half, set_half, set_run_half, set_word, word,
 )  # fmt: skip
 from ..content.sizes import HUGE_BYTES, block_bytes, content_class, lead_of, page_bytes, scale_factor, sizes_of_run
 from ..orders import pages_of
@@ -95,7 +95,7 @@ def store_block(dev, model, slot, o_content):
         z = new_object(dev, size)
         if z == NIL:
             return np.int64(NotStored.REFUSED)
-    if words_any(dev, dev.o_stored + slot, pages):
+    if or_words(dev, dev.o_stored + slot, pages):
         zram_free(dev, slot, pages)
     copy_words(dev, dev.o_stored + slot, o_content, pages)
     fill_halves(dev, dev.o_stored_bytes + slot, pages, IN_BLOCK if size != 0 else 0)
@@ -132,7 +132,7 @@ def store_run(dev, model, slot, o_content, n):
         return False
     if n == RUN_SLOTS and store_whole_run(dev, model, slot, o_content):
         return True
-    if dev.mem_limit_pages != 0 or words_any(dev, dev.o_stored + slot, n):
+    if dev.mem_limit_pages != 0 or or_words(dev, dev.o_stored + slot, n):
         return False
     o_sizes = sizes_of_run(dev, model, o_content, n)
     if o_sizes < 0:
