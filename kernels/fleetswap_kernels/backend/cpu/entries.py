@@ -10,7 +10,7 @@ from ...device.access import counter_value
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
 from ...device.figures.figures import (
-    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric,
+    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, FoldMode, fold_device, value_of_metric,
 )  # fmt: skip
 from ...device.figures.log_bin import BINS, LAST_BIN, bin_number
 from ...device.figures.price import PRICE_WORDS
@@ -100,7 +100,7 @@ def fold_devices(
     bins, facts, totals : int64 arrays
         Those of the `Tally`.
     mode : int
-        FIRST, STEP, RESUME or WHOLE.
+        A `FoldMode`.
     steps : int
         Steps of the whole run; for WHOLE only.
     """
@@ -110,7 +110,7 @@ def fold_devices(
         p = group * PRICE_WORDS
         at = d * N_COUNTERS
         fold_device(counted, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
-        if mode == RESUME:
+        if mode == FoldMode.RESUME:
             continue
         for i in range(N_COUNTERS):
             totals[group * N_COUNTERS + i] += change[d * N_COUNTERS + i]

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
+from ...device.figures.figures import PARTS, FoldMode
 from ...layout import counters
 from ...layout.content_model import MODEL
 from ...layout.device import HEADER_BYTES, Q_COUNTER
@@ -183,7 +183,7 @@ class CpuFold:
         self._change = np.zeros((n, counters.N_COUNTERS), np.int64)
         self._sums = np.zeros((n, PARTS), np.int64)
         self._parts = np.zeros((n, PARTS), np.int64)
-        self._mode = FIRST
+        self._mode = FoldMode.FIRST
 
     def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run steps and tally what the devices did in each."""
@@ -193,7 +193,7 @@ class CpuFold:
 
     def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
-        return self._fold(WHOLE, self._counted(), steps)
+        return self._fold(FoldMode.WHOLE, self._counted(), steps)
 
     def changes(self) -> Ints:
         """What was last tallied of each device."""
@@ -210,23 +210,23 @@ class CpuFold:
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums."""
         self._sums[:] = state_sums
-        self._fold(RESUME, self._counted())
-        self._mode = STEP
+        self._fold(FoldMode.RESUME, self._counted())
+        self._mode = FoldMode.STEP
 
-    def _next_mode(self) -> int:
-        mode, self._mode = self._mode, STEP
+    def _next_mode(self) -> FoldMode:
+        mode, self._mode = self._mode, FoldMode.STEP
         return mode
 
     def _counted(self) -> Ints:
         """Counters as they are now."""
         return self._state.counters().view(np.int64)
 
-    def _fold(self, mode: int, counted: Ints, steps: int = 0) -> Tally:
+    def _fold(self, mode: FoldMode, counted: Ints, steps: int = 0) -> Tally:
         """Measure all devices, by one thread: it takes a thousandth of the time of a step."""
         from .entries import fold_devices
 
         folding, tally = self._folding, self._folding.empty()
         tables = (counted, folding.groups, folding.columns, folding.prices, folding.metrics)
         results = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
-        fold_devices(*(array.reshape(-1) for array in tables + results), mode, steps)
+        fold_devices(*(array.reshape(-1) for array in tables + results), int(mode), steps)
         return tally

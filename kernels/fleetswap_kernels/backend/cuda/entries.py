@@ -18,7 +18,7 @@ from numba.cuda.np import numpy_support
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
 from ...device.figures.figures import (
-    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric,
+    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, FoldMode, fold_device, value_of_metric,
 )  # fmt: skip
 from ...device.figures.log_bin import BINS, LAST_BIN, bin_number
 from ...device.figures.price import PRICE_WORDS
@@ -139,7 +139,7 @@ def fold_devices(
     bins, facts, totals : int64 arrays
         Those of the `Tally`.
     mode : int
-        FIRST, STEP, RESUME or WHOLE.
+        A `FoldMode`.
     steps : int
         Steps of the whole run; for WHOLE only.
     """
@@ -150,7 +150,7 @@ def fold_devices(
         n_metrics = metrics.size // METRIC_WORDS
         p = group * PRICE_WORDS
         fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
-        if mode == RESUME:
+        if mode == FoldMode.RESUME:
             return
         for i in range(N_COUNTERS):
             cuda.atomic.add(totals, group * N_COUNTERS + i, change[d * N_COUNTERS + i])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
+from ...device.figures.figures import PARTS, FoldMode
 from ...layout.counters import N_COUNTERS
 from ..contract import Progress
 from ..tally import Folding, Ints, Tally
@@ -71,7 +71,7 @@ class CudaFold:
         empty = folding.empty()
         self._empty = [lanes.upload(array.reshape(-1)) for array in (empty.bins, empty.facts, empty.totals)]
         self._of_lane = {lane.first: self._lane(lane) for lane in lanes}
-        self._mode = FIRST
+        self._mode = FoldMode.FIRST
 
     def _lane(self, lane: Lane) -> _LaneFold:
         from .target import array_of
@@ -92,12 +92,12 @@ class CudaFold:
         return [self._step(program, first, end, progress) for first, end in pairwise(marks)]
 
     def _step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        mode, self._mode = self._mode, STEP
+        mode, self._mode = self._mode, FoldMode.STEP
         return self._fold(self._queue_run(program, first, end), mode, progress=progress)
 
     def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
-        return self._fold(lambda lane: None, WHOLE, steps)
+        return self._fold(lambda lane: None, FoldMode.WHOLE, steps)
 
     def changes(self) -> Ints:
         """What was last tallied of each device."""
@@ -117,13 +117,13 @@ class CudaFold:
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums."""
         self._lanes.fill(self._sums, state_sums.reshape(-1))
-        self._fold(lambda lane: None, RESUME)
-        self._mode = STEP
+        self._fold(lambda lane: None, FoldMode.RESUME)
+        self._mode = FoldMode.STEP
 
     def _fold(
         self,
         kernel: Callable[[Lane], None],
-        mode: int,
+        mode: FoldMode,
         steps: int = 0,
         progress: Progress = lambda devices: None,
     ) -> Tally:
@@ -142,7 +142,7 @@ class CudaFold:
                 sums,
                 parts,
                 *lane_fold.sums,
-                mode,
+                int(mode),
                 steps,
             )
             return lane_fold.results

@@ -4,8 +4,7 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, ANON_PAGES, COPIED_PAGES, FAULT_PAGES,
-    NR_ANON, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK,
+    ANON_PAGES, COPIED_PAGES, FAULT_PAGES, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, Mthp,
 )  # fmt: skip
 from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS
 from ...layout.words import (
@@ -36,8 +35,8 @@ def folio_granted(dev, order):
     if request_granted(dev, VERDICT_FOLIO, order):
         if request_granted(dev, VERDICT_CHARGE, order):
             return True
-        count_mthp(dev, order, ANON_FAULT_FALLBACK_CHARGE, 1)
-    count_mthp(dev, order, ANON_FAULT_FALLBACK, 1)
+        count_mthp(dev, order, Mthp.ANON_FAULT_FALLBACK_CHARGE, 1)
+    count_mthp(dev, order, Mthp.ANON_FAULT_FALLBACK, 1)
     if order == MAX_ORDER:
         count(dev, THP_FAULT_FALLBACK, 1)
     return False
@@ -110,8 +109,8 @@ def anon_fault(dev, p, o_vma, page, write):
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
     count(dev, ANON_PAGES, n)
-    count_mthp(dev, order, ANON_FAULT_ALLOC, 1)
-    count_mthp(dev, order, NR_ANON, 1)
+    count_mthp(dev, order, Mthp.ANON_FAULT_ALLOC, 1)
+    count_mthp(dev, order, Mthp.NR_ANON, 1)
 
 
 @device

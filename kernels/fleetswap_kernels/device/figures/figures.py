@@ -1,35 +1,66 @@
 """Figures of a device: what its counters and their price say of a step or of a whole run, all integers."""
 
+from enum import IntEnum, auto, unique
+
 import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    ANON_FAULT_ALLOC, BROKEN_BY_FOLIOS, COLD_STARTS, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS,
-    GAUGE_FREE_FRAMES, KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED,
-    PGMAJFAULT, PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO,
-    WORKINGSET_REFAULT_ANON,
+    BROKEN_BY_FOLIOS, COLD_STARTS, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS, GAUGE_FREE_FRAMES,
+    KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED, PGMAJFAULT,
+    PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, WORKINGSET_REFAULT_ANON, Mthp,
 )  # fmt: skip
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import N_ORDERS
-from .price import DECOMPRESSED_BYTES, NS_REWRITE, PAID_WORDS, STALL_END, SWAPOUT_END, price_row
+from .price import DECOMPRESSED_BYTES, PAID_WORDS, STALL_END, SWAPOUT_END, Cause, price_row
 
-FIGURES = (
-    "major_faults", "pages_read", "pages_written", "refaults", "swapout_fallbacks", "swapouts_offered",
-    "large_pages_in", "pages_in", "folios_granted", "folios_wanted", "pages_stored", "pool_pages", "saved_bytes",
-    "broken_blocks", "small_free_pages", "free_pages", "stall_ns", "cpu_ns", "decompressed_bytes", "kills",
-    "cold_starts",
-)  # fmt: skip
-(
-    MAJOR_FAULTS, PAGES_READ, PAGES_WRITTEN, REFAULTS, SWAPOUT_FALLBACKS, SWAPOUTS_OFFERED,
-    LARGE_PAGES_IN, PAGES_IN, FOLIOS_GRANTED, FOLIOS_WANTED, STORED, POOL, SAVED_BYTES,
-    BROKEN_BLOCKS, SMALL_FREE_PAGES, FREE_PAGES, STALL_NS, CPU_NS, OUTPUT_BYTES, KILLS, STARTS,
-) = range(PAID_WORDS, PAID_WORDS + 21)  # fmt: skip
-"""Index of a figure among the parts of a device."""
+
+@unique
+class Figure(IntEnum):
+    """Figures of a device, by their index among its parts."""
+
+    MAJOR_FAULTS = PAID_WORDS
+    PAGES_READ = auto()
+    PAGES_WRITTEN = auto()
+    REFAULTS = auto()
+    SWAPOUT_FALLBACKS = auto()
+    SWAPOUTS_OFFERED = auto()
+    LARGE_PAGES_IN = auto()
+    PAGES_IN = auto()
+    FOLIOS_GRANTED = auto()
+    FOLIOS_WANTED = auto()
+    PAGES_STORED = auto()
+    POOL_PAGES = auto()
+    SAVED_BYTES = auto()
+    BROKEN_BLOCKS = auto()
+    SMALL_FREE_PAGES = auto()
+    FREE_PAGES = auto()
+    STALL_NS = auto()
+    CPU_NS = auto()
+    DECOMPRESSED_BYTES = auto()
+    KILLS = auto()
+    COLD_STARTS = auto()
+
+
+FIGURES = tuple(figure.name.lower() for figure in Figure)
 PARTS = PAID_WORDS + len(FIGURES)
 """Parts of a device: its price by cause (`price`), then its figures."""
 
-FIRST, STEP, RESUME, WHOLE = range(4)
-"""What is folded: the first step, a later one, nothing yet but what comes after now, the whole run."""
+
+@unique
+class FoldMode(IntEnum):
+    """What is folded."""
+
+    FIRST = 0
+    """The first step."""
+    STEP = 1
+    """A later one."""
+    RESUME = 2
+    """Nothing yet: the next step begins now."""
+    WHOLE = 3
+    """The whole run."""
+
+
 COLUMN_WORDS = 2
 COLUMN_FACTOR, COLUMN_STATE = range(COLUMN_WORDS)
 """Of every counter: how many of a real device one of the miniature stands for; whether it is a state."""
@@ -56,14 +87,13 @@ def take_change(quads, at, columns, since, change, o, mode):
         Filled with what changed.
     o : int64
         Index of the device's first counter in both.
-    mode : int64
-        FIRST, STEP, RESUME or WHOLE.
+    mode : FoldMode
     """
     for i in range(N_COUNTERS):
         now = np.int64(quads[at + i])
         value = now
-        if mode != WHOLE:
-            if mode != FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
+        if mode != FoldMode.WHOLE:
+            if mode != FoldMode.FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
                 value = now - since[o + i]
             since[o + i] = now
         change[o + i] = value * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
@@ -86,7 +116,7 @@ def fill_figures(rows, o, parts, q):
     refused = np.int64(0)
     for order in range(2, N_ORDERS):
         # All large folios but those of anonymous faults came with pages of swap.
-        large += rows[o + FOLIO_ALLOC + order] - rows[o + N_SCALAR + len(MTHP) * order + ANON_FAULT_ALLOC] << order
+        large += rows[o + FOLIO_ALLOC + order] - rows[o + N_SCALAR + len(MTHP) * order + Mthp.ANON_FAULT_ALLOC] << order
         wanted += rows[o + FOLIO_WANTED + order]
         refused += rows[o + FOLIO_REFUSED + order]
     small = np.int64(0)
@@ -98,30 +128,30 @@ def fill_figures(rows, o, parts, q):
     swapout = np.int64(0)
     for cause in range(STALL_END, SWAPOUT_END):
         swapout += parts[q + cause]
-    fallbacks = sum_of_sizes(rows, o, SWPOUT_FALLBACK)
+    fallbacks = sum_of_sizes(rows, o, Mthp.SWPOUT_FALLBACK)
     out = max(rows[o + PSWPOUT] + rows[o + SWPOUT_ZERO], np.int64(1))
-    parts[q + MAJOR_FAULTS] = rows[o + PGMAJFAULT]
-    parts[q + PAGES_READ] = rows[o + PSWPIN]
-    parts[q + PAGES_WRITTEN] = rows[o + PSWPOUT]
-    parts[q + REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
-    parts[q + SWAPOUT_FALLBACKS] = fallbacks
-    parts[q + SWAPOUTS_OFFERED] = sum_of_sizes(rows, o, SWPOUT) + fallbacks
-    parts[q + LARGE_PAGES_IN] = large
-    parts[q + PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
-    parts[q + FOLIOS_GRANTED] = wanted - refused
-    parts[q + FOLIOS_WANTED] = wanted
-    parts[q + STORED] = rows[o + PAGES_STORED]
-    parts[q + POOL] = rows[o + POOL_PAGES]
-    parts[q + SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * PAGE_BYTES
-    parts[q + BROKEN_BLOCKS] = rows[o + BROKEN_BY_FOLIOS + SMALL_ORDERS]
-    parts[q + SMALL_FREE_PAGES] = small
-    parts[q + FREE_PAGES] = rows[o + GAUGE_FREE_FRAMES]
+    parts[q + Figure.MAJOR_FAULTS] = rows[o + PGMAJFAULT]
+    parts[q + Figure.PAGES_READ] = rows[o + PSWPIN]
+    parts[q + Figure.PAGES_WRITTEN] = rows[o + PSWPOUT]
+    parts[q + Figure.REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
+    parts[q + Figure.SWAPOUT_FALLBACKS] = fallbacks
+    parts[q + Figure.SWAPOUTS_OFFERED] = sum_of_sizes(rows, o, Mthp.SWPOUT) + fallbacks
+    parts[q + Figure.LARGE_PAGES_IN] = large
+    parts[q + Figure.PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
+    parts[q + Figure.FOLIOS_GRANTED] = wanted - refused
+    parts[q + Figure.FOLIOS_WANTED] = wanted
+    parts[q + Figure.PAGES_STORED] = rows[o + PAGES_STORED]
+    parts[q + Figure.POOL_PAGES] = rows[o + POOL_PAGES]
+    parts[q + Figure.SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * PAGE_BYTES
+    parts[q + Figure.BROKEN_BLOCKS] = rows[o + BROKEN_BY_FOLIOS + SMALL_ORDERS]
+    parts[q + Figure.SMALL_FREE_PAGES] = small
+    parts[q + Figure.FREE_PAGES] = rows[o + GAUGE_FREE_FRAMES]
     # A faulting process also does its share, by pages, of swap-out.
-    parts[q + STALL_NS] = stall + swapout // out * rows[o + PGSTEAL_DIRECT]
-    parts[q + CPU_NS] = stall + swapout + parts[q + NS_REWRITE]
-    parts[q + OUTPUT_BYTES] = parts[q + DECOMPRESSED_BYTES]
-    parts[q + KILLS] = rows[o + KILLS_LOW_SWAP] + rows[o + KILLS_THRASHING] + rows[o + KILLS_NO_MEMORY]
-    parts[q + STARTS] = rows[o + COLD_STARTS]
+    parts[q + Figure.STALL_NS] = stall + swapout // out * rows[o + PGSTEAL_DIRECT]
+    parts[q + Figure.CPU_NS] = stall + swapout + parts[q + Cause.REWRITE]
+    parts[q + Figure.DECOMPRESSED_BYTES] = parts[q + DECOMPRESSED_BYTES]
+    parts[q + Figure.KILLS] = rows[o + KILLS_LOW_SWAP] + rows[o + KILLS_THRASHING] + rows[o + KILLS_NO_MEMORY]
+    parts[q + Figure.COLD_STARTS] = rows[o + COLD_STARTS]
 
 
 @device
@@ -136,8 +166,7 @@ def mean_states(metrics, n_metrics, sums, parts, q, mode, steps):
         Sums of states over the steps, and parts.
     q : int64
         Index of the device's first part in both.
-    mode : int64
-        FIRST, STEP, RESUME or WHOLE.
+    mode : FoldMode
     steps : int64
         Steps of the whole run; for WHOLE only.
     """
@@ -147,7 +176,7 @@ def mean_states(metrics, n_metrics, sums, parts, q, mode, steps):
             for k in range(METRIC_PART, METRIC_BASE + 1):
                 at = q + metrics[METRIC_WORDS * m + k]
                 if at >= q:
-                    if mode == WHOLE:
+                    if mode == FoldMode.WHOLE:
                         parts[at] = sums[at] // steps if base < 0 else sums[at]
                     else:
                         sums[at] += parts[at]
@@ -181,16 +210,15 @@ def fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, cha
         Counters when they were last taken, and what changed.
     sums, parts : int64 arrays, `PARTS` a device
         Sums of states over the steps, and parts.
-    mode : int64
-        FIRST, STEP, RESUME or WHOLE.
+    mode : FoldMode
     steps : int64
         Steps of the whole run; for WHOLE only.
     """
     take_change(quads, at, columns, since, change, d * N_COUNTERS, mode)
-    if mode == FIRST:
+    if mode == FoldMode.FIRST:
         for i in range(PARTS):
             sums[d * PARTS + i] = 0
-    if mode != RESUME:
+    if mode != FoldMode.RESUME:
         price_row(change, d * N_COUNTERS, prices, p, parts, d * PARTS)
         fill_figures(change, d * N_COUNTERS, parts, d * PARTS)
         mean_states(metrics, n_metrics, sums, parts, d * PARTS, mode, steps)

@@ -3,9 +3,7 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import (
-    FOLIO_ALLOC, MTHP, NR_ANON, NR_ANON_PARTIALLY_MAPPED, N_SCALAR, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE,
-)  # fmt: skip
+from ...layout.counters import FOLIO_ALLOC, MTHP, N_SCALAR, THP_DEFERRED_SPLIT_PAGE, Mthp
 from ...layout.errors import NO_SWAP_CACHE
 from ...layout.words import (
     FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, FRAME_PARTIAL, HAS_CACHE, MAX_ORDER, PTE_PAYLOAD,
@@ -49,9 +47,9 @@ def folio_mapped(dev, head, order):
 @device
 def folio_free(dev, head, order):
     """Give back the frames of a folio that is neither mapped nor in the swap cache."""
-    count_mthp(dev, order, NR_ANON, -1)
+    count_mthp(dev, order, Mthp.NR_ANON, -1)
     if order > 0 and word(dev, dev.o_frame + head) & FRAME_PARTIAL:
-        count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, -1)
+        count_mthp(dev, order, Mthp.NR_ANON_PARTIALLY_MAPPED, -1)
     frames_give(dev, head, order)
 
 
@@ -64,8 +62,8 @@ def note_partially_mapped(dev, head, order):
     set_word(dev, dev.o_frame + head, info | FRAME_PARTIAL)
     if order == MAX_ORDER:
         count(dev, THP_DEFERRED_SPLIT_PAGE, 1)
-    count_mthp(dev, order, SPLIT_DEFERRED, 1)
-    count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, 1)
+    count_mthp(dev, order, Mthp.SPLIT_DEFERRED, 1)
+    count_mthp(dev, order, Mthp.NR_ANON_PARTIALLY_MAPPED, 1)
 
 
 @device

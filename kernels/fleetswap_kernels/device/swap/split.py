@@ -3,9 +3,7 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import (
-    NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE, THP_SPLIT_PAGE,
-)  # fmt: skip
+from ...layout.counters import THP_DEFERRED_SPLIT_PAGE, THP_SPLIT_PAGE, Mthp
 from ...layout.device import VMA_START
 from ...layout.words import (
     CONTENT_ZERO, FRAME_CACHED, FRAME_DIRTY, FRAME_PARTIAL, KIND_SHIFT, MAX_ORDER, PRESENT, PTE_DIRTY, PTE_PAYLOAD,
@@ -78,13 +76,13 @@ def split_folio(dev, vpn, head, order, keep_tails):
     if info & (FRAME_PARTIAL | FRAME_CACHED) == 0:
         # Unmapping the first of several PTEs makes the folio look partially mapped; a PMD goes in one step.
         if mapped_pages(dev, head, order) > 1 and not any_maps_huge(dev, vpn, head, order):
-            count_mthp(dev, order, SPLIT_DEFERRED, 1)
+            count_mthp(dev, order, Mthp.SPLIT_DEFERRED, 1)
             if order == MAX_ORDER:
                 count(dev, THP_DEFERRED_SPLIT_PAGE, 1)
     elif info & FRAME_PARTIAL:
-        count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, -1)
-    count_mthp(dev, order, NR_ANON, -1)
-    count_mthp(dev, order, SPLIT, 1)
+        count_mthp(dev, order, Mthp.NR_ANON_PARTIALLY_MAPPED, -1)
+    count_mthp(dev, order, Mthp.NR_ANON, -1)
+    count_mthp(dev, order, Mthp.SPLIT, 1)
     if order == MAX_ORDER:
         count(dev, THP_SPLIT_PAGE, 1)
 

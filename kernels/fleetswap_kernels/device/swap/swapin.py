@@ -5,8 +5,8 @@ import numpy as np
 from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import (
-    FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
-    WARN_MIXED_ZEROMAP,
+    FAULT_PAGES, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
+    Mthp,
 )  # fmt: skip
 from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from ...layout.words import (
@@ -230,7 +230,7 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept_bits):
     number_words(dev, pte_at(dev, o_vma, first), n, flags | head)
     fill_bytes(dev, dev.o_mapcount + head, n, 1)
     account_pages(dev, p, n, -n)
-    count_mthp(dev, order, NR_ANON, 1)
+    count_mthp(dev, order, Mthp.NR_ANON, 1)
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
     release_read_slots(dev, slot, n, kept_bits)
@@ -284,7 +284,7 @@ def swapin_abandon(dev, head, order, slot, pinned):
     pinned : bool
         Whether this fault set HAS_CACHE on its slots.
     """
-    count_mthp(dev, order, NR_ANON, 1)
+    count_mthp(dev, order, Mthp.NR_ANON, 1)
     folio_free(dev, head, order)
     if pinned:
         drop_pins(dev, slot, pages_of(order))

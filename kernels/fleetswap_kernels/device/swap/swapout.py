@@ -5,8 +5,8 @@ import numpy as np
 from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import (
-    NR_VMSCAN_WRITE, PAGE_EVENTS, PGACTIVATE, PSWPOUT, SWAPOUT_FOLIOS, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO, THP_SWPOUT,
-    THP_SWPOUT_FALLBACK,
+    NR_VMSCAN_WRITE, PAGE_EVENTS, PGACTIVATE, PSWPOUT, SWAPOUT_FOLIOS, SWPOUT_ZERO, THP_SWPOUT, THP_SWPOUT_FALLBACK,
+    Mthp,
 )  # fmt: skip
 from ...layout.device import VMA_START
 from ...layout.words import (
@@ -66,7 +66,7 @@ def write_out(dev, model, head, order, slot):
         return True
     if order == MAX_ORDER:
         count(dev, THP_SWPOUT, 1)
-    count_mthp(dev, order, SWPOUT, 1)
+    count_mthp(dev, order, Mthp.SWPOUT, 1)
     count(dev, PSWPOUT, n)
     return zram_write(dev, model, slot, np.int64(dev.o_content) + head, n)
 
@@ -189,7 +189,7 @@ def reclaim_folio(dev, model, p, o_vma, page, head, order):
             split_folio(dev, word(dev, o_vma + VMA_START) + page, head, order, True)
             if order == MAX_ORDER:
                 count(dev, THP_SWPOUT_FALLBACK, 1)
-            count_mthp(dev, order, SWPOUT_FALLBACK, 1)
+            count_mthp(dev, order, Mthp.SWPOUT_FALLBACK, 1)
             piece = 0
         else:
             count(dev, PGACTIVATE, 1)

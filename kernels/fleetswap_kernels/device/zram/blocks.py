@@ -4,7 +4,7 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, COMPR_DATA_SIZE, DEAD_BYTES, DECOMPRESSED_BLOCKS, PAGES_STORED,
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, COMPR_DATA_SIZE, DEAD_BYTES, PAGES_STORED, CodecWork,
 )  # fmt: skip
 from ...layout.device import (
     BLOCK_BYTES, BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS,
@@ -86,7 +86,7 @@ def count_block_read(dev, slot, wanted_whole):
     o = block_at(dev, slot)
     count(dev, BLK_DECOMP, 1)
     count(dev, BLK_DECOMP_BYTES, PAGE_BYTES << order)
-    count_codec_work(dev, word(dev, o + BLOCK_CLASS), DECOMPRESSED_BLOCKS, 1)
+    count_codec_work(dev, word(dev, o + BLOCK_CLASS), CodecWork.DECOMPRESSED_BLOCKS, 1)
     live = word(dev, o + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
     if not wanted_whole or live < pages_of(order):
         count(dev, BLK_PARTIAL_READ, 1)

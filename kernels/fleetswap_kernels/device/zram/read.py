@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import BLK_PAGES_READ, CLASS_OF_TABLE, DECOMPRESSED_PAGES, HUGE_READS
+from ...layout.counters import BLK_PAGES_READ, CLASS_OF_TABLE, HUGE_READS, CodecWork
 from ...layout.device import RUN_SLOTS
 from ...layout.words import CONTENT_NONE, CONTENT_ZERO
 from ..access import byte, count, half, run_half, run_word, set_word, word
@@ -86,7 +86,7 @@ def count_page_read(dev, slot):
     elif size == HUGE_BYTES:
         count(dev, HUGE_READS, 1)
     else:
-        count_codec_work(dev, content_class(content), DECOMPRESSED_PAGES, 1)
+        count_codec_work(dev, content_class(content), CodecWork.DECOMPRESSED_PAGES, 1)
 
 
 @device(cpu="call", cuda="call")
@@ -144,6 +144,6 @@ def count_run_read(dev, slot, n):
         huge += size == HUGE_BYTES
     if other or of_class == CLASS_OF_TABLE:
         return False
-    count_codec_work(dev, of_class, DECOMPRESSED_PAGES, n - same - huge)
+    count_codec_work(dev, of_class, CodecWork.DECOMPRESSED_PAGES, n - same - huge)
     count(dev, HUGE_READS, huge)
     return True

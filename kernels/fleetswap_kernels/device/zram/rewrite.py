@@ -3,7 +3,7 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, COMPRESSED_PAGES, PAGES_STORED, SAME_PAGES
+from ...layout.counters import BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, PAGES_STORED, SAME_PAGES, CodecWork
 from ...layout.device import BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import CONTENT_NONE, NIL
@@ -39,7 +39,7 @@ def rewrite_block(dev, model, block):
             set_half(dev, dev.o_stored_bytes + at, 0)
             count(dev, SAME_PAGES, 1)
             continue
-        count_codec_work(dev, content_class(content), COMPRESSED_PAGES, 1)
+        count_codec_work(dev, content_class(content), CodecWork.COMPRESSED_PAGES, 1)
         if not store_page(dev, at, size):
             break
         # The page was stored before and is again.

@@ -14,8 +14,7 @@ from ...layout.content_model import (
     RUN_WHOLE, SCALE_SHIFT, SCALES,
 )  # fmt: skip
 from ...layout.counters import (
-    COMPRESSED_PAGES, COMPR_DATA_SIZE, DECOMPRESSED_PAGES, HUGE_PAGES, HUGE_PAGES_SINCE, HUGE_READS, PAGES_STORED,
-    SAME_PAGES,
+    COMPR_DATA_SIZE, HUGE_PAGES, HUGE_PAGES_SINCE, HUGE_READS, PAGES_STORED, SAME_PAGES, CodecWork,
 )  # fmt: skip
 from ...layout.device import RUN_SLOTS
 from ...layout.words import CONTENT_NONE, CONTENT_ZERO
@@ -89,7 +88,7 @@ def store_whole_run(dev, model, slot, o_content):
     account_run(dev, run, np.int64(1))
     huge = huge_pages_of_run(run)
     count(dev, HUGE_PAGES_SINCE, huge)
-    count_codec_work(dev, word_class(content), COMPRESSED_PAGES, objects_of_run(run))
+    count_codec_work(dev, word_class(content), CodecWork.COMPRESSED_PAGES, objects_of_run(run))
     store_sizes(dev, model, slot, model.o_sizes + row * PROTOTYPE_SIZES, scale_factor(model, content))
     kinds = page_kinds(model, content)
     if kinds:
@@ -145,7 +144,7 @@ def read_whole_run(dev, slot):
     if run == 0:
         return False
     huge = huge_pages_of_run(run)
-    count_codec_work(dev, run >> RUN_CLASS_SHIFT & 31, DECOMPRESSED_PAGES, objects_of_run(run) - huge)
+    count_codec_work(dev, run >> RUN_CLASS_SHIFT & 31, CodecWork.DECOMPRESSED_PAGES, objects_of_run(run) - huge)
     count(dev, HUGE_READS, huge)
     return True
 

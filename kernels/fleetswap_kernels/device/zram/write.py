@@ -8,8 +8,8 @@ from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.content_model import SCALE_SHIFT
 from ...layout.counters import (
-    CLASS_OF_TABLE, COMPRESSED_BLOCKS, COMPRESSED_PAGES, COMPR_DATA_SIZE, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE,
-    PAGES_STORED, POOL_PAGES, SAME_PAGES,
+    CLASS_OF_TABLE, COMPR_DATA_SIZE, FAILED_WRITES, HUGE_PAGES, HUGE_PAGES_SINCE, PAGES_STORED, POOL_PAGES, SAME_PAGES,
+    CodecWork,
 )  # fmt: skip
 from ...layout.device import BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, RUN_SLOTS
 from ...layout.words import CONTENT_NONE, NIL
@@ -86,7 +86,7 @@ def store_block(dev, model, slot, o_content):
     of_class = np.int64(CLASS_OF_TABLE)
     if size != 0:
         of_class = content_class(word(dev, o_content + lead_of(dev, o_content, pages)))
-        count_codec_work(dev, of_class, COMPRESSED_BLOCKS, 1)
+        count_codec_work(dev, of_class, CodecWork.COMPRESSED_BLOCKS, 1)
         if size >= np.int64(dev.huge_block_bytes):
             # It takes as much memory as its pages do: stored page by page, each of them raw.
             if pages == RUN_SLOTS and store_raw_run(dev, slot, o_content):
@@ -158,7 +158,7 @@ def store_run(dev, model, slot, o_content, n):
             taken += page_share_bytes(dev, half(dev, o_bytes + i))
         packed_pool_grow(dev, taken)
     copy_words(dev, dev.o_stored + slot, o_content, n)
-    count_codec_work(dev, content_class(word(dev, o_content)), COMPRESSED_PAGES, n)
+    count_codec_work(dev, content_class(word(dev, o_content)), CodecWork.COMPRESSED_PAGES, n)
     count(dev, COMPR_DATA_SIZE, total)
     count(dev, HUGE_PAGES, huge)
     count(dev, HUGE_PAGES_SINCE, huge)
@@ -210,7 +210,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
         elif size != 0:
             of_class = content_class(content)
             if of_class != counted:
-                count_codec_work(dev, counted, COMPRESSED_PAGES, codec_work)
+                count_codec_work(dev, counted, CodecWork.COMPRESSED_PAGES, codec_work)
                 counted = of_class
                 codec_work = np.int64(0)
             codec_work += 1
@@ -224,7 +224,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
         set_word(dev, dev.o_stored + at, content)
         alone += 1
         done += 1
-    count_codec_work(dev, counted, COMPRESSED_PAGES, codec_work)
+    count_codec_work(dev, counted, CodecWork.COMPRESSED_PAGES, codec_work)
     count(dev, SAME_PAGES, same)
     count(dev, PAGES_STORED, alone)
     if done < n:
@@ -242,7 +242,7 @@ def store_alone(dev, model, slot, content):
         set_half(dev, dev.o_stored_bytes + slot, 0)
         count(dev, SAME_PAGES, 1)
     else:
-        count_codec_work(dev, content_class(content), COMPRESSED_PAGES, 1)
+        count_codec_work(dev, content_class(content), CodecWork.COMPRESSED_PAGES, 1)
         if not store_page(dev, slot, size):
             count(dev, FAILED_WRITES, 1)
             return False
