@@ -70,4 +70,4 @@ class DaskCrew:
 
 def _at_once(backend: str, threads: int, device_bytes: int) -> int:
     """How many devices the memory of this worker holds."""
-    return own_backend(backend, threads).at_once(device_bytes)
+    return own_backend(backend, threads).devices_at_once(device_bytes)

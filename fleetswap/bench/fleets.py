@@ -129,7 +129,7 @@ def _phones_load(effort: Effort) -> Load:
     def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:
         fold = arena.fold(fleet.folding(scenario, class_of_devices(scenario, 0, len(numbers))[numbers]))
         for first, end in fleet.stretches(0, len(laid_out.marks) - 1, fleet.STEPS_AT_ONCE):
-            arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1])
+            arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1])
 
     each = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)
     return Load("phones", each, make, run, lambda backend: fleet.warm_up(laid_out, backend))
@@ -154,7 +154,7 @@ def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -
     for load in loads(effort):
         progress(f"{load.name}: kernels (a GPU's take minutes to compile, once)")
         compile_s = load.warm_up(backend) / 1e9
-        devices = min(effort.devices, backend.at_once(load.device_bytes))
+        devices = min(effort.devices, backend.devices_at_once(load.device_bytes))
         progress(f"{load.name}: {devices:,} devices of up to {load.device_bytes:,} bytes")
         measured, counted = run(load, devices, backend)
         progress(f"{load.name}: CPU, one thread")

@@ -39,7 +39,7 @@ def probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
     devices = np.bincount(class_of_devices(scenario, 0, scenario.devices), minlength=len(laid_out.classes)).tolist()
     steps = len(laid_out.marks) - 1
     one_of_each = sum(device_bytes(b.sizes) for b in laid_out.blueprints)
-    many = min(DEVICES * threads, ONE_THREAD.at_once(one_of_each))
+    many = min(DEVICES * threads, ONE_THREAD.devices_at_once(one_of_each))
     probes = []
     started = time.perf_counter()
     seconds = 0.0
@@ -58,7 +58,7 @@ def probe_fleet(scenario: FleetScenario, threads: int) -> dict[str, Any]:
         spent = 0.0
         for count, arena, fold in probes:
             at = time.perf_counter()
-            arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1])
+            arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1])
             spent += count * (time.perf_counter() - at) / many
         seconds += spent
         happened = sum(count * _page_events(arena) / many for count, arena, _ in probes)

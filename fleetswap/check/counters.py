@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from fleetswap_kernels.device.swap.reasons import IN_ALLOCATION
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import words as bits
+from fleetswap_kernels.layout.reasons import SwapinReason
 
 from .arrays import Array
 from .findings import Findings
@@ -101,5 +101,5 @@ def _broken(rows: Array, plain: int, advised: int) -> Iterator[tuple[str, Array]
         yield text, reasons != most
         asked = of_size("anon_fault_fallback", advised) - of_size("anon_fault_fallback_charge", advised)
         asked = rows[:, counters.FOLIO_REFUSED + advised] - asked
-        named = rows[:, counters.SWAPIN_REASON + IN_ALLOCATION]
+        named = rows[:, counters.SWAPIN_REASON + SwapinReason.ALLOCATION]
         yield "swap-ins that got no folio are not all counted by that reason", at_once & (named != asked)

@@ -291,7 +291,7 @@ class Checker:
             partial & ((in_use == size) | (in_use == 0)), "a folio is queued as partially mapped, which it is not"
         )
         self.found.none(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
-        for which, counted in ((counters.NR_ANON, ~halted), (counters.NR_ANON_PARTIALLY_MAPPED, partial)):
+        for which, counted in ((counters.Mthp.NR_ANON, ~halted), (counters.Mthp.NR_ANON_PARTIALLY_MAPPED, partial)):
             recount = np.bincount(self.order[counted], minlength=bits.N_ORDERS)
             gauge = dev.counter[counters.N_SCALAR + which : counters.FOLIO_ALLOC : len(counters.MTHP)]
             self.found.none(

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fleetswap_kernels.device.swap.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 from fleetswap_kernels.layout.pages import SIZES_KIB
+from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 
 from ..scenario.file import digest, resolved
 from ..scenario.model import FleetScenario

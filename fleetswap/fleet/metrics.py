@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from fleetswap_kernels.device.figures.figures import COLUMN_FACTOR, COLUMN_STATE, COLUMN_WORDS, FIGURES
 from fleetswap_kernels.device.figures.price import PAID_WORDS
-from fleetswap_kernels.device.swap.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout.pages import SIZES_KIB
+from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 
 Ints = npt.NDArray[np.int64]
 PERMYRIAD = 10_000

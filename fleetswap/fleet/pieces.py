@@ -113,7 +113,7 @@ def plan_shards(scenario: Scenario, shards: int = 0, backend: Backend = ONE_THRE
     """Cut a fleet into ranges of devices; results do not depend on how."""
     n = scenario.devices
     if shards == 0:
-        shards = -(-n // backend.at_once(device_bytes(plan(scenario.test).blueprint.sizes)))
+        shards = -(-n // backend.devices_at_once(device_bytes(plan(scenario.test).blueprint.sizes)))
     return cut(n, shards)
 
 

@@ -15,12 +15,12 @@ from fleetswap_kernels.backend.host_calls import price_rows
 from fleetswap_kernels.device.figures.price import (
     CAUSES,
     DECOMPRESSED_BYTES,
-    NS_REWRITE,
     PAID_WORDS,
     PERMILLE,
     PRICES,
     STALL_END,
     SWAPOUT_END,
+    Cause,
 )  # fmt: skip
 from fleetswap_kernels.layout import counters
 
@@ -138,7 +138,7 @@ def price(events: Events, profile: CostProfile, codec: str, block_order: int, cl
     return Price(
         stall_ns=paid[..., :STALL_END].sum(-1),
         swapout_ns=paid[..., STALL_END:SWAPOUT_END].sum(-1),
-        background_ns=paid[..., NS_REWRITE],
+        background_ns=paid[..., Cause.REWRITE],
         decompressed_bytes=paid[..., DECOMPRESSED_BYTES],
         parts={cause: paid[..., i] for i, cause in enumerate(CAUSES)},
     )

@@ -94,7 +94,7 @@ NOTHING_KEPT = Keeper()
 def plan_shards(laid_out: LaidOut, shards: int = 0, backend: Backend = ONE_THREAD) -> list[Shard]:
     """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
     if shards == 0:
-        shards = -(-laid_out.devices // backend.at_once(mean_device_bytes(laid_out) + FOLD_BYTES))
+        shards = -(-laid_out.devices // backend.devices_at_once(mean_device_bytes(laid_out) + FOLD_BYTES))
     return cut(laid_out.devices, shards)
 
 
@@ -148,16 +148,16 @@ def run_shard(
     steps = laid_out.steps
     for first, end in stretches(done, steps, 1 if check else STEPS_AT_ONCE):
         started = time.perf_counter_ns()
-        tallies = arena.steps(fold, laid_out.program, laid_out.marks[first : end + 1], progress)
+        tallies = arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1], progress)
         result.step_ns += time.perf_counter_ns() - started
         if check:
             _check(arena, shard.first + order, first)
         for step, tally in enumerate(tallies, first):
             result.add(step, tally, laid_out.classes, counts)
         keeper.keep(arena, fold, result, end)
-    result.add(WHOLE_RUN, fold.whole_run(steps), laid_out.classes, counts)
+    result.add(WHOLE_RUN, fold.tally_run(steps), laid_out.classes, counts)
     back = np.argsort(order, kind="stable")
-    result.counters = fold.change()[back]
+    result.counters = fold.changes()[back]
     _check_counters(laid_out, result)
     parts = fold.parts()[back]
     for name, metric in METRICS.items():
@@ -217,7 +217,7 @@ def warm_up(laid_out: LaidOut, backend: Backend = ONE_THREAD) -> int:
     arena.init()
     free = np.zeros((1, PRICE_WORDS), dtype=np.int64)
     fold = arena.fold(Folding(np.zeros(1, dtype=np.int64), free, column_table(1), metric_table()))
-    arena.steps(fold, laid_out.program, (0, 0))
+    arena.run_steps(fold, laid_out.program, (0, 0))
     return time.perf_counter_ns() - started
 
 

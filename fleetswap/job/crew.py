@@ -28,7 +28,7 @@ class Crew(Protocol):
         """Tasks that run at the same time."""
 
     def at_once(self, device_bytes: int) -> int:
-        """How many devices a task should have (`contract.Backend.at_once`)."""
+        """How many devices a task should have (`contract.Backend.devices_at_once`)."""
 
     def facts(self) -> dict[str, Any]:
         """What a manifest tells about them."""
@@ -57,7 +57,7 @@ class Alone:
 
     def at_once(self, device_bytes: int) -> int:
         """How many devices the backend's memory holds."""
-        return self.chosen.backend.at_once(device_bytes)
+        return self.chosen.backend.devices_at_once(device_bytes)
 
     def facts(self) -> dict[str, Any]:
         """Of the backend, with what was spent there so far."""

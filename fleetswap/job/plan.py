@@ -160,7 +160,7 @@ class Plan:
 
 def plan_fleet(
     fleets: Sequence[LaidOut],
-    at_once: Callable[[int], int] = ONE_THREAD.at_once,
+    at_once: Callable[[int], int] = ONE_THREAD.devices_at_once,
     workers: int = 1,
     shards: int = 0,
     check: bool = False,
@@ -173,7 +173,7 @@ def plan_fleet(
     fleets : sequence of LaidOut
         The same devices in each.
     at_once : function of int
-        How many devices of so many bytes a worker's memory holds (`contract.Backend.at_once`).
+        How many devices of so many bytes a worker's memory holds (`contract.Backend.devices_at_once`).
     workers : int
         Shards that are simulated at the same time.
     shards : int

@@ -88,8 +88,8 @@ def test_pieces_of_a_shard_go_on_from_states_of_their_own(plain, tmp_path, monke
     # Ten devices do not fit, and then five do not: no piece has more than two.
     assert states == {f"{piece}.json" for piece in ("0-2", "2-3", "3-5", "5-7", "7-8", "8-10")}
     begun = []
-    plainly = Arena.steps
-    monkeypatch.setattr(Arena, "steps", lambda arena, *words: begun.append(len(arena)) or plainly(arena, *words))
+    plainly = Arena.run_steps
+    monkeypatch.setattr(Arena, "run_steps", lambda arena, *words: begun.append(len(arena)) or plainly(arena, *words))
     with unfinished(Storage(run), "run") as job:
         job.work(crew, checkpoint_s=0.0)
         # The first shard has two steps of its last piece to do; the others have six steps of all pieces.
@@ -136,7 +136,7 @@ def test_a_gpu_of_a_worker(plain, tmp_path):
 def test_a_shard_fits_its_share_of_a_workers_memory(crew):
     each = 1 << 20
     assert crew.memory_bytes
-    assert crew.at_once(each) == min(CpuBackend().at_once(each), crew.memory_bytes // MEMORY_SHARE // each)
+    assert crew.at_once(each) == min(CpuBackend().devices_at_once(each), crew.memory_bytes // MEMORY_SHARE // each)
     assert crew.at_once(crew.memory_bytes) == 1
 
 

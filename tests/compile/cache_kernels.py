@@ -26,12 +26,12 @@ def main(text: str, *kernels: str) -> None:
     # Up to the machine code, which the driver would load now.
     dispatcher._Kernel.bind = lambda self: self._codelibrary.get_cubin(cc=capability)
     from fleetswap_kernels.backend.cuda.entries import Kernel
-    from fleetswap_kernels.backend.cuda.target import compiled
+    from fleetswap_kernels.backend.cuda.target import compiled_kernel
 
     told = {"compiled": 0, "loaded": 0, "bytes": {}, "repeated": 0}
     for name in kernels:
         kernel = Kernel(name)
-        library = compiled(kernel._dispatcher, kernel.signature)._codelibrary
+        library = compiled_kernel(kernel._dispatcher, kernel.signature)._codelibrary
         code = library.get_cubin(cc=capability)
         told["bytes"][name] = len(code.code)
         told["repeated"] += len(library.modules) - len(set(map(id, library.modules)))

@@ -15,8 +15,8 @@ from fleetswap.fleet.shard import run_shard
 from fleetswap.workload.phones import arena_of, lay_out
 from fleetswap_kernels.backend.cpu.entries import fold_devices
 from fleetswap_kernels.backend.tally import DEVICES, Folding
-from fleetswap_kernels.device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
-from fleetswap_kernels.device.figures.price import PER_MAP_PAGE, PER_REWRITE_BLOCK, PER_SWAPOUT_FOLIO, PRICE_WORDS
+from fleetswap_kernels.device.figures.figures import PARTS, FoldMode
+from fleetswap_kernels.device.figures.price import PRICE_WORDS, PriceWord
 from fleetswap_kernels.layout import counters
 from tests.properties.phones import tiny
 
@@ -35,7 +35,7 @@ class Devices:
 
     def __init__(self, groups, classes=1, scale=1):
         prices = np.zeros((classes, PRICE_WORDS), dtype=np.int64)
-        prices[:, [PER_MAP_PAGE, PER_SWAPOUT_FOLIO, PER_REWRITE_BLOCK]] = 1_000, 5_000, 300
+        prices[:, [PriceWord.MAP_PAGE, PriceWord.SWAPOUT_FOLIO, PriceWord.REWRITE_BLOCK]] = 1_000, 5_000, 300
         self.folding = Folding(np.array(groups, dtype=np.int64), prices, column_table(scale), metric_table())
         n = len(groups)
         self.counted = np.zeros((n, counters.N_COUNTERS), dtype=np.int64)
@@ -47,12 +47,12 @@ class Devices:
         for name, value in counted.items():
             self.counted[device, columns()[name]] = value
 
-    def fold(self, mode=FIRST, steps=0):
+    def fold(self, mode=FoldMode.FIRST, steps=0):
         """Fold them; the tally."""
         told, tally = self.folding, self.folding.empty()
         arrays = (self.counted, told.groups, told.columns, told.prices, told.metrics)
         arrays += (self.since, self.change, self.sums, self.parts, tally.bins, tally.facts, tally.totals)
-        fold_devices(*(array.reshape(-1) for array in arrays), mode, steps)
+        fold_devices(*(array.reshape(-1) for array in arrays), int(mode), steps)
         return tally
 
     def figures(self, metric):
@@ -77,13 +77,13 @@ def test_a_step_is_what_changed_and_a_state_what_is():
     devices.set(0, pswpin=10, swapped_pages=100)
     devices.fold()
     devices.set(0, pswpin=13, swapped_pages=90)
-    devices.fold(STEP)
+    devices.fold(FoldMode.STEP)
     found = {name: int(devices.change[0, index]) for name, index in columns().items()}
     assert (found["pswpin"], found["swapped_pages"]) == (3, 90)
     assert "swapped_pages" in STATES
-    devices.fold(STEP)
+    devices.fold(FoldMode.STEP)
     assert devices.change[0, columns()["pswpin"]] == 0
-    devices.fold(WHOLE, 3)
+    devices.fold(FoldMode.WHOLE, 3)
     found = {name: int(devices.change[0, index]) for name, index in columns().items()}
     assert (found["pswpin"], found["swapped_pages"]) == (13, 90)
 
@@ -234,12 +234,12 @@ def test_a_state_of_a_run_is_its_mean_over_the_steps():
     # Saved at the ends of three steps: 10, 20 and 31 pages, 61 / 3 pages together. Stored over pool of the same steps:
     # 30 of 20, 40 of 20, 41 of 10: the sums, as every step weighs what it held.
     devices = Devices([0])
-    modes = [FIRST, STEP, STEP]
+    modes = [FoldMode.FIRST, FoldMode.STEP, FoldMode.STEP]
     for mode, stored, pool in zip(modes, (30, 40, 41), (20, 20, 10), strict=True):
         devices.set(0, pages_stored=stored, pool_pages=pool)
         devices.fold(mode)
         assert devices.figures("ratio_permille") == [[stored], [pool]]
-    tally = devices.fold(WHOLE, 3)
+    tally = devices.fold(FoldMode.WHOLE, 3)
     assert devices.figures("memory_saved_bytes") == [[61 * 4096 // 3]]
     assert devices.figures("ratio_permille") == [[111], [50]]
     assert int(tally.facts[[*METRICS].index("ratio_permille"), DEVICES]) == 1
@@ -256,14 +256,14 @@ def test_what_is_resumed_goes_on_as_if_never_stopped():
     other.counted[:] = part.counted
     other.sums[:] = part.sums
     kept = other.parts.copy()
-    nothing = other.fold(RESUME)
+    nothing = other.fold(FoldMode.RESUME)
     assert not nothing.bins.any()
     assert not nothing.totals.any()
     assert (other.parts == kept).all()
     for one in (whole, other):
         one.set(0, pswpin=9, pages_stored=2)
         one.set(1, pswpin=1)
-    for mode, steps in ((STEP, 0), (WHOLE, 2)):
+    for mode, steps in ((FoldMode.STEP, 0), (FoldMode.WHOLE, 2)):
         a, b = (one.fold(mode, steps) for one in (whole, other))
         assert (a.bins == b.bins).all()
         assert (a.facts == b.facts).all()
@@ -292,7 +292,7 @@ def test_a_fold_of_a_backend_is_that_of_its_counters(backend):
     for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):
         arena.run(laid_out.program, first, end)
         devices.counted[:] = arena.counters().astype(np.int64)
-        tally = devices.fold(STEP if step else FIRST)
+        tally = devices.fold(FoldMode.STEP if step else FoldMode.FIRST)
         assert (shard.totals[ALL, step] == tally.totals[0]).all()
         expected = cells_of(tally, laid_out.classes, np.array([5]))[ALL, "pgmajfault"]
         assert shard.cells[ALL, step, "pgmajfault"].histogram.to_dict() == expected.histogram.to_dict()

@@ -15,7 +15,7 @@ from fleetswap_kernels.backend.arena import Arena, device_bytes
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.backend.cuda.entries import Kernel, signatures
-from fleetswap_kernels.backend.cuda.target import compiled
+from fleetswap_kernels.backend.cuda.target import compiled_kernel
 from fleetswap_kernels.backend.memory_plan import RESULT_BYTES, STACK_BYTES
 from tests.properties.phones import tiny
 
@@ -24,7 +24,7 @@ from tests.properties.phones import tiny
 @pytest.mark.usefixtures("real_gpu")
 def test_stacks_are_no_larger_than_planned(name: str) -> None:
     kernel = Kernel(name)
-    assert compiled(kernel._dispatcher, kernel.signature).local_mem_per_thread <= STACK_BYTES
+    assert compiled_kernel(kernel._dispatcher, kernel.signature).local_mem_per_thread <= STACK_BYTES
 
 
 @pytest.mark.usefixtures("real_gpu")

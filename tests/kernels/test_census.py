@@ -15,7 +15,7 @@ from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
 from fleetswap_kernels.compile.views import device_at
-from fleetswap_kernels.device.swap.census import CENSUS_QUADS, census
+from fleetswap_kernels.device.swap.census import CENSUS_QUADS, take_census
 from fleetswap_kernels.device.swap.swapin import swapin_order
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import words as bits
@@ -33,7 +33,7 @@ compiled = numba.njit(pipeline_class=WholeProgramCompiler, error_model="numpy")
 
 @compiled
 def count_census(arena, base, orders, o_quad):
-    census(device_at(arena, base, 0), orders, o_quad)
+    take_census(device_at(arena, base, 0), orders, o_quad)
 
 
 @compiled

@@ -23,6 +23,7 @@ from fleetswap_kernels.device.swap.swapin import swapin_order
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import words as bits
+from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS, SwapinReason
 from tests.properties.programs import random_script
 
 SHARES = 4
@@ -111,7 +112,7 @@ class Device:
 
     def refusal(self, order):
         """Why there were none."""
-        return fallback.SWAPOUT_REASONS[reason_of_refusal(*self.handle, order)]
+        return SWAPOUT_REASONS[reason_of_refusal(*self.handle, order)]
 
 
 def sysfs_orders(device, flags):
@@ -154,8 +155,8 @@ def ruled_out_by(device, region, page, pte, order):
 
 def reason_name(code):
     """Name of an answer of `swapin_reason`."""
-    named = {fallback.REFUSED_LATER: "later", fallback.NOT_SMALLER: "not smaller"}
-    return named.get(code) or fallback.SWAPIN_REASONS[code]
+    named = {SwapinReason.REFUSED_LATER: "later", SwapinReason.NOT_SMALLER: "not smaller"}
+    return named.get(code) or SWAPIN_REASONS[code]
 
 
 def programs(share, name):
@@ -165,7 +166,7 @@ def programs(share, name):
 
 
 def test_names_and_numbers():
-    assert fallback.SWAPIN_REASONS == (
+    assert SWAPIN_REASONS == (
         "policy",
         "order_mismatch",
         "vma_bounds",
@@ -176,13 +177,9 @@ def test_names_and_numbers():
         "charge",
         "margin",
     )
-    assert [fallback.IN_POLICY, fallback.IN_ORDER_MISMATCH, fallback.IN_VMA_BOUNDS] == [0, 1, 2]
-    assert [fallback.IN_NOT_CONTIGUOUS, fallback.IN_ZEROMAP_MIXED, fallback.IN_SWAP_CACHE] == [3, 4, 5]
-    assert [fallback.IN_ALLOCATION, fallback.IN_CHARGE, fallback.IN_MARGIN] == [6, 7, 8]
-    named = ("OUT_" + name.upper() for name in fallback.SWAPOUT_REASONS)
-    assert [getattr(fallback, name) for name in named] == [0, 1, 2, 3, 4]
-    assert len(fallback.SWAPIN_REASONS) == counters.N_SWAPIN_REASONS
-    assert len(fallback.SWAPOUT_REASONS) == counters.N_SWAPOUT_REASONS
+    assert SWAPOUT_REASONS == ("swap_full", "no_aligned_hole", "order_mismatch", "not_reached", "charge")
+    assert len(SWAPIN_REASONS) == counters.N_SWAPIN_REASONS
+    assert len(SWAPOUT_REASONS) == counters.N_SWAPOUT_REASONS
 
 
 D64 = "cfg thp 16=always 64=always\ncfg zram 64M lz4\ncfg page_cluster 0\n"
@@ -282,7 +279,7 @@ def test_swapins_of_random_programs(share):
             agree(random.randrange(1 << 10), random.choice((0, 0, 2, 4)))
             agree(random.choice((0xC, 0x1C, 0x10)), 0)
             device.arena.memory[:] = memory
-    assert set(seen) == {"not smaller", "later", *fallback.SWAPIN_REASONS[:6]}
+    assert set(seen) == {"not smaller", "later", *SWAPIN_REASONS[:6]}
 
 
 def search(device, order):
@@ -441,4 +438,4 @@ def test_refusals_with_a_swap_cache(share):
         device, held = Device(crowded(random)).run(), []
         for _ in range(60):
             request(device, random, held, seen)
-    assert set(seen) == set(fallback.SWAPOUT_REASONS[:4])
+    assert set(seen) == set(SWAPOUT_REASONS[:4])

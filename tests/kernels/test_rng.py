@@ -19,7 +19,7 @@ from fleetswap_kernels.device import rng
 philox4x32 = host(rng.philox4x32)
 philox_block = host(rng.philox_block)
 philox_draw = host(rng.philox_draw)
-hashed = host(rng.hashed)
+hashed = host(rng.hash_word)
 glibc_seed = host(rng.glibc_seed)
 glibc_next = host(rng.glibc_next)
 

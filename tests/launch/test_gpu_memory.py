@@ -21,18 +21,18 @@ def test_what_is_kept_by_hand():
 def test_devices_at_once_by_hand():
     # Each takes its state, its counters of 8 bytes, and 16 for where and who it is.
     each = 78_336 + 8 * N_COUNTERS + 16
-    assert H100.at_once(78_336) == 81_352_720_384 // each
+    assert H100.devices_at_once(78_336) == 81_352_720_384 // each
 
 
 def test_a_million_processes_fit_an_h100():
     # The bound of this project: processes of 4096 PTEs, all included, in 80 GB: 75,000 bytes each leave room.
-    assert H100.at_once(75_000) > 1_000_000
+    assert H100.devices_at_once(75_000) > 1_000_000
 
 
 def test_results_may_take_half_of_the_host():
     small = GpuMemory(79 << 30, 80 << 30, 132 * 2048, 16 << 30)
     # 8 GiB for ten copies of the counters.
-    assert small.at_once(4096) == (8 << 30) // (10 * 8 * N_COUNTERS)
+    assert small.devices_at_once(4096) == (8 << 30) // (10 * 8 * N_COUNTERS)
 
 
 @pytest.mark.parametrize("free", [0, 512 << 20, 800_000_000])
@@ -40,4 +40,4 @@ def test_too_little_memory_for_anything(free):
     memory = GpuMemory(free, 80 << 30, 132 * 2048, 512 << 30)
     assert memory.room_bytes == 0
     with pytest.raises(DeviceMemoryError, match="a device takes"):
-        memory.at_once(768)
+        memory.devices_at_once(768)

@@ -32,10 +32,10 @@ def run(mode: str, threads: int, settings: list[str]) -> tuple[str, dict[str, in
     arena, laid_out = ready(scenario, backend, verify=False)
     fold = arena.fold(folding(scenario, np.zeros(DEVICES, dtype=np.int64)))
     marks = laid_out.marks
-    tallies = arena.steps(fold, laid_out.program, marks)
-    tallies.append(fold.whole_run(len(marks) - 1))
+    tallies = arena.run_steps(fold, laid_out.program, marks)
+    tallies.append(fold.tally_run(len(marks) - 1))
     folded = [array for tally in tallies for array in (tally.bins, tally.facts, tally.totals)]
-    folded += [fold.change(), fold.parts(), fold.state_sums()]
+    folded += [fold.changes(), fold.parts(), fold.state_sums()]
     counted = arena.counters().astype(np.int64).sum(axis=0).tolist()
     sums = {name: counted[index] for name, index in metrics.columns().items()}
     everything = b"".join(array.tobytes() for array in (arena.memory, *folded))

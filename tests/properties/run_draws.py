@@ -24,7 +24,7 @@ def replace_draws(word: int) -> None:
     drawn = {
         rng.philox_block: lambda *_: (np.int64(word),) * 4,
         rng.philox_draw: lambda *_: np.int64(word),
-        rng.hashed: lambda *_: np.int64(word),
+        rng.hash_word: lambda *_: np.int64(word),
     }
     for name, module in list(sys.modules.items()):
         if name.startswith("fleetswap_kernels"):

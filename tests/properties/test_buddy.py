@@ -7,7 +7,7 @@ import pytest
 
 from fleetswap.check.device import Checker
 from fleetswap_kernels.compile.views import device_at
-from fleetswap_kernels.device.memory.buddy import compact
+from fleetswap_kernels.device.memory.buddy import compact_memory
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
@@ -21,7 +21,7 @@ from tests.properties.phones import ready, tiny
 
 @compiled
 def compact_frames(arena, base):
-    compact(device_at(arena, base, 0))
+    compact_memory(device_at(arena, base, 0))
 
 
 def free_lists(dev):

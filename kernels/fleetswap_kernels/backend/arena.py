@@ -193,7 +193,16 @@ class Arena:
         self.check()
 
     def run(self, program: Program, first: int, end: int, progress: Progress = lambda devices: None) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : Program
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress, optional
+            Told of devices that are done.
+        """
         self._state.run(program, first, end, progress)
         self.check()
 
@@ -201,11 +210,22 @@ class Arena:
         """What makes metrics of the devices' counters, where they are."""
         return self._state.fold(folding)
 
-    def steps(
+    def run_steps(
         self, fold: Fold, program: Program, marks: Sequence[int], progress: Progress = lambda devices: None
     ) -> list[Tally]:
-        """Run the steps between marks of a program on all devices, and fold what they did in each (`contract.Fold`)."""
-        tallies = fold.steps(program, marks, progress)
+        """Run the steps between marks of a program on all devices, and fold what they did in each (`contract.Fold`).
+
+        Parameters
+        ----------
+        fold : Fold
+            That of this arena's devices.
+        program : Program
+        marks : sequence of int
+            Positions in the program: where each step begins, and where the last one ends.
+        progress : Progress, optional
+            Told of devices that are done.
+        """
+        tallies = fold.run_steps(program, marks, progress)
         self.check()
         return tallies
 

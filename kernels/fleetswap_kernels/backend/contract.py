@@ -79,7 +79,16 @@ class State(Protocol):
         """Bring all devices to the state after swapon."""
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress
+            Told of devices that are done.
+        """
 
     def first_failed(self) -> int | None:
         """Number of the first device whose error word is set, or None."""
@@ -103,7 +112,7 @@ class State(Protocol):
 class Fold(Protocol):
     """Folds what the devices of a `State` do, step by step; only tallies return until the end of a run."""
 
-    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+    def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run the operations between one mark and the next, step by step (`State.run`).
 
         Returns
@@ -112,10 +121,10 @@ class Fold(Protocol):
             What the devices did in each step: since the one before, or since they were made.
         """
 
-    def whole_run(self, steps: int) -> Tally:
+    def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all, states that are metrics as their means over so many steps."""
 
-    def change(self) -> Ints:
+    def changes(self) -> Ints:
         """What was last tallied of each device, shape (devices, counters.N_COUNTERS), scaled to real devices."""
 
     def parts(self) -> Ints:
@@ -189,7 +198,7 @@ class Backend(Protocol):
             If so many do not fit.
         """
 
-    def at_once(self, device_bytes: int) -> int:
+    def devices_at_once(self, device_bytes: int) -> int:
         """How many devices of so many bytes should be in memory at once.
 
         Raises

@@ -15,6 +15,7 @@ from ..device.content.page_patterns import fill_page
 from ..device.content.sizes import block_bytes, page_bytes
 from ..device.figures.log_bin import bin_number
 from ..device.figures.price import PAID_WORDS, price_row
+from ..device.orders import pages_of
 from ..layout.counters import N_COUNTERS
 from ..layout.pages import PAGE_BYTES
 from ..layout.size_classes import size_classes
@@ -38,6 +39,10 @@ def measure_blocks(
 
     Parameters
     ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts, the one content model.
+    order : int
+        Order of the blocks.
     sizes, stored, members : int64 arrays of shape (blocks,)
         Filled with the codec's output, with what zram stores (0 if same-filled, the block's own bytes if it does not
         compress), and with the sum of the pages' own sizes.
@@ -46,7 +51,7 @@ def measure_blocks(
     """
     dev = device_at(arena, base, 0)
     model = model_at(models)
-    n = np.int64(1) << order
+    n = pages_of(order)
     # The contents of a block side by side, in the content map, which identities do not need; one page alone before it.
     scratch = np.int64(dev.o_content_map) + 1
     for block in range(len(sizes)):
@@ -71,7 +76,17 @@ def measure_blocks(
 
 @entry
 def fill_pages(codes: Any, word_table: Any, word_length: Any, out: Any, out_words: Any) -> None:
-    """Bytes of every page of some codes (`page_patterns.fill_page`)."""
+    """Bytes of every page of some codes (`page_patterns.fill_page`).
+
+    Parameters
+    ----------
+    codes : int64 array of shape (pages,)
+        What each page holds (`language.patterns`).
+    word_table, word_length : uint8[32, 16], int64[32]
+        Words of text, and how long each is.
+    out, out_words : uint8[pages, 4096], uint64[pages, 512]
+        The same memory twice, which is filled.
+    """
     for i in range(codes.shape[0]):
         fill_page(np.int64(codes[i]), word_table, word_length, out, out_words, i)
 

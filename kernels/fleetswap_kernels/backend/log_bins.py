@@ -27,9 +27,9 @@ def bin_numbers(values: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     -------
     int64 array of the same shape
     """
-    found = np.empty(values.shape, np.int64)
-    fill_bins(np.ascontiguousarray(values).ravel(), found.ravel())
-    return found
+    numbers = np.empty(values.shape, np.int64)
+    fill_bins(np.ascontiguousarray(values).ravel(), numbers.ravel())
+    return numbers
 
 
 def bin_bounds(number: int) -> tuple[int, int]:

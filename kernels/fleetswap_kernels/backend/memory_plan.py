@@ -49,7 +49,7 @@ class GpuMemory:
         """What devices and their results can have."""
         return max(0, self.free_bytes - self.kept_bytes)
 
-    def at_once(self, device_bytes: int) -> int:
+    def devices_at_once(self, device_bytes: int) -> int:
         """How many devices of so many bytes fit.
 
         Raises

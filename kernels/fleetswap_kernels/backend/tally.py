@@ -45,8 +45,8 @@ class Folding:
 
     def __post_init__(self) -> None:
         states = self.metrics[self.metrics[:, METRIC_WORDS - 1] != 0, :2]
-        kept = states[states >= 0]
-        if len(set(kept.tolist())) != kept.size:
+        parts = states[states >= 0]
+        if len(set(parts.tolist())) != parts.size:
             raise ValueError("two metrics that are states have a part in common")
 
     @property

@@ -52,7 +52,7 @@ class _WholeProgramLibrary(JITCodeLibrary):  # type: ignore[misc]
         for library in called:
             if isinstance(library, _LinkOnlyLibrary):
                 called.extend(callee for callee in library._linking_libraries if callee not in called)
-        self._linking_libraries: list[Any] = sorted(called, key=lambda one: not isinstance(one, _LinkOnlyLibrary))
+        self._linking_libraries: list[Any] = sorted(called, key=lambda below: not isinstance(below, _LinkOnlyLibrary))
         super().finalize()
 
     def _verify_declare_only_symbols(self) -> None:
@@ -110,8 +110,8 @@ def _pipeline(state: Any, lowering: type) -> list[Any]:
         builder.define_typed_pipeline(state),
         builder.define_nopython_lowering_pipeline(state),
     ):
-        for one, description in part.passes:
-            passes.add_pass(lowering if one is typed_passes.NativeLowering else one, description)
+        for step, description in part.passes:
+            passes.add_pass(lowering if step is typed_passes.NativeLowering else step, description)
     passes.finalize()
     return [passes]
 

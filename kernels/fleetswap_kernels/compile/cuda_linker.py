@@ -71,14 +71,14 @@ def _modules_once(library: Any) -> list[Any]:
     """What NVVM is given for a function: its module and that of each function below it, callers first."""
     finished: dict[Any, None] = {}
 
-    def visit(each: Any) -> None:
-        for below in sorted(each._linking_libraries, key=lambda one: one.name):
+    def visit(library: Any) -> None:
+        for below in sorted(library._linking_libraries, key=lambda called: called.name):
             if below not in finished:
                 visit(below)
-        finished[each] = None
+        finished[library] = None
 
     visit(library)
-    return [each._module for each in reversed(finished)]
+    return [library._module for library in reversed(finished)]
 
 
 # numba-cuda's own gives a function again for every path of calls to it: 92,000 for the 330 functions of run_devices,

@@ -99,8 +99,8 @@ def _temporary_folder() -> Path:
     """A folder for this user alone: others must not hand it code to run."""
     folder = Path(tempfile.gettempdir()) / f"fleetswap-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    found = folder.lstat()
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o022:
+    state = folder.lstat()
+    if not stat.S_ISDIR(state.st_mode) or state.st_uid != os.getuid() or state.st_mode & 0o022:
         folder = Path(tempfile.mkdtemp(prefix="fleetswap-"))
     refusal = _refusal(folder)
     if refusal:

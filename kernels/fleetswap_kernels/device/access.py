@@ -127,7 +127,7 @@ def fill_halves(dev, o, n, value):
 
 
 @device
-def count_words(dev, o, n, first):
+def number_words(dev, o, n, first):
     """Store first, first + 1, ... in `n` words from `o`, at least one."""
     dev.w[np.uint32(o)] = np.uint32(first)
     for i in range(1, n):
@@ -151,7 +151,7 @@ def words_differ(dev, o, n, first):
 
 
 @device
-def bytes_any(dev, o, n):
+def any_byte(dev, o, n):
     """Whether one of `n` bytes from `o` is not zero; `n` is 1 or a power of two from 4 on, `o` a multiple of it."""
     if n < 8:
         if n == 4:
@@ -164,7 +164,7 @@ def bytes_any(dev, o, n):
 
 
 @device
-def words_any(dev, o, n):
+def or_words(dev, o, n):
     """Bitwise or of `n` words."""
     seen = np.uint32(0)
     for i in range(n):

@@ -10,6 +10,7 @@ from ..layout.words import (
     FRAME_DIRTY, KIND_SHIFT, MAX_ORDER, PMD_HUGE, PMD_TABLE, PRESENT, PTE_DIRTY, PTE_PAYLOAD, VMA_USED,
 )  # fmt: skip
 from .access import byte, set_byte, set_word, word
+from .orders import pages_of
 
 PMD_PAGES = 512
 KIND_AND_PAYLOAD = (3 << KIND_SHIFT) | PTE_PAYLOAD
@@ -48,7 +49,13 @@ def pmd_end(dev, o_vma, page, end):
 
 
 @device
-def account(dev, p, anon_pages, swap_entries):
+def aligned_page(dev, o_vma, page, order):
+    """First page of the aligned block of an order around a region's page; negative if that is not in the region."""
+    return page - (word(dev, o_vma + VMA_START) + page & (pages_of(order) - 1))
+
+
+@device
+def account_pages(dev, p, anon_pages, swap_entries):
     """Change a process's MM_ANONPAGES and MM_SWAPENTS."""
     o = proc_at(dev, p)
     set_word(dev, o + PROC_ANONPAGES, word(dev, o + PROC_ANONPAGES) + anon_pages)

@@ -123,7 +123,7 @@ def philox_block(seed, stream, device_id, process, step, block):
 
 
 @device
-def hashed(n, key_a, key_b):
+def hash_word(n, key_a, key_b):
     """One random word of a series whose keys were drawn by Philox: for draws that are too many for Philox.
 
     A multiply-xorshift hash (lowbias32 of Wellons' hash-prospector, with a second key in its middle): two dependent
@@ -182,6 +182,31 @@ def philox_draw(seed, stream, device_id, process, step, draw):
     if lane == 2:
         return w2
     return w3
+
+
+@device
+def seed_of(dev):
+    """Seed of the run, from its two words in a device's header."""
+    return np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
+
+
+@device
+def draw_words(dev, stream, process, step, block):
+    """Four random words of a device, by their coordinates in it (`philox_block`).
+
+    Parameters
+    ----------
+    stream : int64
+        Purpose of the draw (`streams.Stream`).
+    process, step, block : int64
+        Coordinates, which the stream gives a meaning: whose draw it is, which one, and which block of four.
+
+    Returns
+    -------
+    tuple of 4 int64
+        Random words, each 0 .. 2**32 - 1.
+    """
+    return philox_block(seed_of(dev), stream, np.int64(dev.device_id), process, step, block)
 
 
 @device

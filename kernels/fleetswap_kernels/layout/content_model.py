@@ -8,6 +8,7 @@ A class of content is 256 prototype blocks, each with the compressed size of its
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import IntEnum, unique
 from functools import cache
 from typing import Any
 
@@ -31,7 +32,15 @@ SCALE_ONE = 16
 """Scale level that leaves sizes as they were measured; a level is a factor of 2^(1/8)."""
 SCALE_SHIFT = 12
 
-ORDINARY, ZERO_PAGE, SAME_FILLED = range(3)
+
+@unique
+class PageKind(IntEnum):
+    """What a page of a prototype is."""
+
+    ORDINARY = 0
+    ZERO_PAGE = 1
+    SAME_FILLED = 2
+
 
 RUN_SHARE = 0x1FFFF
 RUN_COMPRESSED_SHIFT = 17
@@ -68,7 +77,7 @@ class ContentClasses:
     sizes : uint16 array of shape (classes, 256, 3, 31)
         Compressed bytes by prototype, codec of `CODECS` and sub-block; 65535 stands for 65535 and more.
     same : uint8 array of shape (classes, 256, 16)
-        What a page of a prototype is: ORDINARY, ZERO_PAGE or SAME_FILLED.
+        What a page of a prototype is (`PageKind`).
     edges : uint16 array of shape (classes, 3, 7)
         Mean bytes of a block's pages that part the bins of `gain_q15`.
     gain_q15 : uint16 array of shape (classes, 3, 10, 8, 17)
@@ -127,27 +136,27 @@ def scale_factors() -> npt.NDArray[np.uint16]:
 
 def zero_block_bytes(classes: ContentClasses) -> npt.NDArray[np.uint16]:
     """Bytes of zero-filled blocks of orders 0 to 4: medians of those in the prototypes, shape (5, 3)."""
-    found = np.zeros((5, len(CODECS)), dtype=np.uint16)
+    medians = np.zeros((5, len(CODECS)), dtype=np.uint16)
     for order in range(5):
         n = BLOCK_PAGES >> order
-        zero = (classes.same == ZERO_PAGE).reshape(*classes.same.shape[:2], n, 1 << order).all(-1)
+        zero = (classes.same == PageKind.ZERO_PAGE).reshape(*classes.same.shape[:2], n, 1 << order).all(-1)
         first = 2 * BLOCK_PAGES - (2 * BLOCK_PAGES >> order)
         sizes = classes.sizes[:, :, :, first : first + n].transpose(0, 1, 3, 2)[zero]
         if len(sizes):
-            found[order] = np.median(sizes, axis=0)
+            medians[order] = np.median(sizes, axis=0)
         elif order:
-            found[order] = 2 * found[order - 1]
-    return found
+            medians[order] = 2 * medians[order - 1]
+    return medians
 
 
 def run_sums(classes: ContentClasses) -> npt.NDArray[np.uint64]:
     """What whole prototypes take in a pool, as `RUN_WHOLE` says, by codec and scale; shape (classes, 256, 3, 32)."""
     pool = size_classes()
     measured = classes.sizes[..., :BLOCK_PAGES].astype(np.uint32)
-    ordinary = (classes.same == ORDINARY)[:, :, None, :]
+    ordinary = (classes.same == PageKind.ORDINARY)[:, :, None, :]
     by_class = np.arange(len(classes.names), dtype=np.uint64)[:, None, None] << np.uint64(RUN_CLASS_SHIFT)
     same_at_all_levels = by_class | ordinary.sum(-1).astype(np.uint64) << np.uint64(RUN_OBJECTS_SHIFT)
-    found = np.empty((*measured.shape[:3], SCALES), dtype=np.uint64)
+    sums = np.empty((*measured.shape[:3], SCALES), dtype=np.uint64)
     for level, factor in enumerate(scale_factors()):
         size = np.clip(measured * np.uint32(factor) >> np.uint32(SCALE_SHIFT), 1, PAGE_BYTES)
         huge = ordinary & (size >= pool.huge_threshold_bytes)
@@ -155,8 +164,8 @@ def run_sums(classes: ContentClasses) -> npt.NDArray[np.uint64]:
         share = (pool.shares[size + 7 >> 4] * ordinary).sum(-1, dtype=np.uint64)
         compressed = (size * ordinary).sum(-1, dtype=np.uint64) << np.uint64(RUN_COMPRESSED_SHIFT)
         huge_pages = huge.sum(-1, dtype=np.uint64) << np.uint64(RUN_HUGE_SHIFT)
-        found[..., level] = share | compressed | huge_pages | same_at_all_levels | np.uint64(RUN_WHOLE)
-    return found
+        sums[..., level] = share | compressed | huge_pages | same_at_all_levels | np.uint64(RUN_WHOLE)
+    return sums
 
 
 def build_model(classes: ContentClasses) -> npt.NDArray[np.uint8]:

@@ -1,5 +1,9 @@
 """Counters of a device: their indices and the kernel's own names (spec 09)."""
 
+from enum import IntEnum, auto, unique
+
+from .reasons import SWAPIN_REASONS, SWAPOUT_REASONS
+
 VMSTAT = (
     "pgfault", "pgmajfault", "pswpin", "pswpout", "swpin_zero", "swpout_zero", "swap_ra", "swap_ra_hit",
     "thp_swpout", "thp_swpout_fallback", "thp_split_page", "thp_split_page_failed", "thp_deferred_split_page",
@@ -9,7 +13,7 @@ VMSTAT = (
     PGFAULT, PGMAJFAULT, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, SWAP_RA, SWAP_RA_HIT,
     THP_SWPOUT, THP_SWPOUT_FALLBACK, THP_SPLIT_PAGE, THP_SPLIT_PAGE_FAILED, THP_DEFERRED_SPLIT_PAGE,
     THP_FAULT_ALLOC, THP_FAULT_FALLBACK, NR_VMSCAN_WRITE, PGACTIVATE,
-) = range(17)  # fmt: skip
+) = range(len(VMSTAT))  # fmt: skip
 
 ZRAM = (
     "pages_stored", "compr_data_size", "pool_pages", "max_used_pages", "same_pages", "huge_pages",
@@ -18,7 +22,7 @@ ZRAM = (
 (
     PAGES_STORED, COMPR_DATA_SIZE, POOL_PAGES, MAX_USED_PAGES, SAME_PAGES, HUGE_PAGES,
     HUGE_PAGES_SINCE, FAILED_READS, FAILED_WRITES, NOTIFY_FREE, WRITESTALL,
-) = range(17, 28)  # fmt: skip
+) = range(len(VMSTAT), len(VMSTAT) + len(ZRAM))  # fmt: skip
 
 FLEETSWAP = (
     "warn_mixed_zeromap", "silent_mixed_zeromap", "sigbus", "stale_reads", "swapin_waits", "swap_charge_refused",
@@ -37,23 +41,46 @@ A page event is one page touched by an operation, mapped by a fault, swapped out
     WRONG_CONTENTS, PAGE_EVENTS, FAULT_PAGES, ANON_PAGES, COPIED_PAGES, HUGE_READS,
     BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, BLK_PAGES_READ, BLK_REWRITE, DEAD_BYTES,
     SWAPOUT_FOLIOS, POOL_BYTES,
-) = range(28, 48)  # fmt: skip
+) = range(len(VMSTAT) + len(ZRAM), len(VMSTAT) + len(ZRAM) + len(FLEETSWAP))  # fmt: skip
 
-MTHP = (
-    "anon_fault_alloc", "anon_fault_fallback", "anon_fault_fallback_charge", "swpout", "swpout_fallback",
-    "split", "split_failed", "split_deferred", "nr_anon", "nr_anon_partially_mapped",
-)  # fmt: skip
-(
-    ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, SWPOUT, SWPOUT_FALLBACK,
-    SPLIT, SPLIT_FAILED, SPLIT_DEFERRED, NR_ANON, NR_ANON_PARTIALLY_MAPPED,
-) = range(10)  # fmt: skip
-N_SCALAR = 48
+SCALAR_NAMES = VMSTAT + ZRAM + FLEETSWAP
+N_SCALAR = len(SCALAR_NAMES)
 """Counters that exist once; the per-size ones follow, ten for every order."""
+
+
+@unique
+class Mthp(IntEnum):
+    """Counters that every order has, in the order of their numbers."""
+
+    ANON_FAULT_ALLOC = 0
+    ANON_FAULT_FALLBACK = auto()
+    ANON_FAULT_FALLBACK_CHARGE = auto()
+    SWPOUT = auto()
+    SWPOUT_FALLBACK = auto()
+    SPLIT = auto()
+    SPLIT_FAILED = auto()
+    SPLIT_DEFERRED = auto()
+    NR_ANON = auto()
+    NR_ANON_PARTIALLY_MAPPED = auto()
+
+
+MTHP = tuple(counter.name.lower() for counter in Mthp)
 
 FOLIO_ALLOC = N_SCALAR + len(MTHP) * 10
 """Folios allocated, by order 0..9; the kernel counts those of anonymous faults only."""
-CODEC = ("compressed_pages", "decompressed_pages", "compressed_blocks", "decompressed_blocks")
-COMPRESSED_PAGES, DECOMPRESSED_PAGES, COMPRESSED_BLOCKS, DECOMPRESSED_BLOCKS = range(4)
+
+
+@unique
+class CodecWork(IntEnum):
+    """What goes through the codec, in the order of the counters."""
+
+    COMPRESSED_PAGES = 0
+    DECOMPRESSED_PAGES = auto()
+    COMPRESSED_BLOCKS = auto()
+    DECOMPRESSED_BLOCKS = auto()
+
+
+CODEC = tuple(work.name.lower() for work in CodecWork)
 N_CLASSES = 32
 """Content classes; the last one stands for contents of a table, which belong to none."""
 CLASS_OF_TABLE = N_CLASSES - 1
@@ -71,17 +98,17 @@ PHONE = (
     PGSTEAL_KSWAPD, PGSTEAL_DIRECT, ALLOCSTALL, WORKINGSET_REFAULT_ANON, WORKINGSET_ACTIVATE_ANON,
     KILLS_LOW_SWAP, KILLS_THRASHING, KILLS_NO_MEMORY, REFUSED_FAULTS, APP_SWITCHES, COLD_STARTS,
     TRIMMED_APPS, COMPACTED_APPS, COMPACTIONS,
-) = range(PHONE_FIRST, PHONE_FIRST + 14)  # fmt: skip
+) = range(PHONE_FIRST, PHONE_FIRST + len(PHONE))  # fmt: skip
 FOLIO_WANTED = PHONE_FIRST + len(PHONE)
 """Large folios asked of the page allocator, by order 0..9."""
 FOLIO_REFUSED = FOLIO_WANTED + 10
 """Those it could not give."""
 SWAPIN_REASON = FOLIO_REFUSED + 10
-"""Why a swap-in was smaller than the largest enabled size (`reasons.SWAPIN_REASONS`)."""
-N_SWAPIN_REASONS = 9
+"""Why a swap-in was smaller than the largest enabled size (`reasons.SwapinReason`)."""
+N_SWAPIN_REASONS = len(SWAPIN_REASONS)
 SWAPOUT_REASON = SWAPIN_REASON + N_SWAPIN_REASONS
-"""Why a large folio got no slots (`reasons.SWAPOUT_REASONS`)."""
-N_SWAPOUT_REASONS = 5
+"""Why a large folio got no slots (`reasons.SwapoutReason`)."""
+N_SWAPOUT_REASONS = len(SWAPOUT_REASONS)
 REFAULT_DISTANCE = SWAPOUT_REASON + N_SWAPOUT_REASONS
 """Pages that came back, by the power of two of the pages that were swapped out since."""
 N_DISTANCES = 24
@@ -94,7 +121,7 @@ GAUGE_FIRST = BROKEN_BY_POOL + N_BLOCK_ORDERS
 GAUGE = ("free_frames", "free_reserved_frames", "resident_pages", "swapped_pages", "free_slots", "processes")
 """State of a device when it was last looked at, not a sum of events."""
 (GAUGE_FREE_FRAMES, GAUGE_RESERVED, GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_FREE_SLOTS, GAUGE_PROCESSES) = range(
-    GAUGE_FIRST, GAUGE_FIRST + 6
+    GAUGE_FIRST, GAUGE_FIRST + len(GAUGE)
 )
 GAUGE_BLOCKS = GAUGE_FIRST + len(GAUGE)
 """Free blocks of page frames by order 0..10."""
@@ -106,8 +133,6 @@ GAUGE_CENSUS = GAUGE_EXTFRAG + 10
 """Swapped pages by the largest order that could swap in, then runs of slots by the power of two of their length."""
 N_COUNTERS = GAUGE_CENSUS + 20
 
-SCALAR_NAMES = VMSTAT + ZRAM + FLEETSWAP
-
 
 def codec_index(name: str, content_class: int) -> int:
     """Index of a counter of the codec's work."""
@@ -116,4 +141,4 @@ def codec_index(name: str, content_class: int) -> int:
 
 def mthp_index(name: str, order: int) -> int:
     """Index of a per-size counter."""
-    return N_SCALAR + 10 * order + MTHP.index(name)
+    return N_SCALAR + len(MTHP) * order + MTHP.index(name)

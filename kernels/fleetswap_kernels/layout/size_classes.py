@@ -109,7 +109,7 @@ def _distinct(
     int
         Compressed size from which an object is stored raw.
     """
-    kept: list[tuple[int, int, int]] = []
+    distinct: list[tuple[int, int, int]] = []
     index_from_top = [0] * len(raw_bytes)
     threshold = 0
     # From the largest down: a class merges with the last larger one created and then takes its size.
@@ -120,11 +120,11 @@ def _distinct(
         if threshold == 0 and elements != 1 and objects != 1:
             # An object of this class holds threshold - 1 bytes plus the handle: one byte more is huge.
             threshold = object_bytes - (HANDLE_BYTES - 1)
-        if not kept or kept[-1][1:] != (elements, objects):
-            kept.append((object_bytes, elements, objects))
-        index_from_top[raw] = len(kept) - 1
-    kept.reverse()
-    return kept, [len(kept) - 1 - i for i in index_from_top], threshold
+        if not distinct or distinct[-1][1:] != (elements, objects):
+            distinct.append((object_bytes, elements, objects))
+        index_from_top[raw] = len(distinct) - 1
+    distinct.reverse()
+    return distinct, [len(distinct) - 1 - i for i in index_from_top], threshold
 
 
 @cache
@@ -156,13 +156,13 @@ def size_classes(chain_pages: int = 8, block_order: int = 0) -> SizeClasses:
     if not 0 <= block_order <= MAX_BLOCK_ORDER:
         raise ValueError(f"block_order: {block_order!r} is not allowed; allowed: 0 to {MAX_BLOCK_ORDER}")
     raw_bytes = list(range(MIN_OBJECT_BYTES, PAGE_BYTES + 1, CLASS_STEP_BYTES))
-    kept, index, threshold = _distinct(raw_bytes, PAGE_BYTES, chain_pages)
+    distinct, index, threshold = _distinct(raw_bytes, PAGE_BYTES, chain_pages)
     class_of_bytes = np.empty(PAGE_BYTES + 1, np.uint8)
     for request in range(PAGE_BYTES + 1):
         beyond = max(0, request + HANDLE_BYTES - MIN_OBJECT_BYTES)
         # The largest class keeps its handle in the page: a request of a whole page fits although 4104 > 4096.
         class_of_bytes[request] = index[min(len(raw_bytes) - 1, -(-beyond // CLASS_STEP_BYTES))]
-    class_pages = [pages for _, pages, _ in kept]
+    class_pages = [pages for _, pages, _ in distinct]
     block_threshold = threshold
     class_of_step = np.zeros(257, np.uint8)
     if block_order:
@@ -173,8 +173,8 @@ def size_classes(chain_pages: int = 8, block_order: int = 0) -> SizeClasses:
         large, index, block_threshold = _distinct(large_bytes, block_bytes, chain_pages)
         # A request of step 0 has its handle beyond a page, but no byte of its own: the first class above serves it.
         for step in range(257):
-            class_of_step[step] = len(kept) + index[min(max(step, 1), steps) - 1]
-        kept = kept + large
+            class_of_step[step] = len(distinct) + index[min(max(step, 1), steps) - 1]
+        distinct = distinct + large
         class_pages += [elements << block_order for _, elements, _ in large]
     classes = SizeClasses(
         chain_pages=chain_pages,
@@ -182,8 +182,8 @@ def size_classes(chain_pages: int = 8, block_order: int = 0) -> SizeClasses:
         class_of_bytes=class_of_bytes,
         class_of_step=class_of_step,
         class_pages=np.array(class_pages, np.uint16),
-        class_objects=np.array([c[2] for c in kept], np.uint16),
-        class_bytes=np.array([c[0] for c in kept], np.uint32),
+        class_objects=np.array([c[2] for c in distinct], np.uint16),
+        class_bytes=np.array([c[0] for c in distinct], np.uint32),
         huge_threshold_bytes=threshold,
         huge_block_bytes=block_threshold,
     )

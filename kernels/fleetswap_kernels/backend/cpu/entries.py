@@ -10,7 +10,7 @@ from ...device.access import counter_value
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
 from ...device.figures.figures import (
-    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric,
+    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, FoldMode, fold_device, value_of_metric,
 )  # fmt: skip
 from ...device.figures.log_bin import BINS, LAST_BIN, bin_number
 from ...device.figures.price import PRICE_WORDS
@@ -22,7 +22,19 @@ from ..tally import (
 
 @entry
 def init_devices(arena: Any, base: Any, models: Any, ids: Any, first: int, end: int, header_content: int) -> None:
-    """Set up the devices `first` to `end` - 1 of an arena."""
+    """Set up the devices `first` to `end` - 1 of an arena.
+
+    Parameters
+    ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    ids : int64 array of shape (devices,)
+        Number of each device in the whole fleet.
+    first, end : int
+        First device, and the one behind the last.
+    header_content : int
+        Content of the swap header page (`setup_device`).
+    """
     for d in range(first, end):
         setup_device(device_at(arena, base, d), model_at(models), header_content, ids[d])
 
@@ -37,6 +49,11 @@ def run_devices(
 
     Parameters
     ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    first, end : int
+        First device, and the one behind the last.
+    program : uint32 array of shape (operations, operations.OP_WORDS)
     marks : int64 array of shape (parts + 1,)
         Positions in the program.
     counted : int64 array of shape (parts or fewer, devices, counters.N_COUNTERS)
@@ -68,14 +85,32 @@ def fold_devices(
     mode: int,
     steps: int,
 ) -> None:
-    """Measure devices by what they counted and add them to a tally; all arrays are flat (`tally.Folding`)."""
+    """Measure devices by what they counted and add them to a tally; all arrays are flat (`tally.Folding`).
+
+    Parameters
+    ----------
+    counted : int64 array of shape (devices, counters.N_COUNTERS)
+        Counters as they are now.
+    groups, columns, prices, metrics : int64 arrays
+        Those of the `Folding`.
+    since, change : int64 arrays of the shape of `counted`
+        Counters when they were last taken, and what changed.
+    sums, parts : int64 arrays of shape (devices, figures.PARTS)
+        Sums of states over the steps; price and figures.
+    bins, facts, totals : int64 arrays
+        Those of the `Tally`.
+    mode : int
+        A `FoldMode`.
+    steps : int
+        Steps of the whole run; for WHOLE only.
+    """
     n_metrics = len(metrics) // METRIC_WORDS
     for d in range(len(groups)):
         group = groups[d]
         p = group * PRICE_WORDS
         at = d * N_COUNTERS
         fold_device(counted, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
-        if mode == RESUME:
+        if mode == FoldMode.RESUME:
             continue
         for i in range(N_COUNTERS):
             totals[group * N_COUNTERS + i] += change[d * N_COUNTERS + i]

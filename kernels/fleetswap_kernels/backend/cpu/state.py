@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
+from ...device.figures.figures import PARTS, FoldMode
 from ...layout import counters
 from ...layout.content_model import MODEL
 from ...layout.device import HEADER_BYTES, Q_COUNTER
@@ -42,7 +42,7 @@ class CpuBackend:
         except MemoryError:
             raise DeviceMemoryError(f"no memory for {int(fleet.base[-1]) * HEADER_BYTES:,} bytes of devices") from None
 
-    def at_once(self, device_bytes: int) -> int:
+    def devices_at_once(self, device_bytes: int) -> int:
         """As many as take `SHARD_BYTES`, but at least one."""
         return max(1, SHARD_BYTES // device_bytes)
 
@@ -106,13 +106,33 @@ class CpuState:
         self._share(lambda a, b: init_devices(self._records, base, self._models, ids, a, b, header_content))
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress
+            Told of devices that are done.
+        """
         self.run_parts(program, (first, end), np.zeros((0, len(self._ids), counters.N_COUNTERS), np.int64), progress)
 
     def run_parts(
         self, program: npt.NDArray[np.uint32], marks: Sequence[int], counted: Ints, progress: Progress
     ) -> None:
-        """Run the parts of a program between marks, and keep what is counted after each (`entries.run_devices`)."""
+        """Run the parts of a program between marks, and keep what is counted after each (`entries.run_devices`).
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        marks : sequence of int
+            Positions in the program: where each part begins, and where the last one ends.
+        counted : int64 array of shape (parts or fewer, devices, counters.N_COUNTERS)
+            Filled with the counters after each part.
+        progress : Progress
+            Told of devices that are done.
+        """
         from .entries import run_devices
 
         positions = np.array(marks, np.int64)
@@ -184,19 +204,19 @@ class CpuFold:
         self._change = np.zeros((n, counters.N_COUNTERS), np.int64)
         self._sums = np.zeros((n, PARTS), np.int64)
         self._parts = np.zeros((n, PARTS), np.int64)
-        self._mode = FIRST
+        self._mode = FoldMode.FIRST
 
-    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+    def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run steps and tally what the devices did in each."""
         counted = np.empty((len(marks) - 1, *self._since.shape), np.int64)
         self._state.run_parts(program, marks, counted, progress)
         return [self._fold(self._next_mode(), each) for each in counted]
 
-    def whole_run(self, steps: int) -> Tally:
+    def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
-        return self._fold(WHOLE, self._counted(), steps)
+        return self._fold(FoldMode.WHOLE, self._counted(), steps)
 
-    def change(self) -> Ints:
+    def changes(self) -> Ints:
         """What was last tallied of each device."""
         return self._change
 
@@ -211,23 +231,23 @@ class CpuFold:
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums."""
         self._sums[:] = state_sums
-        self._fold(RESUME, self._counted())
-        self._mode = STEP
+        self._fold(FoldMode.RESUME, self._counted())
+        self._mode = FoldMode.STEP
 
-    def _next_mode(self) -> int:
-        mode, self._mode = self._mode, STEP
+    def _next_mode(self) -> FoldMode:
+        mode, self._mode = self._mode, FoldMode.STEP
         return mode
 
     def _counted(self) -> Ints:
         """Counters as they are now."""
         return self._state.counters().view(np.int64)
 
-    def _fold(self, mode: int, counted: Ints, steps: int = 0) -> Tally:
+    def _fold(self, mode: FoldMode, counted: Ints, steps: int = 0) -> Tally:
         """Measure all devices, by one thread: it takes a thousandth of the time of a step."""
         from .entries import fold_devices
 
-        told, tally = self._folding, self._folding.empty()
-        tables = (counted, told.groups, told.columns, told.prices, told.metrics)
-        kept = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
-        fold_devices(*(array.reshape(-1) for array in tables + kept), mode, steps)
+        folding, tally = self._folding, self._folding.empty()
+        tables = (counted, folding.groups, folding.columns, folding.prices, folding.metrics)
+        results = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
+        fold_devices(*(array.reshape(-1) for array in tables + results), int(mode), steps)
         return tally

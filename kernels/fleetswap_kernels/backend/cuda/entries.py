@@ -20,7 +20,7 @@ from ..batch_units import BODIES, body_by_type, do_unit
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
 from ...device.figures.figures import (
-    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, RESUME, fold_device, value_of_metric,
+    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, FoldMode, fold_device, value_of_metric,
 )  # fmt: skip
 from ...device.figures.log_bin import BINS, LAST_BIN, bin_number
 from ...device.figures.price import PRICE_WORDS
@@ -32,7 +32,7 @@ from ..tally import (
     TOP_LOW,
 )  # fmt: skip
 from ..warps import WARP, devices_per_warp
-from .target import compiled, kept, model_of, record_at
+from .target import cached_kernel, compiled_kernel, model_of, record_at
 
 if not config.ENABLE_CUDASIM:
     from numba.cuda.extending import overload
@@ -54,7 +54,19 @@ def note_failed(dev: Any, d: int, failed: Any) -> None:
 
 
 def init_devices(arena: Any, base: Any, models: Any, ids: Any, failed: Any, header_content: int) -> None:
-    """Set up one device of an arena; a kernel body."""
+    """Set up one device of an arena; a kernel body.
+
+    Parameters
+    ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    ids : int64 array of shape (devices,)
+        Number of each device in the whole fleet.
+    failed : int64 array of shape (1,)
+        Lowered to the number of a device whose error word is set.
+    header_content : int
+        Content of the swap header page (`setup_device`).
+    """
     d = cuda.grid(1)
     if d < base.size - 1:
         dev = record_at(arena, base, d)
@@ -65,7 +77,20 @@ def init_devices(arena: Any, base: Any, models: Any, ids: Any, failed: Any, head
 def run_devices(
     arena: Any, base: Any, models: Any, failed: Any, program: Any, op_first: int, op_end: int, per_warp: int
 ) -> None:
-    """Run a part of a program on one device of an arena; a kernel body. The first lanes of a warp have a device."""
+    """Run a part of a program on one device of an arena; a kernel body. The first lanes of a warp have a device.
+
+    Parameters
+    ----------
+    arena, base, models : arrays
+        Records of all devices, where each starts (and the last one ends), the one content model.
+    failed : int64 array of shape (1,)
+        Lowered to the number of a device whose error word is set.
+    program : uint32 array of shape (operations, operations.OP_WORDS)
+    op_first, op_end : int
+        First operation, and the one behind the last.
+    per_warp : int
+        Devices that share a warp.
+    """
     thread = cuda.grid(1)
     lane = thread % WARP
     d = thread // WARP * per_warp + lane
@@ -75,14 +100,14 @@ def run_devices(
         note_failed(dev, d, failed)
 
 
-def gather_counters(quads: Any, base: Any, found: Any) -> None:
+def gather_counters(quads: Any, base: Any, gathered: Any) -> None:
     """Copy the counters of all devices, which stand far apart, side by side; a kernel body.
 
     Neighbouring threads copy neighbouring counters. Each goes on a grid further, so that any grid copies all.
     """
-    for i in range(cuda.grid(1), found.size, cuda.gridsize(1)):
+    for i in range(cuda.grid(1), gathered.size, cuda.gridsize(1)):
         d = i // N_COUNTERS
-        found[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
+        gathered[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
 
 
 def fold_devices(
@@ -102,7 +127,27 @@ def fold_devices(
     mode: int,
     steps: int,
 ) -> None:
-    """Measure one device and add it to a tally; a kernel body. The twin of `entries.fold_devices`."""
+    """Measure one device and add it to a tally; a kernel body. The twin of `entries.fold_devices`.
+
+    Parameters
+    ----------
+    quads : int64 array
+        Memory of the devices.
+    base : int64 array of shape (devices + 1,)
+        Where each starts, in units of `HEADER_BYTES`.
+    groups, columns, prices, metrics : int64 arrays
+        Those of the `Folding`.
+    since, change : int64 arrays of shape (devices, counters.N_COUNTERS)
+        Counters when they were last taken, and what changed.
+    sums, parts : int64 arrays of shape (devices, figures.PARTS)
+        Sums of states over the steps; price and figures.
+    bins, facts, totals : int64 arrays
+        Those of the `Tally`.
+    mode : int
+        A `FoldMode`.
+    steps : int
+        Steps of the whole run; for WHOLE only.
+    """
     d = cuda.grid(1)
     if d < base.size - 1:
         group = groups[d]
@@ -110,7 +155,7 @@ def fold_devices(
         n_metrics = metrics.size // METRIC_WORDS
         p = group * PRICE_WORDS
         fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
-        if mode == RESUME:
+        if mode == FoldMode.RESUME:
             return
         for i in range(N_COUNTERS):
             cuda.atomic.add(totals, group * N_COUNTERS + i, change[d * N_COUNTERS + i])
@@ -183,12 +228,12 @@ class Kernel:
     def __init__(self, name: str) -> None:
         self.name = name
         body, self.signature = signatures()[name]
-        self._dispatcher = kept(cuda.jit(body))
+        self._dispatcher = cached_kernel(cuda.jit(body))
 
     @cached_property
     def occupancy(self) -> tuple[int, int]:
         """Threads of a block, and how many such blocks the GPU runs at once, as the driver says."""
-        kernel = compiled(self._dispatcher, self.signature)
+        kernel = compiled_kernel(self._dispatcher, self.signature)
         fitting = {threads: kernel.max_cooperative_grid_blocks(threads) for threads in BLOCK_SIZES}
         most = max(threads * blocks for threads, blocks in fitting.items())
         threads = min(threads for threads, blocks in fitting.items() if threads * blocks == most)
@@ -205,7 +250,16 @@ class Kernel:
         return devices_per_warp(devices, size // WARP * blocks)
 
     def launch_spread(self, stream: Any, devices: int, per_warp: int, *arguments: Any) -> None:
-        """Queue warps of so many devices, for a kernel whose last argument is how many."""
+        """Queue warps of so many devices, for a kernel whose last argument is how many.
+
+        Parameters
+        ----------
+        stream : numba stream
+        devices, per_warp : int
+            Devices in all, and how many of them share a warp.
+        *arguments : object
+            What the kernel takes before the last argument.
+        """
         self.launch(stream, -(-devices // per_warp) * WARP, *arguments, per_warp)
 
     def launch_once(self, stream: Any, *arguments: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...device.figures.figures import FIRST, PARTS, RESUME, STEP, WHOLE
+from ...device.figures.figures import PARTS, FoldMode
 from ...layout.counters import N_COUNTERS
 from ..contract import Progress
 from ..tally import Folding, Ints, Tally
@@ -71,65 +71,65 @@ class CudaFold:
         empty = folding.empty()
         self._empty = [lanes.upload(array.reshape(-1)) for array in (empty.bins, empty.facts, empty.totals)]
         self._of_lane = {lane.first: self._lane(lane) for lane in lanes}
-        self._mode = FIRST
+        self._mode = FoldMode.FIRST
 
     def _lane(self, lane: Lane) -> _LaneFold:
         from .target import array_of
 
         end = lane.first + lane.devices
-        own = [self._groups[lane.first : end]]
-        own += [one[lane.first * N_COUNTERS : end * N_COUNTERS] for one in (self._since, self._change)]
-        own += [one[lane.first * PARTS : end * PARTS] for one in (self._sums, self._parts)]
+        arrays = [self._groups[lane.first : end]]
+        arrays += [array[lane.first * N_COUNTERS : end * N_COUNTERS] for array in (self._since, self._change)]
+        arrays += [array[lane.first * PARTS : end * PARTS] for array in (self._sums, self._parts)]
         empty = self._folding.empty()
-        shapes = [one.shape for one in (empty.bins, empty.facts, empty.totals)]
+        shapes = [array.shape for array in (empty.bins, empty.facts, empty.totals)]
         results = [(self._lanes.new(int(np.prod(shape))), self._lanes.pinned(int(np.prod(shape)))) for shape in shapes]
         bins, facts, totals = (array_of(there) for there, _ in results)
         here = (to.reshape(shape) for (_, to), shape in zip(results, shapes, strict=True))
-        return _LaneFold(tuple(map(array_of, own)), (bins, facts, totals), results, Tally(*here))
+        return _LaneFold(tuple(map(array_of, arrays)), (bins, facts, totals), results, Tally(*here))
 
-    def steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
+    def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run steps and tally what the devices did in each."""
         return [self._step(program, first, end, progress) for first, end in pairwise(marks)]
 
     def _step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        mode, self._mode = self._mode, STEP
+        mode, self._mode = self._mode, FoldMode.STEP
         return self._fold(self._queue_run(program, first, end), mode, progress=progress)
 
-    def whole_run(self, steps: int) -> Tally:
+    def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all."""
-        return self._fold(lambda lane: None, WHOLE, steps)
+        return self._fold(lambda lane: None, FoldMode.WHOLE, steps)
 
-    def change(self) -> Ints:
+    def changes(self) -> Ints:
         """What was last tallied of each device."""
-        found: Ints = self._change.get()
-        return found.reshape(-1, N_COUNTERS)
+        copy: Ints = self._change.get()
+        return copy.reshape(-1, N_COUNTERS)
 
     def parts(self) -> Ints:
         """Its price and figures."""
-        found: Ints = self._parts.get()
-        return found.reshape(-1, PARTS)
+        copy: Ints = self._parts.get()
+        return copy.reshape(-1, PARTS)
 
     def state_sums(self) -> Ints:
         """Sums of states over the steps."""
-        found: Ints = self._sums.get()
-        return found.reshape(-1, PARTS)
+        copy: Ints = self._sums.get()
+        return copy.reshape(-1, PARTS)
 
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums."""
         self._lanes.fill(self._sums, state_sums.reshape(-1))
-        self._fold(lambda lane: None, RESUME)
-        self._mode = STEP
+        self._fold(lambda lane: None, FoldMode.RESUME)
+        self._mode = FoldMode.STEP
 
     def _fold(
         self,
         kernel: Callable[[Lane], None],
-        mode: int,
+        mode: FoldMode,
         steps: int = 0,
         progress: Progress = lambda devices: None,
     ) -> Tally:
         def bring(lane: Lane) -> list[Result]:
-            own = self._of_lane[lane.first]
-            groups, since, change, sums, parts = own.devices
+            lane_fold = self._of_lane[lane.first]
+            groups, since, change, sums, parts = lane_fold.devices
             self._gpu.fold.launch(
                 lane.queue,
                 lane.devices,
@@ -141,14 +141,14 @@ class CudaFold:
                 change,
                 sums,
                 parts,
-                *own.sums,
-                mode,
+                *lane_fold.sums,
+                int(mode),
                 steps,
             )
-            return own.results
+            return lane_fold.results
 
-        for own in self._of_lane.values():
-            for empty, (there, _) in zip(self._empty, own.results, strict=True):
+        for lane_fold in self._of_lane.values():
+            for empty, (there, _) in zip(self._empty, lane_fold.results, strict=True):
                 self._lanes.copy(there, empty)
         self._lanes.launch(kernel, progress, bring)
         tally = self._folding.empty()

@@ -127,9 +127,9 @@ class CudaBackend:
             self.refused.append({"devices": len(fleet.ids), "asked_bytes": asked, "free_bytes": free})
             raise DeviceMemoryError(f"{len(fleet.ids):,} devices of {asked:,} bytes do not fit: {error}") from None
 
-    def at_once(self, device_bytes: int) -> int:
+    def devices_at_once(self, device_bytes: int) -> int:
         """As many as fit free memory, with a margin."""
-        return self.memory().at_once(device_bytes)
+        return self.memory().devices_at_once(device_bytes)
 
     def run_batch(self, batch: Batch) -> Any:
         """Do all units of a batch, one thread each (`launch.Backend.run_batch`)."""
@@ -148,7 +148,7 @@ class CudaBackend:
             "free_bytes": memory.free_bytes,
             "kept_bytes": memory.kept_bytes,
             "lanes": LANES,
-            "spent": self.spent.told(),
+            "spent": self.spent.as_dict(),
             "out_of_memory": list(self.refused),
         }
 

@@ -45,7 +45,7 @@ class Spent:
     upload_bytes: int = 0
     laid_out_bytes: int = 0
 
-    def told(self) -> dict[str, float]:
+    def as_dict(self) -> dict[str, float]:
         """Ready for JSON."""
         return dict(vars(self))
 
@@ -72,7 +72,7 @@ class Lane:
     stream : cupy Stream
     queue : numba stream
         The same for launches.
-    base, ids, failed, found : arrays for kernels
+    base, ids, failed, gathered : arrays for kernels
         Starts and numbers of its devices; the least number of a failed one, within the lane; its counters.
     counters, worst : pairs of arrays
         Counters and the number of a failed device, as CuPy has them, and where on the host they come to.
@@ -88,7 +88,7 @@ class Lane:
     base: Any
     ids: Any
     failed: Any
-    found: Any
+    gathered: Any
     counters: Result
     worst: Result
     started: Any
@@ -119,7 +119,7 @@ class Lanes:
         n = len(fleet.ids)
         self._uploads = cupy.cuda.Stream(non_blocking=True)
         self._base, self._ids = self.upload(fleet.base), self.upload(fleet.ids)
-        self._found = cupy.empty(n * N_COUNTERS, dtype=np.uint64)
+        self._gathered = cupy.empty(n * N_COUNTERS, dtype=np.uint64)
         self._counters = self.pinned(n * N_COUNTERS, np.uint64)
         lanes = min(LANES, -(-n // WARP))
         self._failed = cupy.empty(lanes, dtype=np.int64)
@@ -146,8 +146,8 @@ class Lanes:
             base=array_of(self._base[first : end + 1]),
             ids=array_of(self._ids[first:end]),
             failed=array_of(self._failed[mine]),
-            found=array_of(self._found[results]),
-            counters=(self._found[results], self._counters[results]),
+            gathered=array_of(self._gathered[results]),
+            counters=(self._gathered[results], self._counters[results]),
             worst=(self._failed[mine], self._worst[mine]),
             started=cupy.cuda.Event(),
             computed=cupy.cuda.Event(),
@@ -185,7 +185,7 @@ class Lanes:
         self.fill(self._failed, np.full(len(self._worst), NOBODY, dtype=np.int64))
 
     def _bring_counters(self, lane: Lane) -> list[Result]:
-        self._gpu.gather.launch_once(lane.queue, self.quads, lane.base, lane.found)
+        self._gpu.gather.launch_once(lane.queue, self.quads, lane.base, lane.gathered)
         return [lane.counters]
 
     def launch(
@@ -240,5 +240,5 @@ class Lanes:
     def release(self) -> None:
         """Give the memory back to CuPy's pools."""
         self._lanes = []
-        self._found = self.quads = None
+        self._gathered = self.quads = None
         self._counters = self._worst = np.zeros(0)

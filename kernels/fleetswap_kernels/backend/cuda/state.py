@@ -77,18 +77,27 @@ class CudaState:
         )
 
     def run(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices."""
+        """Run the operations `first` to `end` - 1 of a program on all devices.
+
+        Parameters
+        ----------
+        program : uint32 array of shape (operations, operations.OP_WORDS)
+        first, end : int
+            First operation, and the one behind the last.
+        progress : Progress
+            Told of devices that are done.
+        """
         self.lanes.launch(self.queue_run(program, first, end), progress)
 
     def queue_run(self, program: npt.NDArray[np.uint32], first: int, end: int) -> Callable[[Lane], None]:
         """What queues operations of a program on the devices of a lane; it is uploaded unless it was the last one."""
         from .target import array_of
 
-        known, kept = self._program
+        known, uploaded = self._program
         if known is not program:
-            kept = self.lanes.upload(program)
-            self._program = (program, kept)
-        operations = array_of(kept)
+            uploaded = self.lanes.upload(program)
+            self._program = (program, uploaded)
+        operations = array_of(uploaded)
 
         def queue(lane: Lane) -> None:
             self._run.launch_spread(

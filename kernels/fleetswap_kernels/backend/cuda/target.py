@@ -49,11 +49,11 @@ if config.ENABLE_CUDASIM:
         def max_cooperative_grid_blocks(self, threads: int) -> int:
             return int(threads == WARP)
 
-    def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
+    def compiled_kernel(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
         """A kernel for arguments of known types; the simulator runs its Python."""
         return _OneWarp()
 
-    def kept(dispatcher: Any) -> Any:
+    def cached_kernel(dispatcher: Any) -> Any:
         """The kernel itself."""
         return dispatcher
 
@@ -79,11 +79,11 @@ else:
         """What a launch takes as a stream."""
         return cuda.external_stream(handle)
 
-    def compiled(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
+    def compiled_kernel(dispatcher: Any, signature: tuple[Any, ...]) -> Any:
         """A kernel for arguments of known types, compiled or from the cache folder."""
         return dispatcher.compile(signature)
 
-    def kept(dispatcher: Any) -> Any:
+    def cached_kernel(dispatcher: Any) -> Any:
         """A kernel whose machine code is kept in the cache folder."""
         return with_cache(dispatcher, cache_dir(), cuda_dispatcher.CUDACache, cuda_config)
 

@@ -22,13 +22,13 @@ apart by their low bits.
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.content_model import PROTOTYPES, ZERO_PAGE
+from ...layout.content_model import PROTOTYPES, PageKind
 from ...layout.device import PROC_SCALE, PROC_SERIAL
 from ...layout.streams import Stream
 from ...layout.words import CONTENT_ZERO
 from ..access import half, set_word, word
 from ..regions import proc_at
-from ..rng import philox_block
+from ..rng import draw_words
 
 IDENTITY = 1 << 31
 REWRITTEN = 1 << 30
@@ -58,14 +58,14 @@ def word_class(content):
 
 @device
 def page_kinds(model, content):
-    """What the 16 pages of an identity's prototype are, two bits each: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    """What the 16 pages of an identity's prototype are, two bits each (`PageKind`)."""
     o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2
     return half(model, o) | half(model, o + 1) << 16
 
 
 @device
 def page_kind(model, content):
-    """What an identity's page is: ORDINARY, ZERO_PAGE or SAME_FILLED."""
+    """What an identity's page is (`PageKind`)."""
     member = content & MEMBER
     o = model.o_kind + (word_class(content) * PROTOTYPES + (content >> PROTOTYPE_SHIFT & 255)) * 2 + (member >> 3)
     return half(model, o) >> (2 * (member & 7)) & 3
@@ -73,21 +73,30 @@ def page_kind(model, content):
 
 @device
 def draw_prototype(dev, model, serial, content_class, block, version):
-    """Prototype of a 64 KiB block; `block` is its number in the address space.
+    """Prototype of a 64 KiB block.
 
     A block is like its region, or like nothing around it; with some probability the choice, and what it is like, is
     that of its run of four blocks.
+
+    Parameters
+    ----------
+    serial : int64
+        Number of the process among all that the device ever had.
+    content_class : int64
+        Class of what is written.
+    block : int64
+        Number of the block in the address space.
+    version : int64
+        Version of the write.
     """
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    d = np.int64(dev.device_id)
     key = version << 5 | content_class
-    chance, own, jitter, run = philox_block(seed, Stream.BLOCK, d, serial, block, key)
+    chance, rank, jitter, run = draw_words(dev, Stream.BLOCK, serial, block, key)
     follows_run = run >> 16 < half(model, model.o_run + content_class)
     if follows_run:
-        chance, own, _, _ = philox_block(seed, Stream.RUN, d, serial, block >> RUN_BLOCKS_SHIFT, key)
-    index = own >> 24
+        chance, rank, _, _ = draw_words(dev, Stream.RUN, serial, block >> RUN_BLOCKS_SHIFT, key)
+    index = rank >> 24
     if chance >> 16 < half(model, model.o_region + content_class):
-        start, _, _, _ = philox_block(seed, Stream.REGION, d, serial, 0, content_class)
+        start, _, _, _ = draw_words(dev, Stream.REGION, serial, 0, content_class)
         index = (start + (block >> REGION_BLOCKS_SHIFT) * REGION_STRIDE) & 255
     elif not follows_run:
         return index
@@ -104,8 +113,7 @@ def draw_scale(dev, serial):
     """Scale level of a process: 16 and a spread of 2.8 levels, as 32 tosses of a coin have; a quarter in size."""
     if dev.scale_by_process == 0:
         return np.int64(16)
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    bits, _, _, _ = philox_block(seed, Stream.SCALE, np.int64(dev.device_id), serial, 0, 0)
+    bits, _, _, _ = draw_words(dev, Stream.SCALE, serial, 0, 0)
     heads = np.int64(0)
     for i in range(32):
         heads += bits >> i & 1
@@ -123,9 +131,20 @@ def new_identity(dev, o_proc):
 
 @device(cpu="call", cuda="call")
 def draw_rewritten(dev, serial, vpn, version, old):
-    """Identity of a page that is rewritten while its block stays: mostly its size stays, too."""
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    chance, other, _, _ = philox_block(seed, Stream.PAGE, np.int64(dev.device_id), serial, vpn, version)
+    """Identity of a page that is rewritten while its block stays: mostly its size stays, too.
+
+    Parameters
+    ----------
+    serial : int64
+        Number of the process among all that the device ever had.
+    vpn : int64
+        Virtual page number.
+    version : int64
+        Version of the write.
+    old : int64
+        Identity of the page so far.
+    """
+    chance, other, _, _ = draw_words(dev, Stream.PAGE, serial, vpn, version)
     content = old & ~VERSION | REWRITTEN | (version << VERSION_SHIFT & VERSION)
     if chance >= KEEPS_SIZE:
         content = content & ~((PROTOTYPES - 1) << PROTOTYPE_SHIFT) | (other >> 24) << PROTOTYPE_SHIFT
@@ -134,7 +153,17 @@ def draw_rewritten(dev, serial, vpn, version, old):
 
 @device(cpu="call", cuda="call")
 def block_identity(dev, model, p, block, content_class, version):
-    """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time."""
+    """Identity of the first page of a 64 KiB block that a process writes as a whole or for the first time.
+
+    Parameters
+    ----------
+    p : int64
+        Process.
+    block : int64
+        Number of the block in the address space.
+    content_class, version : int64
+        Class of what is written, and version of the write.
+    """
     o_proc = proc_at(dev, p)
     prototype = draw_prototype(dev, model, word(dev, o_proc + PROC_SERIAL), content_class, block, version)
     content = IDENTITY | content_class << CLASS_SHIFT | prototype << PROTOTYPE_SHIFT
@@ -160,13 +189,25 @@ def is_new(content_class, whole_block, old):
 @device
 def page_of_block(block, kinds, member):
     """Content of a page of a new block, whose `page_kinds` are known: CONTENT_ZERO or an identity."""
-    return np.int64(CONTENT_ZERO) if kinds >> 2 * member & 3 == ZERO_PAGE else block | member
+    return np.int64(CONTENT_ZERO) if kinds >> 2 * member & 3 == PageKind.ZERO_PAGE else block | member
 
 
 @device
 def rewritten_page(dev, model, p, vpn, version, old):
-    """Content of a page after a write to it alone: CONTENT_ZERO or an identity."""
+    """Content of a page after a write to it alone: CONTENT_ZERO or an identity.
+
+    Parameters
+    ----------
+    p : int64
+        Process.
+    vpn : int64
+        Virtual page number.
+    version : int64
+        Version of the write.
+    old : int64
+        Identity of the page so far.
+    """
     if old & VERSION == version << VERSION_SHIFT & VERSION:
         return old
     content = draw_rewritten(dev, word(dev, proc_at(dev, p) + PROC_SERIAL), vpn, version, old)
-    return np.int64(CONTENT_ZERO) if page_kind(model, content) == ZERO_PAGE else content
+    return np.int64(CONTENT_ZERO) if page_kind(model, content) == PageKind.ZERO_PAGE else content

@@ -1,22 +1,35 @@
 """Compressed sizes of pages and blocks, read from their identities with integers only (data/content/README.md)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
 from ...layout.codecs import CODECS
 from ...layout.content_model import (
-    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, ORDINARY, PROTOTYPE_SIZES, PROTOTYPES, SAME_FILLED, SCALE_ONE, SCALE_SHIFT,
-    ZERO_PAGE,
+    GAIN_BINS, GAIN_KNOTS, GAIN_ORDERS, PROTOTYPES, PROTOTYPE_SIZES, SCALE_ONE, SCALE_SHIFT, PageKind,
 )  # fmt: skip
 from ...layout.counters import CLASS_OF_TABLE
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import CONTENT_ZERO
 from ..access import half, word, words_differ
+from ..orders import pages_of
 from .identity import IDENTITY, MEMBER, PROTOTYPE_SHIFT, REWRITTEN, page_kind, page_kinds, word_class
 from .identity import SCALE_SHIFT as LEVEL_SHIFT
 
 HUGE_BYTES = PAGE_BYTES
 """Stored size of a page that did not compress below the huge threshold."""
+
+
+@unique
+class Likeness(IntEnum):
+    """How far a block is that of a prototype."""
+
+    NONE = 0
+    PROTOTYPE = 1
+    """All of it was written together."""
+    SAME_FILLED = 2
+    """That, and every page of it is same-filled."""
 
 
 @device
@@ -41,7 +54,7 @@ def scale_factor(model, content):
 
 
 @device
-def scaled(model, size, content, most):
+def scaled_bytes(model, size, content, most):
     """A size times the scale of a content, from 1 to `most`."""
     level = content >> LEVEL_SHIFT & 31
     if level == SCALE_ONE:
@@ -55,9 +68,9 @@ def page_bytes(dev, model, content):
     if content < IDENTITY:
         return word(dev, dev.o_content_bytes + content)
     member = content & MEMBER
-    if page_kind(model, content) != ORDINARY:
+    if page_kind(model, content) != PageKind.ORDINARY:
         return np.int64(0)
-    size = scaled(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
+    size = scaled_bytes(model, measured_bytes(dev, model, content, member), content, np.int64(PAGE_BYTES))
     return np.int64(HUGE_BYTES) if size >= np.int64(dev.huge_bytes) else size
 
 
@@ -110,35 +123,55 @@ def lead_of(dev, o_content, n):
 def block_of_prototype(dev, model, o_content, n, lead):
     """Whether a block is that of a prototype, all of it written together.
 
+    Parameters
+    ----------
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    n : int64
+        Pages of the block, a power of two.
+    lead : int64
+        Index of the first page that is not zero-filled (`lead_of`), below `n`.
+
     Returns
     -------
-    int64
-        0 if not; 1 if it is; 2 if every page of it is same-filled besides.
+    Likeness
     """
     content = word(dev, o_content + lead)
     first = (content & MEMBER) - lead
     alone = content & REWRITTEN and n > 1
     if n > 16 or content < IDENTITY or alone or first < 0 or first & (n - 1):
-        return 0
+        return Likeness.NONE
     kinds = page_kinds(model, content) >> 2 * first & (1 << 2 * n) - 1
     if kinds == 0:
         # Mostly every page is an ordinary one, and one comparison without a branch inside does.
-        return 0 if words_differ(dev, o_content, n, content - lead) else 1
-    same = 2
+        return Likeness.NONE if words_differ(dev, o_content, n, content - lead) else Likeness.PROTOTYPE
+    likeness = Likeness.SAME_FILLED
     for i in range(n):
         kind = kinds & 3
         kinds >>= 2
-        want = np.int64(CONTENT_ZERO) if kind == ZERO_PAGE else content & ~MEMBER | first + i
+        want = np.int64(CONTENT_ZERO) if kind == PageKind.ZERO_PAGE else content & ~MEMBER | first + i
         if word(dev, o_content + i) != want:
-            return 0
-        if kind != SAME_FILLED:
-            same = 1
-    return same
+            return Likeness.NONE
+        if kind != PageKind.SAME_FILLED:
+            likeness = Likeness.PROTOTYPE
+    return likeness
 
 
 @device
 def gain_q15(dev, model, content, order, mean, rank):
-    """Bytes of a block over the sum of its pages', in 2^-15: by the pages' mean size, interpolated by rank (0..255)."""
+    """Bytes of a block over the sum of its pages', in 2^-15: by the pages' mean size, interpolated by rank.
+
+    Parameters
+    ----------
+    content : int64
+        Identity of a page of the block.
+    order : int64
+        Order of the block.
+    mean : int64
+        Mean size of its pages, bytes, before the scale.
+    rank : int64
+        Place of the block among those of its bin, 0..255.
+    """
     table = word_class(content) * len(CODECS) + np.int64(dev.codec)
     edges = model.o_edges + table * (GAIN_BINS - 1)
     bin_ = np.int64(0)
@@ -153,30 +186,44 @@ def gain_q15(dev, model, content, order, mean, rank):
 
 @device(cpu="call", cuda="call")
 def mixed_block_bytes(dev, model, o_content, order, content):
-    """Size of a block that is no prototype, from those of its pages; `content` is its first that is not zero-filled."""
-    n = np.int64(1) << order
+    """Size of a block that is no prototype, bytes, from those of its pages.
+
+    Parameters
+    ----------
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    order : int64
+        Order of the block.
+    content : int64
+        Content of its first page that is not zero-filled.
+    """
+    n = pages_of(order)
     most = n * PAGE_BYTES
     total = np.int64(0)
     mixed = np.int64(0)
     for i in range(n):
-        one = word(dev, o_content + i)
-        total += member_bytes(dev, model, one)
-        mixed = (mixed * 31 + one) & 0xFFFFFFFF
+        page_content = word(dev, o_content + i)
+        total += member_bytes(dev, model, page_content)
+        mixed = (mixed * 31 + page_content) & 0xFFFFFFFF
     if content < IDENTITY:
         # Contents of a table say nothing about blocks.
         return max(min(total, most), np.int64(1))
     # One rank a block, from all that is in it.
     rank = ((mixed ^ mixed >> 15) * 0x2C1B3C6D & 0xFFFFFFFF) >> 24
     gain = gain_q15(dev, model, content, order, total >> order, rank)
-    return scaled(model, total * gain >> 15, content, most)
+    return scaled_bytes(model, total * gain >> 15, content, most)
 
 
 @device
 def block_bytes(dev, model, o_content, order, same_as_0):
-    """Size of an aligned block of 2^order pages, whose contents stand from word `o_content` on.
+    """Size of an aligned block of 2^order pages, bytes.
 
     Parameters
     ----------
+    o_content : int64
+        Word offset of the content of the first page; the others follow.
+    order : int64
+        Order of the block.
     same_as_0 : int64
         1 if a block that is filled with one word is to have size 0, as zram stores it; 0 for the codec's output.
 
@@ -185,18 +232,18 @@ def block_bytes(dev, model, o_content, order, same_as_0):
     int64
         At most the block's own bytes.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     most = n * PAGE_BYTES
     lead = lead_of(dev, o_content, n)
     if lead == n:
         return np.int64(0) if same_as_0 else zero_bytes(dev, model, order)
     content = word(dev, o_content + lead)
-    of_prototype = block_of_prototype(dev, model, o_content, n, lead)
-    if of_prototype == 2 and same_as_0:
+    likeness = block_of_prototype(dev, model, o_content, n, lead)
+    if likeness == Likeness.SAME_FILLED and same_as_0:
         return np.int64(0)
-    if of_prototype != 0:
+    if likeness != Likeness.NONE:
         # Sub-blocks stand behind the 16 pages, then the 8 pairs, the 4 quads, the 2 halves.
         entry = np.int64(32) - (32 >> order) + ((content & MEMBER) >> order)
         size = measured_bytes(dev, model, content, entry)
-        return scaled(model, most if size == 0xFFFF else size, content, most)
+        return scaled_bytes(model, most if size == 0xFFFF else size, content, most)
     return mixed_block_bytes(dev, model, o_content, order, content)

@@ -4,21 +4,21 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    ANON_FAULT_ALLOC, ANON_FAULT_FALLBACK, ANON_FAULT_FALLBACK_CHARGE, ANON_PAGES, COPIED_PAGES, FAULT_PAGES,
-    NR_ANON, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK,
+    ANON_PAGES, COPIED_PAGES, FAULT_PAGES, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, Mthp,
 )  # fmt: skip
 from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS
 from ...layout.words import (
     CONTENT_ZERO, FAULT_ORDERS, FRAME_CACHED, KIND_SHIFT, MAX_ORDER, PMD_HUGE, PMD_HUGE_ZERO, PMD_NONE, PMD_TABLE,
     PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, PTE_ZERO, VMA_ANON, VMA_UFFD, ZERO,
 )  # fmt: skip
-from ..access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any
+from ..access import byte, count, fill_bytes, fill_words, number_words, or_words, set_byte, set_word, word
 from ..memory.buddy import frame_order
 from ..memory.folio import count_mthp, folio_mapped, folio_new, folio_unmap
 from ..memory.policy import allowed_orders, block_start
-from ..regions import PMD_PAGES, account, pmd_at, pmd_split, pte_at
+from ..orders import aligned_start, pages_of
+from ..regions import PMD_PAGES, account_pages, pmd_at, pmd_split, pte_at
 from ..swap.release import folio_free_swap, folio_release
-from ..swap.slot_cache import verdict
+from ..swap.slot_cache import request_granted
 
 WRITABLE = PTE_PRESENT | PTE_EXCLUSIVE | PTE_DIRTY
 
@@ -30,13 +30,13 @@ def has_anon_pages(dev, o_vma):
 
 
 @device
-def granted(dev, order):
+def folio_granted(dev, order):
     """Whether a large folio of this order can be allocated and charged; the counters of a refusal (spec 06 §6.1)."""
-    if verdict(dev, VERDICT_FOLIO, order):
-        if verdict(dev, VERDICT_CHARGE, order):
+    if request_granted(dev, VERDICT_FOLIO, order):
+        if request_granted(dev, VERDICT_CHARGE, order):
             return True
-        count_mthp(dev, order, ANON_FAULT_FALLBACK_CHARGE, 1)
-    count_mthp(dev, order, ANON_FAULT_FALLBACK, 1)
+        count_mthp(dev, order, Mthp.ANON_FAULT_FALLBACK_CHARGE, 1)
+    count_mthp(dev, order, Mthp.ANON_FAULT_FALLBACK, 1)
     if order == MAX_ORDER:
         count(dev, THP_FAULT_FALLBACK, 1)
     return False
@@ -52,11 +52,11 @@ def anon_order(dev, o_vma, page):
     while order >= 2:
         if orders >> order & 1:
             first = block_start(dev, o_vma, page, order)
-            if first >= 0 and words_any(dev, pte_at(dev, o_vma, first), np.int64(1) << order) == 0:
+            if first >= 0 and or_words(dev, pte_at(dev, o_vma, first), pages_of(order)) == 0:
                 break
         order -= 1
     while order >= 2:
-        if orders >> order & 1 and granted(dev, order):
+        if orders >> order & 1 and folio_granted(dev, order):
             return order
         order -= 1
     return np.int64(0)
@@ -64,7 +64,17 @@ def anon_order(dev, o_vma, page):
 
 @device
 def anon_fault(dev, p, o_vma, page, write):
-    """First touch of a page (do_huge_pmd_anonymous_page, do_anonymous_page)."""
+    """First touch of a page (do_huge_pmd_anonymous_page, do_anonymous_page).
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    write : bool
+        Whether the access writes.
+    """
     o_pmd = pmd_at(dev, o_vma, page)
     order = np.int64(-1)
     if byte(dev, o_pmd) == PMD_NONE:
@@ -75,7 +85,7 @@ def anon_fault(dev, p, o_vma, page, write):
                 fill_words(dev, pte_at(dev, o_vma, first), PMD_PAGES, PTE_ZERO)
                 set_byte(dev, o_pmd, PMD_HUGE_ZERO)
                 return
-            if granted(dev, MAX_ORDER):
+            if folio_granted(dev, MAX_ORDER):
                 order = np.int64(MAX_ORDER)
                 count(dev, THP_FAULT_ALLOC, 1)
         set_byte(dev, o_pmd, PMD_HUGE if order == MAX_ORDER else PMD_TABLE)
@@ -88,19 +98,19 @@ def anon_fault(dev, p, o_vma, page, write):
     head = folio_new(dev, order)
     if head < 0:
         return
-    n = np.int64(1) << order
+    n = pages_of(order)
     first = page
     if order > 0:
         first = block_start(dev, o_vma, page, order)
     fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
     fill_bytes(dev, dev.o_mapcount + head, n, 1)
-    count_words(dev, pte_at(dev, o_vma, first), n, WRITABLE | head)
-    account(dev, p, n, 0)
+    number_words(dev, pte_at(dev, o_vma, first), n, WRITABLE | head)
+    account_pages(dev, p, n, 0)
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
     count(dev, ANON_PAGES, n)
-    count_mthp(dev, order, ANON_FAULT_ALLOC, 1)
-    count_mthp(dev, order, NR_ANON, 1)
+    count_mthp(dev, order, Mthp.ANON_FAULT_ALLOC, 1)
+    count_mthp(dev, order, Mthp.NR_ANON, 1)
 
 
 @device
@@ -109,7 +119,7 @@ def can_reuse(dev, head, order):
     if order > 0 or folio_mapped(dev, head, order) > 1:
         return False
     if word(dev, dev.o_frame + head) & FRAME_CACHED:
-        return folio_free_swap(dev, head) != 0
+        return folio_free_swap(dev, head)
     return True
 
 
@@ -123,10 +133,10 @@ def write_protect_fault(dev, p, o_vma, page):
     if not zero:
         frame = pte & PTE_PAYLOAD
         order = frame_order(dev, frame)
-        head = frame >> order << order
+        head = aligned_start(frame, order)
         if byte(dev, pmd_at(dev, o_vma, page)) == PMD_HUGE and folio_mapped(dev, head, order) == PMD_PAGES:
             first = block_start(dev, o_vma, page, MAX_ORDER)
-            count_words(dev, pte_at(dev, o_vma, first), PMD_PAGES, WRITABLE | head)
+            number_words(dev, pte_at(dev, o_vma, first), PMD_PAGES, WRITABLE | head)
             return
         if can_reuse(dev, head, order):
             set_word(dev, o_pte, pte | PTE_EXCLUSIVE | PTE_DIRTY)
@@ -146,8 +156,8 @@ def write_protect_fault(dev, p, o_vma, page):
     count(dev, FAULT_PAGES, 1)
     count(dev, ANON_PAGES if zero else COPIED_PAGES, 1)
     if zero:
-        account(dev, p, 1, 0)
+        account_pages(dev, p, 1, 0)
     else:
         folio_unmap(dev, old, np.int64(1))
         order = frame_order(dev, old)
-        folio_release(dev, old >> order << order)
+        folio_release(dev, aligned_start(old, order))

@@ -12,7 +12,8 @@ from ...layout.words import (
 from ..access import byte, count, fill_bytes, fill_words, set_byte, set_word, word
 from ..memory.buddy import frame_order
 from ..memory.folio import folio_unmap
-from ..regions import PMD_PAGES, account, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
+from ..orders import aligned_start, pages_of
+from ..regions import PMD_PAGES, account_pages, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
 from ..swap.release import folio_release, zap_entries
 
 
@@ -23,15 +24,22 @@ def zap_pages(dev, p, o_vma, page, pages):
     Pages in the swap cache keep their PTE, marked PTE_ZAPPED: the kernel releases them later, with the TLB batch
     (`release_zapped`).
 
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page, pages : int64
+        First page of the range, counted from the region's first, and how many it has.
+
     Returns
     -------
-    int64
-        1 if PTEs are marked.
+    bool
+        Whether PTEs are marked.
     """
     end = page + pages
     o_first = pte_at(dev, o_vma, np.int64(0))
     start = word(dev, o_vma + VMA_START)
-    marked = np.int64(0)
+    marked = False
     while page < end:
         stop = pmd_end(dev, o_vma, page, end)
         o_pmd = pmd_at(dev, o_vma, page)
@@ -48,20 +56,20 @@ def zap_pages(dev, p, o_vma, page, pages):
                 while page + n < stop and word(dev, o_first + page + n) == pte + n:
                     n += 1
                 zap_entries(dev, pte & PTE_PAYLOAD, n)
-                account(dev, p, 0, -n)
+                account_pages(dev, p, 0, -n)
                 fill_words(dev, o_first + page, n, 0)
                 count(dev, PAGE_EVENTS, n)
             elif kind == PRESENT:
                 frame = pte & PTE_PAYLOAD
                 order = frame_order(dev, frame)
-                head = frame >> order << order
-                limit = min(stop - page, (np.int64(1) << order) - (frame - head))
+                head = aligned_start(frame, order)
+                limit = min(stop - page, pages_of(order) - (frame - head))
                 n = present_run(dev, o_first + page, limit, pte)
                 folio_unmap(dev, frame, n)
-                account(dev, p, -n, 0)
+                account_pages(dev, p, -n, 0)
                 count(dev, PAGE_EVENTS, n)
                 if word(dev, dev.o_frame + head) & FRAME_CACHED:
-                    marked = np.int64(1)
+                    marked = True
                     for i in range(n):
                         o = o_first + page + i
                         set_word(dev, o, word(dev, o) | PTE_ZAPPED)
@@ -84,7 +92,7 @@ def release_zapped(dev, o_vma, page, pages):
             set_word(dev, o_first + at, 0)
             frame = pte & PTE_PAYLOAD
             order = frame_order(dev, frame)
-            head = frame >> order << order
+            head = aligned_start(frame, order)
             # Gone already if a page before it was the last of its folio.
             if word(dev, dev.o_frame + head) & FRAME_CACHED:
                 folio_release(dev, head)

@@ -1,35 +1,66 @@
 """Figures of a device: what its counters and their price say of a step or of a whole run, all integers."""
 
+from enum import IntEnum, auto, unique
+
 import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    ANON_FAULT_ALLOC, BROKEN_BY_FOLIOS, COLD_STARTS, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS,
-    GAUGE_FREE_FRAMES, KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED,
-    PGMAJFAULT, PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT, SWPOUT_FALLBACK, SWPOUT_ZERO,
-    WORKINGSET_REFAULT_ANON,
+    BROKEN_BY_FOLIOS, COLD_STARTS, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS, GAUGE_FREE_FRAMES,
+    KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED, PGMAJFAULT,
+    PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, WORKINGSET_REFAULT_ANON, Mthp,
 )  # fmt: skip
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import N_ORDERS
-from .price import DECOMPRESSED_BYTES, NS_REWRITE, PAID_WORDS, STALL_END, SWAPOUT_END, price_row
+from .price import DECOMPRESSED_BYTES, PAID_WORDS, STALL_END, SWAPOUT_END, Cause, price_row
 
-FIGURES = (
-    "major_faults", "pages_read", "pages_written", "refaults", "swapout_fallbacks", "swapouts_offered",
-    "large_pages_in", "pages_in", "folios_granted", "folios_wanted", "pages_stored", "pool_pages", "saved_bytes",
-    "broken_blocks", "small_free_pages", "free_pages", "stall_ns", "cpu_ns", "decompressed_bytes", "kills",
-    "cold_starts",
-)  # fmt: skip
-(
-    MAJOR_FAULTS, PAGES_READ, PAGES_WRITTEN, REFAULTS, SWAPOUT_FALLBACKS, SWAPOUTS_OFFERED,
-    LARGE_PAGES_IN, PAGES_IN, FOLIOS_GRANTED, FOLIOS_WANTED, STORED, POOL, SAVED_BYTES,
-    BROKEN_BLOCKS, SMALL_FREE_PAGES, FREE_PAGES, STALL_NS, CPU_NS, OUTPUT_BYTES, KILLS, STARTS,
-) = range(PAID_WORDS, PAID_WORDS + 21)  # fmt: skip
-"""Index of a figure among the parts of a device."""
+
+@unique
+class Figure(IntEnum):
+    """Figures of a device, by their index among its parts."""
+
+    MAJOR_FAULTS = PAID_WORDS
+    PAGES_READ = auto()
+    PAGES_WRITTEN = auto()
+    REFAULTS = auto()
+    SWAPOUT_FALLBACKS = auto()
+    SWAPOUTS_OFFERED = auto()
+    LARGE_PAGES_IN = auto()
+    PAGES_IN = auto()
+    FOLIOS_GRANTED = auto()
+    FOLIOS_WANTED = auto()
+    PAGES_STORED = auto()
+    POOL_PAGES = auto()
+    SAVED_BYTES = auto()
+    BROKEN_BLOCKS = auto()
+    SMALL_FREE_PAGES = auto()
+    FREE_PAGES = auto()
+    STALL_NS = auto()
+    CPU_NS = auto()
+    DECOMPRESSED_BYTES = auto()
+    KILLS = auto()
+    COLD_STARTS = auto()
+
+
+FIGURES = tuple(figure.name.lower() for figure in Figure)
 PARTS = PAID_WORDS + len(FIGURES)
 """Parts of a device: its price by cause (`price`), then its figures."""
 
-FIRST, STEP, RESUME, WHOLE = range(4)
-"""What is folded: the first step, a later one, nothing yet but what comes after now, the whole run."""
+
+@unique
+class FoldMode(IntEnum):
+    """What is folded."""
+
+    FIRST = 0
+    """The first step."""
+    STEP = 1
+    """A later one."""
+    RESUME = 2
+    """Nothing yet: the next step begins now."""
+    WHOLE = 3
+    """The whole run."""
+
+
 COLUMN_WORDS = 2
 COLUMN_FACTOR, COLUMN_STATE = range(COLUMN_WORDS)
 """Of every counter: how many of a real device one of the miniature stands for; whether it is a state."""
@@ -43,19 +74,33 @@ SMALL_ORDERS = 4
 
 @device
 def take_change(quads, at, columns, since, change, o, mode):
-    """What the counters of a device changed by since the last time, and states as they are, scaled to a real device."""
+    """What the counters of a device changed by since the last time, and states as they are, scaled to a real device.
+
+    Parameters
+    ----------
+    quads, at : 64-bit array and its index of the device's first counter
+    columns : int64 array
+        `COLUMN_WORDS` of every counter.
+    since : int64 array
+        Counters when they were last taken; brought up to date.
+    change : int64 array
+        Filled with what changed.
+    o : int64
+        Index of the device's first counter in both.
+    mode : FoldMode
+    """
     for i in range(N_COUNTERS):
         now = np.int64(quads[at + i])
-        found = now
-        if mode != WHOLE:
-            if mode != FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
-                found = now - since[o + i]
+        value = now
+        if mode != FoldMode.WHOLE:
+            if mode != FoldMode.FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
+                value = now - since[o + i]
             since[o + i] = now
-        change[o + i] = found * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
+        change[o + i] = value * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
 
 
 @device
-def of_all_sizes(rows, o, counter):
+def sum_of_sizes(rows, o, counter):
     """Sum of a per-size counter of large folios."""
     total = np.int64(0)
     for order in range(2, N_ORDERS):
@@ -64,14 +109,14 @@ def of_all_sizes(rows, o, counter):
 
 
 @device
-def measure(rows, o, parts, q):
+def fill_figures(rows, o, parts, q):
     """Fill the figures of a device whose price is filled."""
     large = np.int64(0)
     wanted = np.int64(0)
     refused = np.int64(0)
     for order in range(2, N_ORDERS):
         # All large folios but those of anonymous faults came with pages of swap.
-        large += rows[o + FOLIO_ALLOC + order] - rows[o + N_SCALAR + len(MTHP) * order + ANON_FAULT_ALLOC] << order
+        large += rows[o + FOLIO_ALLOC + order] - rows[o + N_SCALAR + len(MTHP) * order + Mthp.ANON_FAULT_ALLOC] << order
         wanted += rows[o + FOLIO_WANTED + order]
         refused += rows[o + FOLIO_REFUSED + order]
     small = np.int64(0)
@@ -83,42 +128,55 @@ def measure(rows, o, parts, q):
     swapout = np.int64(0)
     for cause in range(STALL_END, SWAPOUT_END):
         swapout += parts[q + cause]
-    fallbacks = of_all_sizes(rows, o, SWPOUT_FALLBACK)
+    fallbacks = sum_of_sizes(rows, o, Mthp.SWPOUT_FALLBACK)
     out = max(rows[o + PSWPOUT] + rows[o + SWPOUT_ZERO], np.int64(1))
-    parts[q + MAJOR_FAULTS] = rows[o + PGMAJFAULT]
-    parts[q + PAGES_READ] = rows[o + PSWPIN]
-    parts[q + PAGES_WRITTEN] = rows[o + PSWPOUT]
-    parts[q + REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
-    parts[q + SWAPOUT_FALLBACKS] = fallbacks
-    parts[q + SWAPOUTS_OFFERED] = of_all_sizes(rows, o, SWPOUT) + fallbacks
-    parts[q + LARGE_PAGES_IN] = large
-    parts[q + PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
-    parts[q + FOLIOS_GRANTED] = wanted - refused
-    parts[q + FOLIOS_WANTED] = wanted
-    parts[q + STORED] = rows[o + PAGES_STORED]
-    parts[q + POOL] = rows[o + POOL_PAGES]
-    parts[q + SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * PAGE_BYTES
-    parts[q + BROKEN_BLOCKS] = rows[o + BROKEN_BY_FOLIOS + SMALL_ORDERS]
-    parts[q + SMALL_FREE_PAGES] = small
-    parts[q + FREE_PAGES] = rows[o + GAUGE_FREE_FRAMES]
+    parts[q + Figure.MAJOR_FAULTS] = rows[o + PGMAJFAULT]
+    parts[q + Figure.PAGES_READ] = rows[o + PSWPIN]
+    parts[q + Figure.PAGES_WRITTEN] = rows[o + PSWPOUT]
+    parts[q + Figure.REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
+    parts[q + Figure.SWAPOUT_FALLBACKS] = fallbacks
+    parts[q + Figure.SWAPOUTS_OFFERED] = sum_of_sizes(rows, o, Mthp.SWPOUT) + fallbacks
+    parts[q + Figure.LARGE_PAGES_IN] = large
+    parts[q + Figure.PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
+    parts[q + Figure.FOLIOS_GRANTED] = wanted - refused
+    parts[q + Figure.FOLIOS_WANTED] = wanted
+    parts[q + Figure.PAGES_STORED] = rows[o + PAGES_STORED]
+    parts[q + Figure.POOL_PAGES] = rows[o + POOL_PAGES]
+    parts[q + Figure.SAVED_BYTES] = (rows[o + PAGES_STORED] - rows[o + POOL_PAGES]) * PAGE_BYTES
+    parts[q + Figure.BROKEN_BLOCKS] = rows[o + BROKEN_BY_FOLIOS + SMALL_ORDERS]
+    parts[q + Figure.SMALL_FREE_PAGES] = small
+    parts[q + Figure.FREE_PAGES] = rows[o + GAUGE_FREE_FRAMES]
     # A faulting process also does its share, by pages, of swap-out.
-    parts[q + STALL_NS] = stall + swapout // out * rows[o + PGSTEAL_DIRECT]
-    parts[q + CPU_NS] = stall + swapout + parts[q + NS_REWRITE]
-    parts[q + OUTPUT_BYTES] = parts[q + DECOMPRESSED_BYTES]
-    parts[q + KILLS] = rows[o + KILLS_LOW_SWAP] + rows[o + KILLS_THRASHING] + rows[o + KILLS_NO_MEMORY]
-    parts[q + STARTS] = rows[o + COLD_STARTS]
+    parts[q + Figure.STALL_NS] = stall + swapout // out * rows[o + PGSTEAL_DIRECT]
+    parts[q + Figure.CPU_NS] = stall + swapout + parts[q + Cause.REWRITE]
+    parts[q + Figure.DECOMPRESSED_BYTES] = parts[q + DECOMPRESSED_BYTES]
+    parts[q + Figure.KILLS] = rows[o + KILLS_LOW_SWAP] + rows[o + KILLS_THRASHING] + rows[o + KILLS_NO_MEMORY]
+    parts[q + Figure.COLD_STARTS] = rows[o + COLD_STARTS]
 
 
 @device
 def mean_states(metrics, n_metrics, sums, parts, q, mode, steps):
-    """Add states to their sums over the steps; of a whole run take the means, of a share the sums of its parts."""
+    """Add states to their sums over the steps; of a whole run take the means, of a share the sums of its parts.
+
+    Parameters
+    ----------
+    metrics, n_metrics : int64 array and int64
+        `METRIC_WORDS` of every metric, and how many there are.
+    sums, parts : int64 arrays
+        Sums of states over the steps, and parts.
+    q : int64
+        Index of the device's first part in both.
+    mode : FoldMode
+    steps : int64
+        Steps of the whole run; for WHOLE only.
+    """
     for m in range(n_metrics):
         if metrics[METRIC_WORDS * m + METRIC_STATE]:
             base = metrics[METRIC_WORDS * m + METRIC_BASE]
             for k in range(METRIC_PART, METRIC_BASE + 1):
                 at = q + metrics[METRIC_WORDS * m + k]
                 if at >= q:
-                    if mode == WHOLE:
+                    if mode == FoldMode.WHOLE:
                         parts[at] = sums[at] // steps if base < 0 else sums[at]
                     else:
                         sums[at] += parts[at]
@@ -136,12 +194,31 @@ def value_of_metric(metrics, m, parts, q):
 
 @device
 def fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps):
-    """Fill the change and the parts of the device `d`, whose counters stand at `at`."""
+    """Fill the change and the parts of the device `d`, whose counters stand at `at`.
+
+    Parameters
+    ----------
+    quads, at : 64-bit array and its index of the device's first counter
+    d : int64
+        Number of the device in the arrays below that have a row for each.
+    columns : int64 array
+        `COLUMN_WORDS` of every counter.
+    prices, p : int64 array and its index of the device's list of prices
+    metrics, n_metrics : int64 array and int64
+        `METRIC_WORDS` of every metric, and how many there are.
+    since, change : int64 arrays, `N_COUNTERS` a device
+        Counters when they were last taken, and what changed.
+    sums, parts : int64 arrays, `PARTS` a device
+        Sums of states over the steps, and parts.
+    mode : FoldMode
+    steps : int64
+        Steps of the whole run; for WHOLE only.
+    """
     take_change(quads, at, columns, since, change, d * N_COUNTERS, mode)
-    if mode == FIRST:
+    if mode == FoldMode.FIRST:
         for i in range(PARTS):
             sums[d * PARTS + i] = 0
-    if mode != RESUME:
+    if mode != FoldMode.RESUME:
         price_row(change, d * N_COUNTERS, prices, p, parts, d * PARTS)
-        measure(change, d * N_COUNTERS, parts, d * PARTS)
+        fill_figures(change, d * N_COUNTERS, parts, d * PARTS)
         mean_states(metrics, n_metrics, sums, parts, d * PARTS, mode, steps)

@@ -5,13 +5,14 @@ import numpy as np
 from ...compile.decorators import device
 from ...layout.counters import (
     GAUGE_BLOCKS, GAUGE_CENSUS, GAUGE_EXTFRAG, GAUGE_FREE_FRAMES, GAUGE_FREE_SLOTS, GAUGE_PROCESSES, GAUGE_RESERVED,
-    GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_UNUSABLE, POOL_PAGES,
+    GAUGE_RESIDENT, GAUGE_SWAPPED, GAUGE_UNUSABLE,
 )  # fmt: skip
 from ...layout.device import PROC_SWAPENTS, PROC_USED, Q_COUNTER, W_BLOCK_HEAD
 from ...layout.words import FRAME_LINK, FRAME_NIL, MAX_BLOCK_ORDER, MAX_ORDER
 from ..access import counter_value, set_quad, word
+from ..memory.workingset import resident_pages
 from ..regions import proc_at
-from ..swap.census import census
+from ..swap.census import take_census
 
 
 @device
@@ -72,10 +73,9 @@ def take_gauges(dev, orders):
         if word(dev, o + PROC_USED):
             processes += 1
             swapped += word(dev, o + PROC_SWAPENTS)
-    used = np.int64(dev.n_frames) - np.int64(dev.frames_free) - np.int64(dev.reserve_free)
     set_gauge(dev, GAUGE_FREE_FRAMES, np.int64(dev.frames_free))
     set_gauge(dev, GAUGE_RESERVED, np.int64(dev.reserve_free))
-    set_gauge(dev, GAUGE_RESIDENT, used - counter_value(dev, POOL_PAGES))
+    set_gauge(dev, GAUGE_RESIDENT, resident_pages(dev))
     set_gauge(dev, GAUGE_SWAPPED, swapped)
     set_gauge(dev, GAUGE_FREE_SLOTS, np.int64(dev.nr_swap_pages))
     set_gauge(dev, GAUGE_PROCESSES, processes)
@@ -83,4 +83,4 @@ def take_gauges(dev, orders):
         set_gauge(dev, GAUGE_BLOCKS + order, free_blocks(dev, order))
     set_fragmentation(dev)
     if orders:
-        census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))
+        take_census(dev, orders, np.int64(Q_COUNTER + GAUGE_CENSUS))

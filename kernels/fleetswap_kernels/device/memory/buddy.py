@@ -12,13 +12,15 @@ import numpy as np
 from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import BROKEN_BY_FOLIOS, POOL_PAGES
-from ...layout.device import CPU_FAULT, CPU_WORDS, FAULT_FRAME, W_BLOCK_HEAD
+from ...layout.device import CPU_FAULT, FAULT_FRAME, W_BLOCK_HEAD
 from ...layout.errors import NO_FRAMES
 from ...layout.words import (
     FRAME_FREE, FRAME_LINK, FRAME_NIL, FRAME_ORDER_SHIFT, FRAME_VACANT, KIND_SHIFT, MAX_BLOCK_ORDER, PRESENT,
     PTE_PAYLOAD,
 )  # fmt: skip
 from ..access import byte, copy_words, count, counter_value, fail, fill_bytes, fill_words, set_byte, set_word, word
+from ..cpus import cpu_at
+from ..orders import pages_of
 
 RESERVED = MAX_BLOCK_ORDER + 1
 """How far the lists of reserved blocks stand behind the others."""
@@ -27,13 +29,19 @@ SMALLEST_COUNTED = 2
 
 
 @device
-def frame_order(dev, frame):
-    """Order of the folio or free block a frame belongs to."""
-    return (word(dev, dev.o_frame + frame) >> FRAME_ORDER_SHIFT) & 15
+def order_in(info):
+    """Order that a frame word holds."""
+    return info >> FRAME_ORDER_SHIFT & 15
 
 
 @device
-def list_of(dev, frame, order):
+def frame_order(dev, frame):
+    """Order of the folio or free block a frame belongs to."""
+    return order_in(word(dev, dev.o_frame + frame))
+
+
+@device
+def free_list_at(dev, frame, order):
     """Word offset of the head of the list a free block belongs to."""
     return W_BLOCK_HEAD + order + (RESERVED if frame >= np.int64(dev.reserve_start) else 0)
 
@@ -41,7 +49,7 @@ def list_of(dev, frame, order):
 @device
 def block_push(dev, frame, order):
     """Put a free block at the head of its list."""
-    o_list = list_of(dev, frame, order)
+    o_list = free_list_at(dev, frame, order)
     head = word(dev, o_list)
     set_word(dev, dev.o_frame + frame, FRAME_FREE | (order << FRAME_ORDER_SHIFT) | head)
     set_word(dev, dev.o_content + frame, FRAME_NIL)
@@ -56,7 +64,7 @@ def block_unlink(dev, frame, order):
     after = word(dev, dev.o_frame + frame) & FRAME_LINK
     before = word(dev, dev.o_content + frame)
     if before == FRAME_NIL:
-        set_word(dev, list_of(dev, frame, order), after)
+        set_word(dev, free_list_at(dev, frame, order), after)
     else:
         o = dev.o_frame + before
         set_word(dev, o, word(dev, o) & ~FRAME_LINK | after)
@@ -82,7 +90,7 @@ def frames_setup(dev):
         order = np.int64(0)
         while order < most and at & ((2 << order) - 1) == 0:
             order += 1
-        at -= 1 << order
+        at -= pages_of(order)
         block_push(dev, at, order)
 
 
@@ -104,7 +112,7 @@ def frames_take(dev, order, broken_by):
         frame = word(dev, W_BLOCK_HEAD + RESERVED + order)
         if frame != FRAME_NIL:
             block_unlink(dev, frame, order)
-            dev.reserve_free = np.uint32(np.int64(dev.reserve_free) - (1 << order))
+            dev.reserve_free = np.uint32(np.int64(dev.reserve_free) - pages_of(order))
             return frame
     have = order
     while have <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + have) == FRAME_NIL:
@@ -118,7 +126,7 @@ def frames_take(dev, order, broken_by):
             count(dev, broken_by + have, 1)
         have -= 1
         block_push(dev, frame + (1 << have), have)
-    dev.frames_free = np.uint32(np.int64(dev.frames_free) - (1 << order))
+    dev.frames_free = np.uint32(np.int64(dev.frames_free) - pages_of(order))
     return frame
 
 
@@ -128,17 +136,17 @@ def frames_give(dev, frame, order):
     n = np.int64(dev.reserve_start)
     most = np.int64(MAX_BLOCK_ORDER)
     if frame >= n:
-        dev.reserve_free = np.uint32(np.int64(dev.reserve_free) + (1 << order))
+        dev.reserve_free = np.uint32(np.int64(dev.reserve_free) + pages_of(order))
         n = np.int64(dev.n_frames)
         most = np.int64(dev.reserve_order)
     else:
-        dev.frames_free = np.uint32(np.int64(dev.frames_free) + (1 << order))
+        dev.frames_free = np.uint32(np.int64(dev.frames_free) + pages_of(order))
     while order < most:
-        buddy = frame ^ (1 << order)
-        if buddy + (1 << order) > n:
+        buddy = frame ^ pages_of(order)
+        if buddy + pages_of(order) > n:
             break
         info = word(dev, dev.o_frame + buddy)
-        if info < FRAME_FREE or (info >> FRAME_ORDER_SHIFT) & 15 != order:
+        if info < FRAME_FREE or order_in(info) != order:
             break
         block_unlink(dev, buddy, order)
         frame = min(frame, buddy)
@@ -172,7 +180,7 @@ def follow_moves(dev):
         if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
             set_word(dev, dev.o_cache + i, word(dev, dev.o_content + frame) + 1)
     for i in range(np.int64(dev.n_cpus)):
-        o = dev.o_cpu + i * CPU_WORDS + CPU_FAULT + FAULT_FRAME
+        o = cpu_at(dev, i) + CPU_FAULT + FAULT_FRAME
         frame = word(dev, o) - 1
         if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
             set_word(dev, o, word(dev, dev.o_content + frame) + 1)
@@ -184,7 +192,7 @@ def follow_moves(dev):
 
 
 @device(cpu="call", cuda="call")
-def compact(dev):
+def compact_memory(dev):
     """Gather free memory into large blocks, like the kernel's compaction but always complete.
 
     Level by level, every aligned block of 2^level frames is made wholly free or wholly used: of two blocks with one
@@ -196,12 +204,12 @@ def compact(dev):
     frame = np.int64(0)
     while frame < n:
         info = word(dev, dev.o_frame + frame)
-        size = np.int64(1) << ((info >> FRAME_ORDER_SHIFT) & 15)
+        size = pages_of(order_in(info))
         if info >= FRAME_FREE:
             fill_words(dev, dev.o_frame + frame, size, FRAME_VACANT)
         frame += size
     for level in range(MAX_BLOCK_ORDER):
-        half = np.int64(1) << level
+        half = pages_of(level)
         waiting = np.int64(-1)
         moved = 0
         for block in range(n >> (level + 1)):
@@ -237,8 +245,8 @@ def frames_take_always(dev, order):
     """Allocate a block as if memory were never fragmented; -1 with the error word set if there is too little."""
     by = np.int64(BROKEN_BY_FOLIOS)
     frame = frames_take(dev, order, by)
-    if frame < 0 and not runs_short(dev) and np.int64(dev.frames_free) >= 1 << order:
-        compact(dev)
+    if frame < 0 and not runs_short(dev) and np.int64(dev.frames_free) >= pages_of(order):
+        compact_memory(dev)
         frame = frames_take(dev, order, by)
     if frame < 0:
         fail(dev, NO_FRAMES, order)

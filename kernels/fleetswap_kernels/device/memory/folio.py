@@ -3,22 +3,21 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import (
-    FOLIO_ALLOC, N_SCALAR, NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE,
-)  # fmt: skip
+from ...layout.counters import FOLIO_ALLOC, MTHP, N_SCALAR, THP_DEFERRED_SPLIT_PAGE, Mthp
 from ...layout.errors import NO_SWAP_CACHE
 from ...layout.words import (
     FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, FRAME_PARTIAL, HAS_CACHE, MAX_ORDER, PTE_PAYLOAD,
 )  # fmt: skip
 from ..access import byte, count, fail, fill_words, set_byte, set_word, word
-from .buddy import frame_order, frames_give, frames_take_always
+from ..orders import aligned_start, pages_of
+from .buddy import frame_order, frames_give, frames_take_always, order_in
 
 
 @device
 def count_mthp(dev, order, which, n):
     """Add to a per-size counter; order-0 folios are not counted anywhere (spec 09)."""
     if order > 0:
-        count(dev, N_SCALAR + 10 * order + which, n)
+        count(dev, N_SCALAR + len(MTHP) * order + which, n)
 
 
 @device
@@ -26,7 +25,7 @@ def folio_new(dev, order):
     """Allocate a folio, unmapped and clean; its head frame, or -1 with the error word set."""
     head = frames_take_always(dev, order)
     if head >= 0:
-        fill_words(dev, dev.o_frame + head, np.int64(1) << order, order << FRAME_ORDER_SHIFT)
+        fill_words(dev, dev.o_frame + head, pages_of(order), order << FRAME_ORDER_SHIFT)
         count(dev, FOLIO_ALLOC + order, 1)
     return head
 
@@ -39,7 +38,7 @@ def folio_mapped(dev, head, order):
         return byte(dev, o)
     # Four bytes at a time, as two sums of 16 bits: 512 counts of at most 62 fit.
     sums = np.int64(0)
-    for i in range(np.int64(1) << (order - 2)):
+    for i in range(pages_of(order - 2)):
         four = word(dev, (o >> 2) + i)
         sums += (four & 0x00FF00FF) + (four >> 8 & 0x00FF00FF)
     return (sums & 0xFFFF) + (sums >> 16)
@@ -48,9 +47,9 @@ def folio_mapped(dev, head, order):
 @device
 def folio_free(dev, head, order):
     """Give back the frames of a folio that is neither mapped nor in the swap cache."""
-    count_mthp(dev, order, NR_ANON, -1)
+    count_mthp(dev, order, Mthp.NR_ANON, -1)
     if order > 0 and word(dev, dev.o_frame + head) & FRAME_PARTIAL:
-        count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, -1)
+        count_mthp(dev, order, Mthp.NR_ANON_PARTIALLY_MAPPED, -1)
     frames_give(dev, head, order)
 
 
@@ -63,8 +62,8 @@ def note_partially_mapped(dev, head, order):
     set_word(dev, dev.o_frame + head, info | FRAME_PARTIAL)
     if order == MAX_ORDER:
         count(dev, THP_DEFERRED_SPLIT_PAGE, 1)
-    count_mthp(dev, order, SPLIT_DEFERRED, 1)
-    count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, 1)
+    count_mthp(dev, order, Mthp.SPLIT_DEFERRED, 1)
+    count_mthp(dev, order, Mthp.NR_ANON_PARTIALLY_MAPPED, 1)
 
 
 @device
@@ -81,8 +80,8 @@ def folio_unmap(dev, frame, n):
         if mapped == 0:
             gone += 1
     order = frame_order(dev, frame)
-    if gone > 0 and gone < 1 << order:
-        head = frame >> order << order
+    if gone > 0 and gone < pages_of(order):
+        head = aligned_start(frame, order)
         if folio_mapped(dev, head, order) > 0:
             note_partially_mapped(dev, head, order)
 
@@ -118,9 +117,9 @@ def cache_leave(dev, head):
     """Take a folio out of the swap cache; it is dirty from now on (mm/swap_state.c delete_from_swap_cache)."""
     o = dev.o_frame + head
     info = word(dev, o)
-    order = (info >> FRAME_ORDER_SHIFT) & 15
+    order = order_in(info)
     slot = info & PTE_PAYLOAD
-    n = np.int64(1) << order
+    n = pages_of(order)
     dev.swap_cache_pages = np.uint32(np.int64(dev.swap_cache_pages) - n)
     fill_words(dev, dev.o_cache + slot, n, 0)
     flags = info & ~PTE_PAYLOAD & ~FRAME_CACHED

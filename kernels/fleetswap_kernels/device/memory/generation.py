@@ -11,6 +11,7 @@ from ...compile.decorators import device
 from ...layout.device import GEN_PTES, VMA_PTE
 from ...layout.words import KIND_SHIFT, PRESENT, PTE_PAYLOAD
 from ..access import byte, fill_bytes, set_byte, word
+from ..orders import pages_of
 from ..regions import pte_at
 from .buddy import frame_order
 
@@ -21,7 +22,7 @@ GENERATIONS = 255
 
 
 @device
-def stamp(dev, o_vma, page, pages):
+def stamp_pages(dev, o_vma, page, pages):
     """Note that pages of a region are used: their blocks join the youngest generation."""
     pte = word(dev, o_vma + VMA_PTE) + page
     first = pte // GEN_PTES
@@ -31,13 +32,13 @@ def stamp(dev, o_vma, page, pages):
 @device
 def stamp_folio(dev, o_vma, page):
     """Note that a folio is used which a fault has just mapped; its blocks may have been forgotten meanwhile."""
-    stamp(dev, o_vma, page, np.int64(1))
+    stamp_pages(dev, o_vma, page, np.int64(1))
     pte = word(dev, pte_at(dev, o_vma, page))
     if pte >> KIND_SHIFT == PRESENT:
         frame = pte & PTE_PAYLOAD
-        n = np.int64(1) << frame_order(dev, frame)
+        n = pages_of(frame_order(dev, frame))
         if n > GEN_PTES:
-            stamp(dev, o_vma, page - (frame & (n - 1)), n)
+            stamp_pages(dev, o_vma, page - (frame & (n - 1)), n)
 
 
 @device
@@ -56,7 +57,7 @@ def younger_by(a, b):
 
 
 @device
-def after(generation):
+def next_generation(generation):
     """The generation that follows."""
     return generation + 1 if generation + 1 < GENERATIONS else np.int64(0)
 
@@ -66,23 +67,23 @@ def oldest_age(dev):
     """Age of the oldest generation; a new one begins if it is too young to be evicted (try_to_inc_max_seq)."""
     for _ in range(MIN_GENERATIONS):
         if younger_by(np.int64(dev.min_gen), np.int64(dev.max_gen)) < MIN_GENERATIONS:
-            dev.max_gen = np.uint32(after(np.int64(dev.max_gen)))
+            dev.max_gen = np.uint32(next_generation(np.int64(dev.max_gen)))
     return younger_by(np.int64(dev.min_gen), np.int64(dev.max_gen))
 
 
 @device
-def keep(dev, block):
+def promote_block(dev, block):
     """Put a block whose pages could not be evicted one generation up."""
-    set_byte(dev, dev.o_gen + block, after(np.int64(dev.min_gen)) + 1)
+    set_byte(dev, dev.o_gen + block, next_generation(np.int64(dev.min_gen)) + 1)
 
 
 @device
-def forget(dev, block):
+def clear_block(dev, block):
     """Note that a block holds no page any more."""
     set_byte(dev, dev.o_gen + block, 0)
 
 
 @device
-def oldest_done(dev):
+def retire_oldest(dev):
     """The oldest generation is empty: the next one is the oldest now (try_to_inc_min_seq)."""
-    dev.min_gen = np.uint32(after(np.int64(dev.min_gen)))
+    dev.min_gen = np.uint32(next_generation(np.int64(dev.min_gen)))

@@ -1,5 +1,7 @@
 """Whether the page allocator can give a large folio now, and at what effort (spec 06 §6.3-6.4)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -7,12 +9,9 @@ from ...layout.counters import COMPACTIONS, FOLIO_REFUSED, FOLIO_WANTED
 from ...layout.device import VMA_FLAGS, W_BLOCK_HEAD
 from ...layout.words import FRAME_NIL, MAX_BLOCK_ORDER, VMA_HUGEPAGE
 from ..access import count, word
-from .buddy import RESERVED, compact
+from ..orders import pages_of
+from .buddy import RESERVED, compact_memory
 
-TAKE = 0
-WAKE = 1
-DIRECT = 2
-"""What an allocation of a large folio may do: take a free block or fail; wake kswapd; compact memory as well."""
 DEFRAG_ALWAYS = 0
 DEFRAG_DEFER = 1
 DEFRAG_DEFER_MADVISE = 2
@@ -23,16 +22,28 @@ COMPACT_EVERY = 64
 LEAST_MARGIN_PAGES = 64
 
 
+@unique
+class Effort(IntEnum):
+    """What an allocation of a large folio may do."""
+
+    TAKE = 0
+    """Take a free block or fail."""
+    WAKE = 1
+    """Wake kswapd."""
+    DIRECT = 2
+    """Compact memory as well."""
+
+
 @device
 def large_folio_effort(dev, o_vma):
     """What an allocation of a large folio in a region may do (vma_thp_gfp_mask, spec 06 §6.4)."""
     defrag = np.int64(dev.defrag)
     advised = word(dev, o_vma + VMA_FLAGS) & VMA_HUGEPAGE
     if defrag == DEFRAG_ALWAYS or (advised and (defrag == DEFRAG_MADVISE or defrag == DEFRAG_DEFER_MADVISE)):
-        return DIRECT
+        return Effort.DIRECT
     if defrag == DEFRAG_DEFER or defrag == DEFRAG_DEFER_MADVISE:
-        return WAKE
-    return TAKE
+        return Effort.WAKE
+    return Effort.TAKE
 
 
 @device
@@ -40,7 +51,7 @@ def has_block(dev, order):
     """Whether a block of at least an order is free, and taking it leaves the low watermark."""
     if order == np.int64(dev.reserve_order) and word(dev, W_BLOCK_HEAD + RESERVED + order) != FRAME_NIL:
         return True
-    if np.int64(dev.frames_free) - (1 << order) < np.int64(dev.low_free):
+    if np.int64(dev.frames_free) - pages_of(order) < np.int64(dev.low_free):
         return False
     have = order
     while have <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + have) == FRAME_NIL:
@@ -55,14 +66,14 @@ def folio_available(dev, order):
     if has_block(dev, order):
         return True
     effort = np.int64(dev.effort)
-    if effort >= WAKE:
+    if effort >= Effort.WAKE:
         dev.kswapd_on = np.uint32(1)
-    if effort == DIRECT and np.int64(dev.frames_free) - (2 << order) >= np.int64(dev.low_free):
+    if effort == Effort.DIRECT and np.int64(dev.frames_free) - (2 << order) >= np.int64(dev.low_free):
         # Enough memory, but in pieces.
         waited = np.int64(dev.compact_wait) + 1
         dev.compact_wait = np.uint32(waited % COMPACT_EVERY)
         if waited == COMPACT_EVERY:
-            compact(dev)
+            compact_memory(dev)
             count(dev, COMPACTIONS, 1)
             if has_block(dev, order):
                 return True
@@ -73,5 +84,5 @@ def folio_available(dev, order):
 @device
 def has_margin(dev, order):
     """The margin rule: whether so much memory is free beyond the high watermark that a large folio may come in."""
-    need = max(np.int64(LEAST_MARGIN_PAGES), np.int64(1) << order)
+    need = max(np.int64(LEAST_MARGIN_PAGES), pages_of(order))
     return np.int64(dev.frames_free) - np.int64(dev.high_free) >= need

@@ -3,9 +3,11 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.device import VMA_FLAGS, VMA_PAGES, VMA_START
+from ...layout.device import VMA_FLAGS, VMA_PAGES
 from ...layout.words import THP_ALWAYS, THP_NEVER, VMA_HUGEPAGE, VMA_NOHUGEPAGE
 from ..access import word
+from ..orders import pages_of
+from ..regions import aligned_page
 
 
 @device
@@ -26,8 +28,7 @@ def allowed_orders(dev, o_vma):
 @device
 def block_start(dev, o_vma, page, order):
     """First page of the aligned block of 2^order pages around `page`, or -1 if the region does not hold it all."""
-    n = np.int64(1) << order
-    first = page - ((word(dev, o_vma + VMA_START) + page) & (n - 1))
-    if first < 0 or first + n > word(dev, o_vma + VMA_PAGES):
+    first = aligned_page(dev, o_vma, page, order)
+    if first < 0 or first + pages_of(order) > word(dev, o_vma + VMA_PAGES):
         return np.int64(-1)
     return first

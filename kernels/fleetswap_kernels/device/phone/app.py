@@ -13,7 +13,7 @@ from ...layout.phone import (
 from ...layout.streams import Stream
 from ..access import set_word, word
 from ..regions import PMD_PAGES, proc_at, vma_at
-from ..rng import hashed, philox_block
+from ..rng import draw_words, hash_word
 
 VERSIONS = 1 << 16
 """Versions of contents that are told apart."""
@@ -54,15 +54,16 @@ def class_at(dev, c):
 
 
 @device
-def draw(dev, stream, who, step, block):
-    """Four random words, by coordinates in this device."""
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
-    return philox_block(seed, stream, np.int64(dev.device_id), who, step, block)
+def emit_operation(dev, op, p, a, b, c, d, e, f):
+    """Put down the operation to execute next; True, what a phase that emits returns.
 
-
-@device
-def emit(dev, op, p, a, b, c, d, e, f):
-    """Put down the operation to execute next; 1, what a phase that emits returns."""
+    Parameters
+    ----------
+    op, p : int64
+        Code and process of the operation.
+    a, b, c, d, e, f : int64
+        Its arguments, which mean what `operations` says of the code.
+    """
     o = np.int64(dev.o_phone) + PHONE_OP
     set_word(dev, o, op)
     set_word(dev, o + 1, p)
@@ -72,7 +73,7 @@ def emit(dev, op, p, a, b, c, d, e, f):
     set_word(dev, o + 5, d)
     set_word(dev, o + 6, e)
     set_word(dev, o + 7, f)
-    return 1
+    return True
 
 
 @device
@@ -110,23 +111,35 @@ def run_length(dev, o_class, r16):
 
 
 @device
-def aligned(pages):
+def rounded_to_blocks(pages):
     """Pages rounded up to whole blocks of 64 KiB."""
     return (pages + 15) & ~15
 
 
 @device
 def map_own_region(dev, o_class, p, r, most_pages):
-    """Emit the mapping of a region: regions follow each other, each at a multiple of 16 pages."""
-    first = aligned(habit(dev, HABIT_ZYGOTE_PAGES))
+    """Emit the mapping of a region: regions follow each other, each at a multiple of 16 pages.
+
+    Parameters
+    ----------
+    o_class : int64
+        Index of the app class in the habits.
+    p : int64
+        Process.
+    r : int64
+        Region, 1 to REGIONS.
+    most_pages : int64
+        Pages that the app may have, all regions.
+    """
+    first = rounded_to_blocks(habit(dev, HABIT_ZYGOTE_PAGES))
     pmd = first // PMD_PAGES + 2
     pages = np.int64(0)
     for before in range(1, r + 1):
-        first += aligned(pages)
+        first += rounded_to_blocks(pages)
         pmd += pages // PMD_PAGES + 2 if before > 1 else np.int64(0)
         # A region cannot be empty.
         pages = max(region_pages(dev, o_class, most_pages, before), np.int64(1))
-    return emit(dev, MAP, p, r, pages, ADDRESS + first, habit(dev, o_class + CLASS_FLAGS), first, pmd)
+    return emit_operation(dev, MAP, p, r, pages, ADDRESS + first, habit(dev, o_class + CLASS_FLAGS), first, pmd)
 
 
 @device
@@ -135,13 +148,19 @@ def next_run(dev, o_class, who, r, end, chance, salt):
 
     Parameters
     ----------
+    o_class : int64
+        Index of the app class in the habits.
     who : int64
         Whose pages: an app's number, or one for a system process.
+    r : int64
+        Region.
     end : int64
         Pages of the region.
     chance : int64
         16-bit chance of a run to be used; it is a draw anew for each `salt`. Those of the core are used in any case
         if `salt` is odd.
+    salt : int64
+        What tells this use from every other one.
 
     Returns
     -------
@@ -151,19 +170,19 @@ def next_run(dev, o_class, who, r, end, chance, salt):
     page = state(dev, PHONE_PAGE)
     core = habit(dev, o_class + CLASS_HOT_CORE) if salt & 1 else np.int64(0)
     # A Philox block for every run took a fifth of a phone's time.
-    shape_a, shape_b, use_a, use_b = draw(dev, Stream.SHAPE, who, r, 0)
+    shape_a, shape_b, use_a, use_b = draw_words(dev, Stream.SHAPE, who, r, 0)
     # Salts are small numbers: spread over all bits, no two of them exchange the draws of neighbouring pages.
     use_now = use_a ^ (salt * 0x9E3779B1 & 0xFFFFFFFF)
     for _ in range(end):
         if page >= end:
             break
-        shape = hashed(page, shape_a, shape_b)
+        shape = hash_word(page, shape_a, shape_b)
         n = min(run_length(dev, o_class, shape >> 16), end - page)
         first = page
         page += n
-        if shape & 0xFFFF < core or hashed(first, use_now, use_b) >> 16 < chance:
+        if shape & 0xFFFF < core or hash_word(first, use_now, use_b) >> 16 < chance:
             set_state(dev, PHONE_PAGE, page)
-            return first, n, hashed(first, use_b, shape_a) >> 16
+            return first, n, hash_word(first, use_b, shape_a) >> 16
     set_state(dev, PHONE_PAGE, page)
     return np.int64(-1), np.int64(0), np.int64(0)
 
@@ -174,8 +193,14 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
 
     Parameters
     ----------
+    o_class : int64
+        Index of the app class in the habits.
+    who, p : int64
+        Whose pages (`next_run`), and the process that has them.
     most : int64
         Index of the state words with the pages of each region; 0 takes the pages of the system's class.
+    chance, salt : int64
+        16-bit chance of a run to be used, and what tells this use from every other one (`next_run`).
     """
     for _ in range(REGIONS):
         r = state(dev, PHONE_REGION) + 1
@@ -187,15 +212,15 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
         page, n, kind = next_run(dev, o_class, who, r, end, chance, salt)
         if page >= 0:
             mode = WRITE if kind < habit(dev, o_class + CLASS_WRITE) else READ
-            return emit(dev, TOUCH, p, r, page, n, mode, content_entry(dev, o_class, r, salt), MODELLED)
+            return emit_operation(dev, TOUCH, p, r, page, n, mode, content_entry(dev, o_class, r, salt), MODELLED)
         set_state(dev, PHONE_REGION, r)
         set_state(dev, PHONE_PAGE, 0)
-    return 0
+    return False
 
 
 @device
 def grow_to(dev, goal):
-    """Write the next pages of the app in the foreground, which is to have `goal` pages; 0 once it has."""
+    """Write the next pages of the app in the foreground, which is to have `goal` pages; not once it has."""
     o = app_at(state(dev, PHONE_APP) - 1)
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     p = state(dev, PHONE_PROC)
@@ -206,5 +231,5 @@ def grow_to(dev, goal):
             n = min(end - used, habit(dev, HABIT_RUN_CHUNK))
             set_state(dev, o + APP_USED + r - 1, used + n)
             entry = content_entry(dev, o_class, r, 2 * state(dev, o + APP_LAUNCHES) + 1)
-            return emit(dev, TOUCH, p, r, used, n, WRITE, entry, MODELLED)
-    return 0
+            return emit_operation(dev, TOUCH, p, r, used, n, WRITE, entry, MODELLED)
+    return False

@@ -8,11 +8,12 @@ from ...layout.phone import (
     HABIT_SYSTEM_CLASS, PHONE_COUNT, PHONE_PAGE, PHONE_PROC, PHONE_REGION, PHONE_SWITCH,
 )  # fmt: skip
 from ...layout.streams import Stream
-from .app import app_at, class_at, draw, habit, process_of, set_state, state, use_runs
+from ..rng import draw_words
+from .app import app_at, class_at, habit, process_of, set_state, state, use_runs
 
 
 @device
-def background(dev):
+def use_background(dev):
     """Take turns: cached apps by chance, then every system process; only those use the core of their pages as well."""
     switch = state(dev, PHONE_SWITCH)
     apps = habit(dev, HABIT_BACKGROUND_APPS)
@@ -22,7 +23,7 @@ def background(dev):
         if turn >= turns:
             break
         if turn < apps:
-            which, _, _, _ = draw(dev, Stream.SWITCH, 1 + turn, switch, 0)
+            which, _, _, _ = draw_words(dev, Stream.SWITCH, 1 + turn, switch, 0)
             who = which * habit(dev, HABIT_INSTALLED) >> 32
             p = process_of(dev, who)
             o_class = class_at(dev, state(dev, app_at(who) + APP_CLASS))
@@ -37,8 +38,8 @@ def background(dev):
             chance = habit(dev, o_class + CLASS_HOT_CHANGING)
             salt = 2 * switch + 1
         if p != 0 and p != state(dev, PHONE_PROC) and use_runs(dev, o_class, who, p, most, chance, salt):
-            return 1
+            return True
         set_state(dev, PHONE_COUNT, turn + 1)
         set_state(dev, PHONE_REGION, 0)
         set_state(dev, PHONE_PAGE, 0)
-    return 0
+    return False

@@ -10,16 +10,16 @@ from ...layout.phone import (
 )  # fmt: skip
 from ...layout.streams import Stream
 from ..pressure.lmkd import begin_window
+from ..rng import draw_words
 from .app import (
-    ADDRESS, app_at, class_at, content_entry, draw, emit, habit, map_own_region, region_pages,
-    set_state, state,
+    ADDRESS, app_at, class_at, content_entry, emit_operation, habit, map_own_region, region_pages, set_state, state,
 )  # fmt: skip
 
 
 @device
 def make_user(dev):
     """Draw how often the user of the phone switches."""
-    kind, _, _, _ = draw(dev, Stream.USER, 0, 0, 0)
+    kind, _, _, _ = draw_words(dev, Stream.USER, 0, 0, 0)
     set_state(dev, PHONE_ACTIVITY, habit(dev, HABIT_ACTIVITY + (kind >> 28)))
 
 
@@ -27,7 +27,7 @@ def make_user(dev):
 def make_apps(dev):
     """Draw class and size of every installed app."""
     for app in range(habit(dev, HABIT_INSTALLED)):
-        kind, size, _, _ = draw(dev, Stream.APP, app, 0, 0)
+        kind, size, _, _ = draw_words(dev, Stream.APP, app, 0, 0)
         c = np.int64(0)
         while c + 1 < habit(dev, HABIT_CLASSES) and kind >= habit(dev, class_at(dev, c) + CLASS_SHARE):
             c += 1
@@ -40,7 +40,7 @@ def make_apps(dev):
 
 
 @device
-def boot(dev):
+def boot_phone(dev):
     """The user, zygote, system processes, and what the installed apps are."""
     step = state(dev, PHONE_COUNT)
     set_state(dev, PHONE_COUNT, step + 1)
@@ -49,21 +49,21 @@ def boot(dev):
         make_user(dev)
         make_apps(dev)
         begin_window(dev, np.int64(1))
-        return emit(dev, PROC, 0, 0, 0, 0, 0, 0, 0)
+        return emit_operation(dev, PROC, 0, 0, 0, 0, 0, 0, 0)
     if step == 1:
-        return emit(dev, MAP, 0, 0, zygote, ADDRESS, 0, 0, 0)
+        return emit_operation(dev, MAP, 0, 0, zygote, ADDRESS, 0, 0, 0)
     if step == 2:
-        return emit(dev, TOUCH, 0, 0, 0, zygote, WRITE, habit(dev, HABIT_ZYGOTE_CONTENT), MODELLED)
+        return emit_operation(dev, TOUCH, 0, 0, 0, zygote, WRITE, habit(dev, HABIT_ZYGOTE_CONTENT), MODELLED)
     p = (step - 3) // (1 + 2 * REGIONS) + 1
     part = (step - 3) % (1 + 2 * REGIONS)
     if p > habit(dev, HABIT_SYSTEM):
-        return 0
+        return False
     if part == 0:
-        return emit(dev, FORK, 0, p, 0, 0, 0, 0, 0)
+        return emit_operation(dev, FORK, 0, p, 0, 0, 0, 0, 0)
     o_class = class_at(dev, habit(dev, HABIT_SYSTEM_CLASS))
     pages = habit(dev, o_class + CLASS_FULL_PAGES)
     r = (part + 1) // 2
     if part & 1:
         return map_own_region(dev, o_class, p, r, pages)
     mine = region_pages(dev, o_class, pages, r)
-    return emit(dev, TOUCH, p, r, 0, mine, WRITE, content_entry(dev, o_class, r, 1), MODELLED)
+    return emit_operation(dev, TOUCH, p, r, 0, mine, WRITE, content_entry(dev, o_class, r, 1), MODELLED)

@@ -14,7 +14,8 @@ from ...layout.phone import (
 from ..access import count, set_word, word
 from ..regions import proc_at
 from .app import (
-    MOST_QUARTERS, VERSIONS, app_at, class_at, emit, grow_to, habit, map_own_region, next_run, set_state, state,
+    MOST_QUARTERS, VERSIONS, app_at, class_at, emit_operation, grow_to, habit, map_own_region, next_run, set_state,
+    state,
 )  # fmt: skip
 
 
@@ -43,27 +44,27 @@ def free_process(dev):
 
 
 @device
-def trim(dev):
+def make_process(dev):
     """Without a process for the app: end cached apps until there is one, then fork zygote."""
     if state(dev, PHONE_PROC) != 0:
-        return 0
+        return False
     p, victim = free_process(dev)
     if p == 0:
         count(dev, TRIMMED_APPS, 1)
-        return emit(dev, EXIT, victim, 0, 0, 0, 0, 0, 0)
+        return emit_operation(dev, EXIT, victim, 0, 0, 0, 0, 0, 0)
     set_state(dev, PHONE_PROC, p)
     set_state(dev, PHONE_COUNT, 1)
     count(dev, COLD_STARTS, 1)
-    return emit(dev, FORK, 0, p, 0, 0, 0, 0, 0)
+    return emit_operation(dev, FORK, 0, p, 0, 0, 0, 0, 0)
 
 
 @device
-def start(dev):
+def start_app(dev):
     """Make a forked process the app's: its CPU, its regions."""
     step = state(dev, PHONE_COUNT)
     p = state(dev, PHONE_PROC)
     if step == 0:
-        return 0
+        return False
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
     set_state(dev, PHONE_COUNT, step + 1)
@@ -75,9 +76,9 @@ def start(dev):
         set_state(dev, o + APP_COMPACTED_RSS, 0)
         for r in range(REGIONS):
             set_state(dev, o + APP_USED + r, 0)
-        return emit(dev, CPU, p, p % np.int64(dev.n_cpus), 0, 0, 0, 0, 0)
+        return emit_operation(dev, CPU, p, p % np.int64(dev.n_cpus), 0, 0, 0, 0, 0)
     if step > 1 + REGIONS:
-        return 0
+        return False
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     most = state(dev, o + APP_PAGES) * MOST_QUARTERS >> 2
     return map_own_region(dev, o_class, p, step - 1, most)
@@ -89,22 +90,22 @@ def copy_zygote(dev):
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
     if state(dev, PHONE_COUNT) == 0:
-        return 0
+        return False
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     launch = state(dev, o + APP_LAUNCHES)
     end = habit(dev, HABIT_ZYGOTE_PAGES)
     page, n, _ = next_run(dev, o_class, app, np.int64(0), end, habit(dev, HABIT_COW), 2 * launch)
     if page < 0:
-        return 0
+        return False
     entry = habit(dev, HABIT_ZYGOTE_CONTENT) + 32 * (2 + app + (launch & 0xFF) * 256 & VERSIONS - 1)
-    return emit(dev, TOUCH, state(dev, PHONE_PROC), 0, page, n, WRITE, entry, MODELLED)
+    return emit_operation(dev, TOUCH, state(dev, PHONE_PROC), 0, page, n, WRITE, entry, MODELLED)
 
 
 @device
-def launch(dev):
+def launch_app(dev):
     """A new app writes what it has after its launch."""
     if state(dev, PHONE_COUNT) == 0:
-        return 0
+        return False
     o = app_at(state(dev, PHONE_APP) - 1)
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     full = max(habit(dev, o_class + CLASS_FULL_PAGES), np.int64(1))

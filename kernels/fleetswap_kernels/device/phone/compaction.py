@@ -12,7 +12,7 @@ from ...layout.phone import (
 )  # fmt: skip
 from ..access import count, word
 from ..regions import proc_at, vma_at
-from .app import app_at, emit, habit, process_of, set_state, state
+from .app import app_at, emit_operation, habit, process_of, set_state, state
 
 
 @device
@@ -21,25 +21,25 @@ def compact_last(dev):
     last = state(dev, PHONE_LAST)
     r = state(dev, PHONE_REGION) + 1
     if last == 0 or r > REGIONS or habit(dev, HABIT_COMPACTION) == 0:
-        return 0
+        return False
     o = app_at(last - 1)
     p = process_of(dev, last - 1)
     if p == 0:
-        return 0
+        return False
     if r == 1:
         rss = word(dev, proc_at(dev, p) + PROC_ANONPAGES)
         before = state(dev, o + APP_COMPACTED_RSS)
         passed = state(dev, PHONE_SWITCH) - state(dev, o + APP_COMPACTED_AT)
         if rss < habit(dev, HABIT_COMPACT_RSS) or abs(rss - before) < habit(dev, HABIT_COMPACT_DELTA):
-            return 0
+            return False
         if before != 0 and passed << 32 < habit(dev, HABIT_COMPACT_SWITCHES) * state(dev, PHONE_ACTIVITY):
-            return 0
+            return False
         if np.int64(dev.nr_swap_pages) < habit(dev, HABIT_COMPACT_FREE_SLOTS):
-            return 0
+            return False
         count(dev, COMPACTED_APPS, 1)
         set_state(dev, o + APP_COMPACTED_AT, state(dev, PHONE_SWITCH))
     set_state(dev, PHONE_REGION, r)
-    return emit(dev, PAGEOUT, p, r, 0, word(dev, vma_at(dev, p, r) + VMA_PAGES), 0, 0, 0)
+    return emit_operation(dev, PAGEOUT, p, r, 0, word(dev, vma_at(dev, p, r) + VMA_PAGES), 0, 0, 0)
 
 
 @device

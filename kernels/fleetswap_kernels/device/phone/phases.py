@@ -5,6 +5,8 @@ is in the device: a run can stop and go on between any two operations. All chanc
 switch, region, page), so that two policies meet the same user (workload notes §1).
 """
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -15,32 +17,37 @@ from ...layout.phone import (
 )  # fmt: skip
 from ..access import fail
 from .app import app_at, set_state, state
-from .background import background
-from .boot import boot
-from .cold_start import copy_zygote, launch, start, trim
+from .background import use_background
+from .boot import boot_phone
+from .cold_start import copy_zygote, launch_app, make_process, start_app
 from .compaction import compact_last, note_compacted
-from .session import collect, grow, relaunch
-from .switch import begin
+from .session import collect_garbage, grow_app, relaunch_app
+from .switch import begin_switch
 
-BOOT = 0
-BEGIN = 1
-TRIM = 2
-START = 3
-COW = 4
-LAUNCH = 5
-RELAUNCH = 6
-GROW = 7
-COLLECT = 8
-BACKGROUND = 9
-COMPACT = 10
-DONE = 11
-"""Phases of a switch, in their order; the phone boots once, before the first."""
 MAX_OPS_PASSED = 1 << 20
 """Phases that may pass without an operation; a bound that is never met."""
 
 
+@unique
+class Phase(IntEnum):
+    """Phases of a switch, in their order; the phone boots once, before the first."""
+
+    BOOT = 0
+    BEGIN = 1
+    TRIM = 2
+    START = 3
+    COW = 4
+    LAUNCH = 5
+    RELAUNCH = 6
+    GROW = 7
+    COLLECT = 8
+    BACKGROUND = 9
+    COMPACT = 10
+    DONE = 11
+
+
 @device
-def done(dev):
+def end_switch(dev):
     """Note what the switch leaves behind; the next one begins."""
     note_compacted(dev)
     o = app_at(state(dev, PHONE_APP) - 1)
@@ -50,50 +57,50 @@ def done(dev):
 
 @device(cuda="inline")
 def run_phase(dev, phase):
-    """Go on with a phase; 1 if it emitted an operation, 0 if it is over."""
-    if phase == BOOT:
-        return boot(dev)
-    if phase == BEGIN:
-        begin(dev)
-        return 0
-    if phase == TRIM:
-        return trim(dev)
-    if phase == START:
-        return start(dev)
-    if phase == COW:
+    """Go on with a phase; whether it emitted an operation, or is over."""
+    if phase == Phase.BOOT:
+        return boot_phone(dev)
+    if phase == Phase.BEGIN:
+        begin_switch(dev)
+        return False
+    if phase == Phase.TRIM:
+        return make_process(dev)
+    if phase == Phase.START:
+        return start_app(dev)
+    if phase == Phase.COW:
         return copy_zygote(dev)
-    if phase == LAUNCH:
-        return launch(dev)
-    if phase == RELAUNCH:
-        return relaunch(dev)
-    if phase == GROW:
-        return grow(dev)
-    if phase == COLLECT:
-        return collect(dev)
-    if phase == BACKGROUND:
-        return background(dev)
+    if phase == Phase.LAUNCH:
+        return launch_app(dev)
+    if phase == Phase.RELAUNCH:
+        return relaunch_app(dev)
+    if phase == Phase.GROW:
+        return grow_app(dev)
+    if phase == Phase.COLLECT:
+        return collect_garbage(dev)
+    if phase == Phase.BACKGROUND:
+        return use_background(dev)
     return compact_last(dev)
 
 
 @device(cpu="call", cuda="call")
 def next_op(dev, end):
-    """Put down the phone's next operation before the average user's switch number `end`; 0 if there is none."""
+    """Put down the phone's next operation before the average user's switch number `end`; whether there is one."""
     for _ in range(MAX_OPS_PASSED):
         phase = state(dev, PHONE_PHASE)
-        if phase == BEGIN and state(dev, PHONE_SWITCH) >= end * state(dev, PHONE_ACTIVITY) >> 16:
-            return 0
+        if phase == Phase.BEGIN and state(dev, PHONE_SWITCH) >= end * state(dev, PHONE_ACTIVITY) >> 16:
+            return False
         if run_phase(dev, phase):
-            return 1
+            return True
         # A cold start is known by its count in the phases that differ for it.
-        if phase < TRIM or phase >= RELAUNCH:
+        if phase < Phase.TRIM or phase >= Phase.RELAUNCH:
             set_state(dev, PHONE_COUNT, 0)
         phase += 1
-        if phase == DONE:
-            done(dev)
-            phase = np.int64(BEGIN)
+        if phase == Phase.DONE:
+            end_switch(dev)
+            phase = np.int64(Phase.BEGIN)
         set_state(dev, PHONE_REGION, 0)
         set_state(dev, PHONE_PAGE, 0)
         set_state(dev, PHONE_GOAL, 0)
         set_state(dev, PHONE_PHASE, phase)
     fail(dev, LOOP_BOUND, state(dev, PHONE_PHASE))
-    return 0
+    return False

@@ -9,18 +9,17 @@ from ...layout.phone import (
     HABIT_SESSIONS, PHONE_APP, PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PROC, PHONE_SWITCH, REGIONS,
 )  # fmt: skip
 from ...layout.streams import Stream
-from .app import (
-    app_at, class_at, content_entry, draw, emit, grow_to, habit, next_run, set_state, state, use_runs,
-)  # fmt: skip
+from ..rng import draw_words
+from .app import app_at, class_at, content_entry, emit_operation, grow_to, habit, next_run, set_state, state, use_runs
 
 
 @device
-def relaunch(dev):
+def relaunch_app(dev):
     """An app that rested uses its hot pages: the core ones again, others for this time."""
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
     if state(dev, PHONE_COUNT) != 0:
-        return 0
+        return False
     o_class = class_at(dev, state(dev, o + APP_CLASS))
     chance = habit(dev, o_class + CLASS_HOT_CHANGING)
     salt = 2 * state(dev, o + APP_LAUNCHES) + 1
@@ -35,7 +34,7 @@ def session_goal(dev):
     used = np.int64(0)
     for r in range(REGIONS):
         used += state(dev, o + APP_USED + r)
-    _, _, _, length = draw(dev, Stream.SWITCH, 0, state(dev, PHONE_SWITCH), 0)
+    _, _, _, length = draw_words(dev, Stream.SWITCH, 0, state(dev, PHONE_SWITCH), 0)
     share = habit(dev, HABIT_SESSIONS + (length >> 28))
     towards_full = max(state(dev, o + APP_PAGES) - used, np.int64(0)) * share >> 16
     beyond = used * (habit(dev, o_class + CLASS_NEW) + (habit(dev, o_class + CLASS_GROWTH) * share >> 16)) >> 16
@@ -43,7 +42,7 @@ def session_goal(dev):
 
 
 @device
-def grow(dev):
+def grow_app(dev):
     """The app in the foreground grows with the length of its session."""
     if state(dev, PHONE_GOAL) == 0:
         set_state(dev, PHONE_GOAL, session_goal(dev))
@@ -51,7 +50,7 @@ def grow(dev):
 
 
 @device
-def collect(dev):
+def collect_garbage(dev):
     """The garbage collector frees runs of the first region, which are written anew."""
     app = state(dev, PHONE_APP) - 1
     o = app_at(app)
@@ -63,10 +62,10 @@ def collect(dev):
         n = state(dev, PHONE_COUNT)
         set_state(dev, PHONE_COUNT, 0)
         entry = content_entry(dev, o_class, np.int64(1), salt + 1)
-        return emit(dev, TOUCH, p, 1, state(dev, PHONE_PAGE) - n, n, WRITE, entry, MODELLED)
+        return emit_operation(dev, TOUCH, p, 1, state(dev, PHONE_PAGE) - n, n, WRITE, entry, MODELLED)
     chance = habit(dev, o_class + CLASS_GC)
     page, n, _ = next_run(dev, o_class, app, np.int64(1), state(dev, o + APP_USED), chance, salt)
     if page < 0:
-        return 0
+        return False
     set_state(dev, PHONE_COUNT, n)
-    return emit(dev, DONTNEED, p, 1, page, n, 0, 0, 0)
+    return emit_operation(dev, DONTNEED, p, 1, page, n, 0, 0, 0)

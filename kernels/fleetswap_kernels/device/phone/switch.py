@@ -14,11 +14,12 @@ from ..access import count, set_word
 from ..memory.workingset import resident_pages
 from ..pressure.lmkd import begin_window
 from ..regions import proc_at
-from .app import draw, habit, process_of, set_state, state
+from ..rng import draw_words
+from .app import habit, process_of, set_state, state
 
 
 @device
-def remember(dev, app):
+def remember_app(dev, app):
     """Move an app to the front of those used last."""
     carried = app
     for i in range(habit(dev, HABIT_RECENT_APPS)):
@@ -30,10 +31,10 @@ def remember(dev, app):
 
 
 @device
-def begin(dev):
+def begin_switch(dev):
     """Choose the next app; the one in the foreground becomes a cached one."""
     switch = state(dev, PHONE_SWITCH)
-    recent, which, popular, _ = draw(dev, Stream.SWITCH, 0, switch, 0)
+    recent, which, popular, _ = draw_words(dev, Stream.SWITCH, 0, switch, 0)
     installed = habit(dev, HABIT_INSTALLED)
     current = state(dev, PHONE_APP)
     app = np.int64(0)
@@ -51,7 +52,7 @@ def begin(dev):
     last = current if app != current else np.int64(0)
     set_state(dev, PHONE_LAST, last)
     set_state(dev, PHONE_APP, app)
-    remember(dev, app)
+    remember_app(dev, app)
     begin_window(dev, resident_pages(dev))
     count(dev, APP_SWITCHES, np.int64(app != current))
     p = process_of(dev, app - 1)

@@ -13,7 +13,7 @@ from ..regions import proc_at
 
 @device(cpu="call")
 def kill_oldest(dev, reason):
-    """End the app that was in the foreground longest ago, not one that is or is running; 1 if there is one.
+    """End the app that was in the foreground longest ago, not one that is or is running; whether there is one.
 
     Parameters
     ----------
@@ -33,10 +33,10 @@ def kill_oldest(dev, reason):
             victim = p
             oldest = stamp
     if victim < 0:
-        return 0
+        return False
     exit_process(dev, victim)
     count(dev, reason, 1)
-    return 1
+    return True
 
 
 @device
@@ -48,7 +48,7 @@ def begin_window(dev, resident_pages):
 
 
 @device
-def watch(dev):
+def kill_for_pressure(dev):
     """Kill an app if memory is short and swap nearly full, or if what comes back soon is too much.
 
     Thrashing is the refaults of a window in percent of the pages resident at its start; every kill lowers the limit by

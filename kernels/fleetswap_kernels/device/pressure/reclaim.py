@@ -5,6 +5,8 @@ cache holds has its turn. Where the hand stands and what it has found is in the 
 be kept while a folio is evicted, so that a GPU's thread needs no stack for it.
 """
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -14,9 +16,10 @@ from ...layout.words import FRAME_CACHED, FRAME_DIRTY, KIND_SHIFT, PRESENT, PTE_
 from ..access import byte, count, set_byte, set_word, word
 from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_leave, cache_slot, folio_free, folio_mapped
-from ..memory.generation import age_of, forget, keep, oldest_age, oldest_done
+from ..memory.generation import age_of, clear_block, oldest_age, promote_block, retire_oldest
 from ..memory.workingset import resident_pages
-from ..regions import account, present_run, proc_at, pte_at, vma_at, vma_find
+from ..orders import aligned_start, pages_of
+from ..regions import account_pages, present_run, proc_at, pte_at, vma_at, vma_find
 from ..swap.release import drop_pins, mark_dirty, zeromap_clear
 from ..swap.slot_cache import folio_alloc_swap
 from ..swap.split import split_folio
@@ -24,20 +27,28 @@ from ..swap.swapout import reclaim_folio, write_out
 
 ROUNDS = 4
 """Rounds of the hand without a page after which none can go: by then every generation has been the oldest one."""
-NOTHING = 0
-OWN = 1
-SHARED = 2
-PARTIAL = 3
-UNMAPPED = 4
-"""What the hand has found: nothing, a folio that one process maps completely, a page that several map since a fork, a
-folio that has to be split first, one that only the swap cache holds."""
+
+
+@unique
+class Victim(IntEnum):
+    """What the hand has found."""
+
+    NOTHING = 0
+    OWN = 1
+    """A folio that one process maps completely."""
+    SHARED = 2
+    """A page that several processes map since a fork."""
+    PARTIAL = 3
+    """A folio that has to be split first."""
+    UNMAPPED = 4
+    """A folio that only the swap cache holds."""
 
 
 @device(cpu="call")
 def unmap_everywhere(dev, vpn, frame, slot):
-    """Replace every PTE that maps a page by a swap entry (try_to_unmap); number of PTEs, and 1 if one was dirty."""
+    """Replace every PTE that maps a page by a swap entry (try_to_unmap); number of PTEs, and whether one was dirty."""
     mappings = np.int64(0)
-    dirty = np.int64(0)
+    dirty = False
     for p in range(np.int64(dev.n_procs)):
         o_vma = vma_find(dev, p, vpn)
         if o_vma < 0:
@@ -47,10 +58,10 @@ def unmap_everywhere(dev, vpn, frame, slot):
         if pte >> KIND_SHIFT != PRESENT or pte & PTE_PAYLOAD != frame:
             continue
         set_word(dev, o_pte, PTE_SWAP | slot)
-        account(dev, p, -1, 1)
+        account_pages(dev, p, -1, 1)
         mappings += 1
         if pte & PTE_DIRTY:
-            dirty = np.int64(1)
+            dirty = True
     return mappings, dirty
 
 
@@ -61,7 +72,7 @@ def evict_unmapped(dev, model, head):
     If zram refuses it, it stays as it is, with its slots.
     """
     order = frame_order(dev, head)
-    n = np.int64(1) << order
+    n = pages_of(order)
     slot = cache_slot(dev, head)
     if word(dev, dev.o_frame + head) & FRAME_DIRTY:
         zeromap_clear(dev, slot, n)
@@ -133,7 +144,7 @@ def next_block(dev):
             dev.hand = np.uint32(passed)
             dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - (passed - block))
             if passed == blocks:
-                oldest_done(dev)
+                retire_oldest(dev)
             elif passed == end:
                 return False
             else:
@@ -163,9 +174,9 @@ def leave_block(dev):
     else:
         got -= resident_pages(dev)
         if dev.hand_stayed:
-            keep(dev, block)
+            promote_block(dev, block)
         else:
-            forget(dev, block)
+            clear_block(dev, block)
     if got > 0:
         dev.reclaim_evicted = np.uint32(np.int64(dev.reclaim_evicted) + got)
         dev.reclaim_left = np.uint32(ROUNDS * blocks)
@@ -175,7 +186,7 @@ def leave_block(dev):
     dev.reclaim_left = np.uint32(np.int64(dev.reclaim_left) - 1)
     dev.hand = np.uint32(block + 1)
     if block + 1 == blocks:
-        oldest_done(dev)
+        retire_oldest(dev)
 
 
 @device
@@ -196,10 +207,10 @@ def note_victim(dev, victim, head, order):
 def pass_victim(dev, o_vma):
     """Let the hand go on behind the folio it found last, and note whether pages of it are there still."""
     victim = np.int64(dev.victim)
-    dev.victim = np.uint32(NOTHING)
-    if victim != OWN and victim != SHARED:
+    dev.victim = np.uint32(Victim.NOTHING)
+    if victim != Victim.OWN and victim != Victim.SHARED:
         return
-    n = np.int64(1) << np.int64(dev.victim_order)
+    n = pages_of(np.int64(dev.victim_order))
     at = np.int64(dev.hand_at)
     o_pte = pte_at(dev, o_vma, at - word(dev, o_vma + VMA_PTE))
     # Split for want of slots, some of its pages may be there still.
@@ -224,7 +235,7 @@ def victim_in_block(dev):
             dev.hand_at = np.uint32(0)
         if word(dev, o_vma + VMA_FLAGS) & VMA_USED == 0:
             continue
-        if dev.victim != NOTHING:
+        if dev.victim != Victim.NOTHING:
             pass_victim(dev, o_vma)
         vma_pte = word(dev, o_vma + VMA_PTE)
         page = max(max(np.int64(dev.hand_at), first) - vma_pte, np.int64(0))
@@ -237,20 +248,20 @@ def victim_in_block(dev):
                 continue
             frame = pte & PTE_PAYLOAD
             order = frame_order(dev, frame)
-            n = np.int64(1) << order
-            head = frame >> order << order
+            n = pages_of(order)
+            head = aligned_start(frame, order)
             at = page - (frame - head)
             if n > GEN_PTES and at >= 0 and used_since(dev, vma_pte + at, n, age):
                 dev.hand_stayed = np.uint32(1)
                 page = at + n
                 continue
             mapped = folio_mapped(dev, head, order)
-            victim = OWN
+            victim = Victim.OWN
             if order == 0:
                 if mapped != 1:
-                    victim = SHARED
+                    victim = Victim.SHARED
             elif at < 0 or mapped != n or present_run(dev, o_first + at, n, (pte & ~PTE_PAYLOAD) | head) != n:
-                victim = PARTIAL
+                victim = Victim.PARTIAL
                 at = page
             note_victim(dev, victim, head, order)
             dev.hand_at = np.uint32(vma_pte + at)
@@ -266,13 +277,13 @@ def victim_in_cache(dev):
     PTEs leads to them here. One that zram refuses again is offered at the next round (mm/page_io.c
     __end_swap_bio_write, mm/vmscan.c evict_folios).
     """
-    dev.victim = np.uint32(NOTHING)
+    dev.victim = np.uint32(Victim.NOTHING)
     for slot in range(np.int64(dev.hand_at), np.int64(dev.n_cache)):
         if dev.swap_cache_pages == 0:
             break
         head = word(dev, dev.o_cache + slot) - 1
         if head >= 0 and cache_slot(dev, head) == slot and folio_mapped(dev, head, frame_order(dev, head)) == 0:
-            note_victim(dev, UNMAPPED, head, 0)
+            note_victim(dev, Victim.UNMAPPED, head, 0)
             dev.hand_at = np.uint32(slot + 1)
             return True
     return False
@@ -289,10 +300,10 @@ def find_victim(dev):
     """
     while dev.hand_inside or next_block(dev):
         if np.int64(dev.hand) == np.int64(dev.n_gens):
-            found = victim_in_cache(dev)
+            has_victim = victim_in_cache(dev)
         else:
-            found = victim_in_block(dev)
-        if found:
+            has_victim = victim_in_block(dev)
+        if has_victim:
             return True
         leave_block(dev)
     return False
@@ -300,7 +311,17 @@ def find_victim(dev):
 
 @device(cpu="call", cuda="call")
 def evict_own(dev, model, p, o_vma, page, head, order):
-    """Swap out a folio that one process maps completely."""
+    """Swap out a folio that one process maps completely.
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region that is the folio's first.
+    head, order : int64
+        First frame of the folio, and its order.
+    """
     reclaim_folio(dev, model, p, o_vma, page, head, order)
 
 
@@ -310,17 +331,17 @@ def evict_victim(dev, model):
     victim = np.int64(dev.victim)
     head = np.int64(dev.victim_head)
     order = np.int64(dev.victim_order)
-    if victim == UNMAPPED:
+    if victim == Victim.UNMAPPED:
         evict_unmapped(dev, model, head)
         return
     p = proc_of(dev, np.int64(dev.hand))
     o_vma = vma_at(dev, p, np.int64(dev.hand_vma))
     page = np.int64(dev.hand_at) - word(dev, o_vma + VMA_PTE)
-    if victim == OWN:
+    if victim == Victim.OWN:
         evict_own(dev, model, p, o_vma, page, head, order)
-    elif victim == SHARED:
+    elif victim == Victim.SHARED:
         evict_shared(dev, model, word(dev, o_vma + VMA_START) + page, head)
     else:
         # Partly unmapped, or shared since a fork: split, then page by page (spec 03 §3.5 row 2).
         frame = word(dev, pte_at(dev, o_vma, page)) & PTE_PAYLOAD
-        split_folio(dev, word(dev, o_vma + VMA_START) + page - (frame - head), head, order, 0)
+        split_folio(dev, word(dev, o_vma + VMA_START) + page - (frame - head), head, order, False)

@@ -9,6 +9,8 @@ operation is taken up where it was. Called from the fault, reclaim would need it
 and of the loops around it, more than a GPU's thread has.
 """
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
@@ -16,32 +18,45 @@ from ...compile.views import runs_short
 from ...layout.counters import ALLOCSTALL, KILLS_NO_MEMORY, PGSTEAL_DIRECT, PGSTEAL_KSWAPD, REFUSED_FAULTS
 from ..access import count
 from ..memory.large_folio import large_folio_effort
-from .lmkd import kill_oldest, watch
+from .lmkd import kill_for_pressure, kill_oldest
 from .reclaim import begin_reclaim, evict_victim, find_victim
 
-UNASKED = 0
-WANTED = 1
-MADE = 2
-REFUSED = 3
-"""State of ``room``: nobody asked, a fault waits for it, the fault may happen, it may not."""
-NOBODY = 0
-KSWAPD = 1
-DIRECT = 2
-"""Who reclaims."""
 MAX_TRIES = 64
 """Rounds of direct reclaim of one fault; a round evicts pages or kills an app, or it is the last one."""
 
 
+@unique
+class Room(IntEnum):
+    """State of ``room``."""
+
+    UNASKED = 0
+    WANTED = 1
+    """A fault waits for it."""
+    MADE = 2
+    """The fault may happen."""
+    REFUSED = 3
+    """It may not."""
+
+
+@unique
+class Reclaimer(IntEnum):
+    """Who reclaims."""
+
+    NOBODY = 0
+    KSWAPD = 1
+    DIRECT = 2
+
+
 @device
-def half_done(dev):
+def waits_for_room(dev):
     """Whether the operation has ended before its end, at a fault that waits for room."""
-    return runs_short(dev) and np.int64(dev.room) == WANTED
+    return runs_short(dev) and np.int64(dev.room) == Room.WANTED
 
 
 @device
-def taken_up(dev):
+def resumes_operation(dev):
     """Whether an operation that had ended half done goes on."""
-    return runs_short(dev) and np.int64(dev.room) != UNASKED
+    return runs_short(dev) and np.int64(dev.room) != Room.UNASKED
 
 
 @device
@@ -50,28 +65,28 @@ def has_room(dev, o_vma):
 
     Returns
     -------
-    int64
-        ``MADE``, ``REFUSED``, or ``WANTED``: the operation has to end, and to be taken up when room was made.
+    Room
+        MADE, REFUSED, or WANTED: the operation has to end, and to be taken up when room was made.
     """
     room = np.int64(dev.room)
-    dev.room = np.uint32(UNASKED)
-    if room == UNASKED:
-        room = np.int64(MADE)
+    dev.room = np.uint32(Room.UNASKED)
+    if room == Room.UNASKED:
+        room = np.int64(Room.MADE)
         dev.effort = np.uint32(large_folio_effort(dev, o_vma))
         if dev.kswapd_on or np.int64(dev.frames_free) < max(np.int64(dev.low_free), np.int64(dev.min_free)):
-            room = np.int64(WANTED)
-            dev.room = np.uint32(WANTED)
+            room = np.int64(Room.WANTED)
+            dev.room = np.uint32(Room.WANTED)
     return room
 
 
 @device
 def begin_direct(dev):
     """Begin a round of direct reclaim until the minimum of free pages is there, or end with what was made."""
-    dev.reclaimer = np.uint32(NOBODY)
+    dev.reclaimer = np.uint32(Reclaimer.NOBODY)
     tries = np.int64(dev.room_tries)
     if np.int64(dev.frames_free) < np.int64(dev.min_free) and tries < MAX_TRIES:
         dev.room_tries = np.uint32(tries + 1)
-        dev.reclaimer = np.uint32(DIRECT)
+        dev.reclaimer = np.uint32(Reclaimer.DIRECT)
         count(dev, ALLOCSTALL, 1)
         begin_reclaim(dev, np.int64(dev.direct_pages))
 
@@ -80,12 +95,12 @@ def begin_direct(dev):
 def next_reclaimer(dev):
     """Count what was reclaimed, kill an app if that was nothing, and decide who goes on."""
     evicted = np.int64(dev.reclaim_evicted)
-    if dev.reclaimer == KSWAPD:
+    if dev.reclaimer == Reclaimer.KSWAPD:
         count(dev, PGSTEAL_KSWAPD, evicted)
         if np.int64(dev.frames_free) >= np.int64(dev.high_free):
             dev.kswapd_on = np.uint32(0)
         else:
-            watch(dev)
+            kill_for_pressure(dev)
     else:
         count(dev, PGSTEAL_DIRECT, evicted)
         if evicted == 0 and not kill_oldest(dev, KILLS_NO_MEMORY):
@@ -103,17 +118,17 @@ def make_room(dev, model):
     if np.int64(dev.frames_free) < np.int64(dev.low_free):
         dev.kswapd_on = np.uint32(1)
     if dev.kswapd_on:
-        dev.reclaimer = np.uint32(KSWAPD)
+        dev.reclaimer = np.uint32(Reclaimer.KSWAPD)
         begin_reclaim(dev, np.int64(dev.kswapd_pages))
     else:
         begin_direct(dev)
-    while dev.reclaimer != NOBODY:
+    while dev.reclaimer != Reclaimer.NOBODY:
         if find_victim(dev):
             evict_victim(dev, model)
         else:
             next_reclaimer(dev)
-    dev.room = np.uint32(MADE)
+    dev.room = np.uint32(Room.MADE)
     # The kernel goes below the minimum before it gives up on a page.
     if np.int64(dev.frames_free) < np.int64(dev.min_free) >> 1:
-        dev.room = np.uint32(REFUSED)
+        dev.room = np.uint32(Room.REFUSED)
         count(dev, REFUSED_FAULTS, 1)

@@ -1,17 +1,36 @@
 """The cluster allocator: where a swap entry is put (spec 02; mm/swapfile.c)."""
 
+from enum import IntEnum, unique
+
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.device import CPU_WORDS, W_FRAG_NR
+from ...layout.device import W_FRAG_NR
 from ...layout.errors import LOOP_BOUND
 from ...layout.words import (
     CLUSTER_COUNT, CLUSTER_SLOTS, FLAG_FRAG, HAS_CACHE, LIST_FRAG, LIST_FREE, LIST_FULL, LIST_NONFULL, MAX_ORDER,
     NIL, SWAP_BATCH,
 )  # fmt: skip
-from ..access import byte, bytes_any, fail, fill_bytes, set_byte, set_word, word
+from ..access import any_byte, byte, fail, fill_bytes, set_byte, set_word, word
+from ..cpus import this_cpu_at
+from ..orders import pages_of
 from .clusters import cluster_set, cluster_take, list_append, list_head, list_remove
 from .release import DROP_ANYWAY, try_drop, vm_swap_full
+
+
+@unique
+class Stage(IntEnum):
+    """Where `alloc_entry` looks next for a cluster (spec 02 §2.1, steps 1 to 5)."""
+
+    CURRENT = 0
+    """The cluster in which this CPU goes on."""
+    FREE = 1
+    RECLAIM = 2
+    """Nowhere: if swap is nearly full, folios are dropped from the swap cache first."""
+    NONFULL = 3
+    FRAGMENTED = 4
+    OTHER_ORDERS = 5
+    """For single slots only."""
 
 
 @device
@@ -58,7 +77,7 @@ def reclaim_window(dev, slot, n):
 def window_ok(dev, slot, n):
     """Whether `n` slots may be handed out together (spec 02 §2.3; cluster_scan_range)."""
     o = dev.o_map + slot
-    if not bytes_any(dev, o, n):
+    if not any_byte(dev, o, n):
         return True
     # With an empty swap cache such a slot sits in a per-CPU cache, from which nothing can be taken.
     if dev.swap_cache_pages == 0 or not vm_swap_full(dev):
@@ -88,7 +107,7 @@ def skip_used(dev, slot, last, n):
 @device
 def scan_cluster(dev, c, start, order):
     """Find and take 2^order slots in a cluster from slot `start` on; the first of them, or 0 (spec 02 §2.2)."""
-    n = np.int64(1) << order
+    n = pages_of(order)
     if (word(dev, dev.o_cluster + c) & CLUSTER_COUNT) + n > CLUSTER_SLOTS:
         return np.int64(0)
     last = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots)) - n
@@ -108,7 +127,17 @@ def scan_cluster(dev, c, start, order):
 
 @device
 def take_slots(dev, c, slot, n, order):
-    """Mark `n` slots as taken (spec 02 §2.4; cluster_alloc_range, swap_range_alloc)."""
+    """Mark `n` slots as taken (spec 02 §2.4; cluster_alloc_range, swap_range_alloc).
+
+    Parameters
+    ----------
+    c : int64
+        Cluster.
+    slot, n : int64
+        First slot, and how many.
+    order : int64
+        Order of the entry.
+    """
     fill_bytes(dev, dev.o_map + slot, n, HAS_CACHE)
     cluster_take(dev, c, n, order)
     if slot == np.int64(dev.lowest_bit):
@@ -135,47 +164,48 @@ def alloc_entry(dev, order):
     """Allocate 2^order slots; the first of them, or 0 (spec 02 §2.1; cluster_alloc_swap_entry).
 
     The search is a sequence of candidate clusters: this CPU's current one, a free one, then the nonfull and the
-    fragmented clusters of the order, and for single slots those of every other order.
+    fragmented clusters of the order, and for single slots those of every other order. They are stages
+    of one loop, so that `scan_cluster` is compiled once.
     """
-    n = np.int64(1) << order
-    o_next = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS + order
+    n = pages_of(order)
+    o_next = this_cpu_at(dev) + order
     at = word(dev, o_next)
-    found = np.int64(0)
+    slot = np.int64(0)
     tried = np.int64(0)
-    stage = 0
+    stage = Stage.CURRENT
     victim_order = np.int64(1)
     candidate = np.int64(NIL)
     ended = False
     # Every list is looked at once; a cluster comes back only if a folio was dropped from the swap cache meanwhile.
     for _ in range(2 * np.int64(dev.n_clusters) + np.int64(dev.n_cache) + 32):
         candidate = np.int64(NIL)
-        if stage == 0:
-            stage = 1
+        if stage == Stage.CURRENT:
+            stage = Stage.FREE
             if at != 0:
                 candidate = at // CLUSTER_SLOTS
-        elif stage == 1:
-            stage = 2
+        elif stage == Stage.FREE:
+            stage = Stage.RECLAIM
             candidate = list_head(dev, LIST_FREE)
-        elif stage == 2:
+        elif stage == Stage.RECLAIM:
             if vm_swap_full(dev):
                 reclaim_full_cluster(dev)
-            stage = 3 if order < MAX_ORDER else 5
-        elif stage == 3:
+            stage = Stage.NONFULL if order < MAX_ORDER else Stage.OTHER_ORDERS
+        elif stage == Stage.NONFULL:
             candidate = list_head(dev, LIST_NONFULL + order)
             if candidate == NIL:
-                stage = 4
+                stage = Stage.FRAGMENTED
             else:
                 tried += 1
                 count = word(dev, dev.o_cluster + candidate) & CLUSTER_COUNT
                 cluster_set(dev, candidate, count, order, FLAG_FRAG)
-        elif stage == 4:
+        elif stage == Stage.FRAGMENTED:
             if tried < word(dev, W_FRAG_NR + order):
                 tried += 1
                 candidate = list_head(dev, LIST_FRAG + order)
                 list_remove(dev, LIST_FRAG + order, candidate)
                 list_append(dev, LIST_FRAG + order, candidate)
             else:
-                stage = 5
+                stage = Stage.OTHER_ORDERS
         elif order > 0 or victim_order > MAX_ORDER:
             ended = True
             break
@@ -187,38 +217,50 @@ def alloc_entry(dev, order):
                 victim_order += 1
         if candidate != NIL:
             start = candidate * CLUSTER_SLOTS
-            if stage == 1 and at != 0:
+            if stage == Stage.FREE and at != 0:
                 start = at
-            found = scan_cluster(dev, candidate, start, order)
+            slot = scan_cluster(dev, candidate, start, order)
             at = np.int64(0)
-            if found != 0:
+            if slot != 0:
                 break
-    if found == 0:
+    if slot == 0:
         set_word(dev, o_next, 0)
         if not ended:
             fail(dev, LOOP_BOUND, order)
-        return found
-    stay_at(dev, o_next, found // CLUSTER_SLOTS, found + n, n)
-    return found
+        return slot
+    keep_next_slot(dev, o_next, slot // CLUSTER_SLOTS, slot + n, n)
+    return slot
 
 
 @device
-def stay_at(dev, o_next, c, after, n):
-    """Keep the slot from which this CPU goes on in a cluster, unless it is full or has no room for `n` behind it."""
+def keep_next_slot(dev, o_next, c, next_slot, n):
+    """Keep the slot from which this CPU goes on in a cluster, unless it is full or has no room for `n` behind it.
+
+    Parameters
+    ----------
+    o_next : int64
+        Word offset of the slot from which this CPU goes on.
+    c : int64
+        Cluster.
+    next_slot : int64
+        Slot behind the last one taken.
+    n : int64
+        Slots of an entry.
+    """
     end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
-    if word(dev, dev.o_cluster + c) & CLUSTER_COUNT == CLUSTER_SLOTS or after > end - n:
-        after = np.int64(0)
-    set_word(dev, o_next, after)
+    if word(dev, dev.o_cluster + c) & CLUSTER_COUNT == CLUSTER_SLOTS or next_slot > end - n:
+        next_slot = np.int64(0)
+    set_word(dev, o_next, next_slot)
 
 
 @device
-def take_more(dev, o_slots, goal):
+def take_more_slots(dev, o_slots, goal):
     """Take up to `goal` further slots where this CPU's cluster for single ones stands; their number.
 
     Leaves what as many calls of `alloc_entry` would, which look there first. With folios in the swap cache it takes
     none, since those calls might drop some.
     """
-    o_next = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
+    o_next = this_cpu_at(dev)
     at = word(dev, o_next)
     got = np.int64(0)
     if at == 0 or dev.swap_cache_pages != 0:
@@ -227,15 +269,15 @@ def take_more(dev, o_slots, goal):
     end = min(c * CLUSTER_SLOTS + CLUSTER_SLOTS, np.int64(dev.n_slots))
     lowest = np.int64(dev.lowest_bit)
     highest = np.int64(dev.highest_bit)
-    after = at
+    next_slot = at
     while at < end and got < goal:
         if byte(dev, dev.o_map + at) == 0:
             set_byte(dev, dev.o_map + at, HAS_CACHE)
             set_word(dev, o_slots + got, at)
             got += 1
-            after = at + 1
+            next_slot = at + 1
             if at == lowest:
-                lowest = after
+                lowest = next_slot
             if at == highest:
                 highest -= 1
         at += 1
@@ -244,7 +286,7 @@ def take_more(dev, o_slots, goal):
         dev.highest_bit = np.uint32(highest)
         cluster_take(dev, c, got, 0)
         count_taken(dev, got)
-        stay_at(dev, o_next, c, after, 1)
+        keep_next_slot(dev, o_next, c, next_slot, 1)
     return got
 
 
@@ -273,6 +315,6 @@ def get_swap_pages(dev, goal, order, o_slots):
             set_word(dev, o_slots + got, slot)
             got += 1
             if order == 0 and got < goal:
-                got += take_more(dev, o_slots + got, goal - got)
+                got += take_more_slots(dev, o_slots + got, goal - got)
     dev.nr_swap_pages = np.uint32(np.int64(dev.nr_swap_pages) + ((goal - got) << order))
     return got

@@ -10,6 +10,7 @@ from ...compile.decorators import device
 from ...layout.device import VMA_FLAGS, VMA_PAGES, VMA_START
 from ...layout.words import KIND_SHIFT, PTE_PAYLOAD, SWAP, VMA_USED
 from ..access import byte, quad, set_quad, word
+from ..orders import pages_of
 from ..regions import pte_at, vma_at
 from .swapin import block_ok
 
@@ -21,19 +22,19 @@ CENSUS_QUADS = N_ORDER_BINS + N_RUN_BINS
 
 
 @device
-def add(dev, o, n):
+def add_to_quad(dev, o, n):
     """Add to a quad."""
     set_quad(dev, o, quad(dev, o) + n)
 
 
 @device
-def add_run(dev, o_quad, slots):
+def count_slot_run(dev, o_quad, slots):
     """Count a run of consecutive slots; one of 0 slots is none."""
     if slots > 0:
         power = np.int64(0)
         while power < N_RUN_BINS - 1 and slots >> (power + 1) > 0:
             power += 1
-        add(dev, o_quad + N_ORDER_BINS + power, 1)
+        add_to_quad(dev, o_quad + N_ORDER_BINS + power, 1)
 
 
 @device
@@ -65,19 +66,25 @@ def census_batch(dev, o_pte, n, pte, vpn, orders, o_quad):
     ----------
     o_pte, pte, vpn : int64
         Word offset, value and virtual page number of the first PTE.
+    n : int64
+        PTEs of the batch.
+    orders : int64
+        Mask of the orders that count.
+    o_quad : int64
+        Quad offset of the result (`take_census`).
     """
     slot = pte & PTE_PAYLOAD
     most = np.int64(8)
     while most >= 2 and (orders >> most & 1 == 0 or (vpn ^ slot) & ((1 << most) - 1)):
         most -= 1
     if most < 2:
-        add(dev, o_quad, n)
+        add_to_quad(dev, o_quad, n)
         return
     alone = np.int64(0)
     at = np.int64(0)
     while at < n:
         order = most
-        size = np.int64(1) << order
+        size = pages_of(order)
         while order >= 2:
             if orders >> order & 1 and (slot + at) & (size - 1) == 0 and at + size <= n:
                 if block_ok(dev, o_pte + at, pte + at, size):
@@ -90,10 +97,10 @@ def census_batch(dev, o_pte, n, pte, vpn, orders, o_quad):
         else:
             # An entry that others share is read ahead into the swap cache, one page a folio (spec 05 §5.1).
             singles = single_slots(dev, slot + at, size)
-            add(dev, o_quad + order, singles)
+            add_to_quad(dev, o_quad + order, singles)
             alone += size - singles
         at += size
-    add(dev, o_quad, alone)
+    add_to_quad(dev, o_quad, alone)
 
 
 @device
@@ -104,25 +111,25 @@ def census_region(dev, o_vma, orders, o_quad):
     pages = word(dev, o_vma + VMA_PAGES)
     page = np.int64(0)
     run = np.int64(0)
-    after = np.int64(0)
+    next_slot = np.int64(0)
     while page < pages:
         pte = word(dev, o_pte + page)
         swapped = pte >> KIND_SHIFT == SWAP
-        if not swapped or pte & PTE_PAYLOAD != after:
-            add_run(dev, o_quad, run)
+        if not swapped or pte & PTE_PAYLOAD != next_slot:
+            count_slot_run(dev, o_quad, run)
             run = np.int64(0)
         n = np.int64(1)
         if swapped:
             n = batch_length(dev, o_pte + page, pages - page, pte)
             census_batch(dev, o_pte + page, n, pte, start + page, orders, o_quad)
             run += n
-            after = (pte & PTE_PAYLOAD) + n
+            next_slot = (pte & PTE_PAYLOAD) + n
         page += n
-    add_run(dev, o_quad, run)
+    count_slot_run(dev, o_quad, run)
 
 
 @device(cpu="call")
-def census(dev, orders, o_quad):
+def take_census(dev, orders, o_quad):
     """Count the swapped pages of all processes by the largest order of a mask that a fault could bring in now.
 
     A page counts for an order if its fault would take the direct path (spec 05 §5.1) and find that block suitable

@@ -12,10 +12,16 @@ from ..access import set_word, word
 
 
 @device
-def list_of(info):
+def order_served(info):
+    """Order that a cluster word holds: that of the entries the cluster serves."""
+    return info >> CLUSTER_ORDER_SHIFT & 15
+
+
+@device
+def list_of_cluster(info):
     """The one list a cluster with this word is on (spec 01 §1.4)."""
     flags = info >> CLUSTER_FLAGS_SHIFT
-    order = (info >> CLUSTER_ORDER_SHIFT) & 15
+    order = order_served(info)
     if flags == FLAG_FREE:
         return LIST_FREE
     if flags == FLAG_FULL:
@@ -67,12 +73,24 @@ def list_remove(dev, which, c):
 
 @device
 def cluster_set(dev, c, count, order, flags):
-    """Write a cluster's word and move the cluster to the tail of the list that the word names."""
-    old = list_of(word(dev, dev.o_cluster + c))
+    """Write a cluster's word and move the cluster to the tail of the list that the word names.
+
+    Parameters
+    ----------
+    c : int64
+        Cluster.
+    count : int64
+        Slots of it in use.
+    order : int64
+        Order it serves.
+    flags : int64
+        FLAG_FREE, FLAG_NONFULL, FLAG_FRAG or FLAG_FULL.
+    """
+    old = list_of_cluster(word(dev, dev.o_cluster + c))
     info = count | (order << CLUSTER_ORDER_SHIFT) | (flags << CLUSTER_FLAGS_SHIFT)
     set_word(dev, dev.o_cluster + c, info)
     list_remove(dev, old, c)
-    list_append(dev, list_of(info), c)
+    list_append(dev, list_of_cluster(info), c)
 
 
 @device
@@ -81,13 +99,11 @@ def cluster_take(dev, c, n, order):
     info = word(dev, dev.o_cluster + c)
     flags = info >> CLUSTER_FLAGS_SHIFT
     count = (info & CLUSTER_COUNT) + n
-    own = (info >> CLUSTER_ORDER_SHIFT) & 15
-    if flags == FLAG_FREE:
-        own = order
+    served = order if flags == FLAG_FREE else order_served(info)
     if count == CLUSTER_SLOTS:
-        cluster_set(dev, c, count, own, FLAG_FULL)
+        cluster_set(dev, c, count, served, FLAG_FULL)
     elif flags == FLAG_FREE:
-        cluster_set(dev, c, count, own, FLAG_NONFULL)
+        cluster_set(dev, c, count, served, FLAG_NONFULL)
     else:
         set_word(dev, dev.o_cluster + c, info + n)
 
@@ -102,7 +118,7 @@ def cluster_give(dev, c, n):
     elif info >> CLUSTER_FLAGS_SHIFT == FLAG_NONFULL:
         set_word(dev, dev.o_cluster + c, info - n)
     else:
-        cluster_set(dev, c, count, (info >> CLUSTER_ORDER_SHIFT) & 15, FLAG_NONFULL)
+        cluster_set(dev, c, count, order_served(info), FLAG_NONFULL)
 
 
 @device

@@ -3,13 +3,13 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.device import CPU_RET, CPU_RET_NR, CPU_WORDS
-from ...layout.words import (
-    CLUSTER_SLOTS, FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, HAS_CACHE, MAP_COUNT, PTE_PAYLOAD, SWAP_BATCH,
-)  # fmt: skip
-from ..access import byte, count_words, fill_bytes, set_byte, set_word, word
-from ..memory.buddy import frame_order
+from ...layout.device import CPU_RET, CPU_RET_NR
+from ...layout.words import CLUSTER_SLOTS, FRAME_CACHED, FRAME_DIRTY, HAS_CACHE, MAP_COUNT, PTE_PAYLOAD, SWAP_BATCH
+from ..access import byte, fill_bytes, number_words, set_byte, set_word, word
+from ..cpus import this_cpu_at
+from ..memory.buddy import frame_order, order_in
 from ..memory.folio import cache_leave, cache_lookup, folio_free, folio_mapped
+from ..orders import pages_of
 from ..zram.free import zram_notify_free
 from .clusters import cluster_give
 
@@ -81,14 +81,14 @@ def free_swap_slots(dev, slot, n):
             slot += part
             n -= part
         return
-    o_cpu = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
+    o_cpu = this_cpu_at(dev)
     held = word(dev, o_cpu + CPU_RET_NR)
     while n > 0:
         if held == SWAP_BATCH:
             free_listed(dev, o_cpu + CPU_RET, held)
             held = np.int64(0)
         part = min(n, SWAP_BATCH - held)
-        count_words(dev, o_cpu + CPU_RET + held, part, slot)
+        number_words(dev, o_cpu + CPU_RET + held, part, slot)
         held += part
         slot += part
         n -= part
@@ -96,7 +96,7 @@ def free_swap_slots(dev, slot, n):
 
 
 @device
-def drop_references(dev, slot, n, kept, dropped):
+def drop_references(dev, slot, n, counted, dropped):
     """Take references off the bytes of `n` slots; those with nothing left go to `free_swap_slots`.
 
     The kernel works in chunks of 64 slots: first all bytes of a chunk, then its slots. Run by run is the same, since
@@ -104,7 +104,9 @@ def drop_references(dev, slot, n, kept, dropped):
 
     Parameters
     ----------
-    kept : int64
+    slot, n : int64
+        First slot, and how many.
+    counted : int64
         Bits of a byte that count.
     dropped : int64
         What is subtracted from them: 1 for the count of a PTE.
@@ -121,7 +123,7 @@ def drop_references(dev, slot, n, kept, dropped):
         left = np.int64(0)
         while i + run < n and left == 0:
             o = dev.o_map + slot + i + run
-            left = (byte(dev, o) & kept) - dropped
+            left = (byte(dev, o) & counted) - dropped
             if left == 0:
                 set_byte(dev, o, HAS_CACHE)
                 run += 1
@@ -177,15 +179,15 @@ def any_counts(dev, slot, n):
 
 @device
 def folio_free_swap(dev, head):
-    """Drop a folio from the swap cache if no PTE refers to its slots; 1 if it was dropped (spec 04 §4.7)."""
+    """Drop a folio from the swap cache if no PTE refers to its slots; whether it was dropped (spec 04 §4.7)."""
     info = word(dev, dev.o_frame + head)
     slot = info & PTE_PAYLOAD
-    n = np.int64(1) << ((info >> FRAME_ORDER_SHIFT) & 15)
+    n = pages_of(order_in(info))
     if any_counts(dev, slot, n):
-        return 0
+        return False
     cache_leave(dev, head)
     put_swap_folio(dev, slot, n)
-    return 1
+    return True
 
 
 @device(cpu="call")
@@ -201,7 +203,7 @@ def try_drop(dev, slot, mode):
     if head < 0:
         return np.int64(0)
     order = frame_order(dev, head)
-    n = np.int64(1) << order
+    n = pages_of(order)
     first = word(dev, dev.o_frame + head) & PTE_PAYLOAD
     mapped = folio_mapped(dev, head, order)
     if mode == DROP_UNMAPPED_OR_FULL and mapped > 0 and not vm_swap_full(dev):

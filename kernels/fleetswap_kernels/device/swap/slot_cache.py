@@ -6,14 +6,16 @@ from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import SWAP_CHARGE_REFUSED
 from ...layout.device import (
-    CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_SLOT, CPU_WORDS, Q_VERDICT, VERDICT_SWAP,
-    VERDICT_FOLIO, W_VERDICT_LEFT,
+    CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_SLOT, Q_VERDICT, VERDICT_FOLIO, VERDICT_SWAP,
+    W_VERDICT_LEFT,
 )  # fmt: skip
 from ...layout.streams import Stream
 from ...layout.words import SWAP_BATCH
 from ..access import count, quad, set_quad, set_word, word
+from ..cpus import cpu_at, this_cpu_at
 from ..memory.large_folio import folio_available
-from ..rng import philox_draw
+from ..orders import pages_of
+from ..rng import philox_draw, seed_of
 from .allocator import get_swap_pages
 from .release import free_listed, put_swap_folio
 
@@ -21,15 +23,15 @@ from .release import free_listed, put_swap_folio
 @device(cpu="call")
 def folio_by_chance(dev):
     """Whether a large folio can be had this time, for a device whose memory is fragmented to a given degree."""
-    seed = np.int64(dev.seed_lo) | np.int64(dev.seed_hi) << 32
     n = np.int64(dev.folio_requests)
     dev.folio_requests = np.uint32(n + 1)
-    return philox_draw(seed, Stream.FOLIO, np.int64(dev.device_id), 0, 0, n) >> 16 < np.int64(dev.folio_chance_q16)
+    chance = philox_draw(seed_of(dev), Stream.FOLIO, np.int64(dev.device_id), 0, 0, n)
+    return chance >> 16 < np.int64(dev.folio_chance_q16)
 
 
 @device
-def verdict(dev, which, order):
-    """Verdict on a request of this order: 1 granted, 0 refused.
+def request_granted(dev, which, order):
+    """Verdict on a request of this order: whether it is granted.
 
     The scripted ones come first; then large folios are up to the page allocator, if memory can run short, or have their
     chance (`folio_chance_q16`, if `folio_chance` is set), and all else is granted.
@@ -54,7 +56,7 @@ def verdict(dev, which, order):
 def drain_caches(dev):
     """Give back every slot of both caches on every CPU (spec 03 §3.2, deactivation)."""
     for cpu in range(np.int64(dev.n_cpus)):
-        o_cpu = np.int64(dev.o_cpu) + cpu * CPU_WORDS
+        o_cpu = cpu_at(dev, cpu)
         cur = word(dev, o_cpu + CPU_ALLOC_CUR)
         n = word(dev, o_cpu + CPU_ALLOC_NR)
         set_word(dev, o_cpu + CPU_ALLOC_CUR, 0)
@@ -84,7 +86,7 @@ def check_cache_active(dev):
 @device(cuda="inline")
 def folio_alloc_swap(dev, order):
     """Slots for a folio: the first of 2^order, bytes HAS_CACHE, or 0 (folio_alloc_swap, spec 03 §3.1)."""
-    o_cpu = np.int64(dev.o_cpu) + np.int64(dev.cpu) * CPU_WORDS
+    o_cpu = this_cpu_at(dev)
     slot = np.int64(0)
     # First the cache, refilled if it is empty; then a direct request.
     attempt = 1
@@ -111,8 +113,8 @@ def folio_alloc_swap(dev, order):
         elif n > 0:
             slot = word(dev, cells)
         attempt += 1
-    if slot != 0 and not verdict(dev, VERDICT_SWAP, order):
+    if slot != 0 and not request_granted(dev, VERDICT_SWAP, order):
         count(dev, SWAP_CHARGE_REFUSED, 1)
-        put_swap_folio(dev, slot, np.int64(1) << order)
+        put_swap_folio(dev, slot, pages_of(order))
         slot = np.int64(0)
     return slot

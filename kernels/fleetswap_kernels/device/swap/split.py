@@ -3,9 +3,7 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import (
-    NR_ANON, NR_ANON_PARTIALLY_MAPPED, SPLIT, SPLIT_DEFERRED, THP_DEFERRED_SPLIT_PAGE, THP_SPLIT_PAGE,
-)  # fmt: skip
+from ...layout.counters import THP_DEFERRED_SPLIT_PAGE, THP_SPLIT_PAGE, Mthp
 from ...layout.device import VMA_START
 from ...layout.words import (
     CONTENT_ZERO, FRAME_CACHED, FRAME_DIRTY, FRAME_PARTIAL, KIND_SHIFT, MAX_ORDER, PRESENT, PTE_DIRTY, PTE_PAYLOAD,
@@ -13,7 +11,8 @@ from ...layout.words import (
 )  # fmt: skip
 from ..access import byte, count, set_byte, set_word, word
 from ..memory.folio import count_mthp, folio_free
-from ..regions import account, any_maps_huge, pmd_split, pte_at, vma_find
+from ..orders import pages_of
+from ..regions import account_pages, any_maps_huge, pmd_split, pte_at, vma_find
 from .release import folio_release
 
 
@@ -21,7 +20,7 @@ from .release import folio_release
 def mapped_pages(dev, head, order):
     """Number of pages of a folio that some process maps."""
     pages = np.int64(0)
-    for i in range(np.int64(1) << order):
+    for i in range(pages_of(order)):
         if byte(dev, dev.o_mapcount + head + i):
             pages += 1
     return pages
@@ -33,10 +32,10 @@ def remap_pages(dev, vpn, head, n):
 
     Returns
     -------
-    int64
-        1 if one of the PTEs was dirty, which makes all pages dirty.
+    bool
+        Whether one of the PTEs was dirty, which makes all pages dirty.
     """
-    dirty = np.int64(0)
+    dirty = False
     for p in range(np.int64(dev.n_procs)):
         # A folio was allocated in one region, which is never cut.
         o_vma = vma_find(dev, p, vpn)
@@ -49,11 +48,11 @@ def remap_pages(dev, vpn, head, n):
             if pte >> KIND_SHIFT != PRESENT or pte & PTE_PAYLOAD != head + i:
                 continue
             if pte & PTE_DIRTY:
-                dirty = np.int64(1)
+                dirty = True
             pmd_split(dev, o_vma, page)
             if word(dev, dev.o_content + head + i) == CONTENT_ZERO:
                 set_word(dev, o, PTE_ZERO)
-                account(dev, p, -1, 0)
+                account_pages(dev, p, -1, 0)
                 o_mapcount = dev.o_mapcount + head + i
                 set_byte(dev, o_mapcount, byte(dev, o_mapcount) - 1)
     return dirty
@@ -67,21 +66,23 @@ def split_folio(dev, vpn, head, order, keep_tails):
     ----------
     vpn : int64
         Virtual page of the folio's first page in every process that maps it.
-    keep_tails : int64
-        1 if reclaim holds the pages and will go on with them, mapped or not; 0 frees those nobody holds.
+    head, order : int64
+        First frame of the folio, and its order.
+    keep_tails : bool
+        Whether reclaim holds the pages and will go on with them, mapped or not; else those nobody holds are freed.
     """
-    n = np.int64(1) << order
+    n = pages_of(order)
     info = word(dev, dev.o_frame + head)
     if info & (FRAME_PARTIAL | FRAME_CACHED) == 0:
         # Unmapping the first of several PTEs makes the folio look partially mapped; a PMD goes in one step.
         if mapped_pages(dev, head, order) > 1 and not any_maps_huge(dev, vpn, head, order):
-            count_mthp(dev, order, SPLIT_DEFERRED, 1)
+            count_mthp(dev, order, Mthp.SPLIT_DEFERRED, 1)
             if order == MAX_ORDER:
                 count(dev, THP_DEFERRED_SPLIT_PAGE, 1)
     elif info & FRAME_PARTIAL:
-        count_mthp(dev, order, NR_ANON_PARTIALLY_MAPPED, -1)
-    count_mthp(dev, order, NR_ANON, -1)
-    count_mthp(dev, order, SPLIT, 1)
+        count_mthp(dev, order, Mthp.NR_ANON_PARTIALLY_MAPPED, -1)
+    count_mthp(dev, order, Mthp.NR_ANON, -1)
+    count_mthp(dev, order, Mthp.SPLIT, 1)
     if order == MAX_ORDER:
         count(dev, THP_SPLIT_PAGE, 1)
 

@@ -14,8 +14,10 @@ from ..access import byte, count, set_byte, set_word, word, words_differ
 from ..memory.buddy import frame_order
 from ..memory.folio import cache_enter, cache_lookup, folio_mapped, folio_new
 from ..memory.workingset import note_refault
-from ..regions import PMD_PAGES, account, pmd_end, pte_at
+from ..orders import pages_of
+from ..regions import PMD_PAGES, account_pages, pmd_end, pte_at
 from ..zram.read import read_stored, zeromap_bit
+from .outcomes import SwapRead
 from .release import drop_counts, folio_free_swap, vm_swap_full
 
 RA_BIAS = 2
@@ -39,7 +41,7 @@ def note_hit(dev, o_vma, page, head):
 @device
 def readahead_window(dev, o_vma, page):
     """Pages to bring in around a fault: first page and one past the last (swap_vma_ra_win)."""
-    most = np.int64(1) << min(np.int64(dev.page_cluster), np.int64(5))
+    most = pages_of(min(np.int64(dev.page_cluster), np.int64(5)))
     if most == 1:
         return page, page
     before = word(dev, o_vma + VMA_RA_PAGE) - RA_BIAS
@@ -74,21 +76,21 @@ def read_into_cache(dev, slot):
 
     Returns
     -------
-    int64
-        1 if it was read, 0 if it is cached already, -1 if another fault holds the slot, -2 with the error word set.
+    SwapRead
+        One above SMALL_FOLIOS.
     """
     if cache_lookup(dev, slot) >= 0:
-        return 0
+        return SwapRead.WAS_CACHED
     o_map = dev.o_map + slot
     if byte(dev, o_map) & HAS_CACHE:
-        return -1
+        return SwapRead.SLOTS_HELD
     head = folio_new(dev, np.int64(0))
     if head < 0:
-        return -2
+        return SwapRead.FAILED
     set_byte(dev, o_map, byte(dev, o_map) | HAS_CACHE)
     cache_enter(dev, head, slot, 1)
     if dev.error != 0:
-        return -2
+        return SwapRead.FAILED
     if runs_short(dev):
         note_refault(dev, slot, np.int64(1))
     if zeromap_bit(dev, slot):
@@ -97,7 +99,7 @@ def read_into_cache(dev, slot):
     else:
         read_stored(dev, head, slot, np.int64(1))
         count(dev, PSWPIN, 1)
-    return 1
+    return SwapRead.READ
 
 
 @device(cpu="call")
@@ -107,24 +109,24 @@ def readahead(dev, o_vma, page, slot):
     Returns
     -------
     int64
-        Head frame of the target, -1 if another fault holds its slot, -2 without frames.
+        Head frame of the target, or SLOTS_HELD or FAILED of `SwapRead`.
     """
     first, end = readahead_window(dev, o_vma, page)
     at = first
-    state = 0
+    outcome = SwapRead.WAS_CACHED
     while at <= end:
         # One step past the window: the target itself, which is cached by now unless the window was empty.
         target = at == end
         pte = word(dev, pte_at(dev, o_vma, page if target else at))
         if pte >> KIND_SHIFT == SWAP:
-            state = read_into_cache(dev, pte & PTE_PAYLOAD)
-            if state == 1 and not target and at != page:
+            outcome = read_into_cache(dev, pte & PTE_PAYLOAD)
+            if outcome == SwapRead.READ and not target and at != page:
                 o = dev.o_frame + cache_lookup(dev, pte & PTE_PAYLOAD)
                 set_word(dev, o, word(dev, o) | FRAME_READAHEAD)
                 count(dev, SWAP_RA, 1)
         at += 1
-    if state < 0:
-        return np.int64(state)
+    if outcome < 0:
+        return np.int64(outcome)
     return cache_lookup(dev, slot)
 
 
@@ -132,13 +134,26 @@ def readahead(dev, o_vma, page, slot):
 def map_cached(dev, p, o_vma, page, pte, head, write):
     """Map a swap-cache folio at a fault (do_swap_page from `check_folio` on).
 
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page.
+    head : int64
+        First frame of the folio.
+    write : bool
+        Whether the access writes.
+
     Returns
     -------
-    int64
-        1 if the PTE is present but read-only after a write fault, so that do_wp_page must follow.
+    bool
+        Whether the PTE is present but read-only after a write fault, so that do_wp_page must follow.
     """
     order = frame_order(dev, head)
-    n = np.int64(1) << order
+    n = pages_of(order)
     slot = pte & PTE_PAYLOAD
     index = slot - (word(dev, dev.o_frame + head) & PTE_PAYLOAD)
     first = page
@@ -166,7 +181,7 @@ def map_cached(dev, p, o_vma, page, pte, head, write):
         frame = head + index + i
         set_word(dev, pte_at(dev, o_vma, first) + i, flags | frame)
         set_byte(dev, dev.o_mapcount + frame, byte(dev, dev.o_mapcount + frame) + 1)
-    account(dev, p, pages, -pages)
+    account_pages(dev, p, pages, -pages)
     count(dev, PAGE_EVENTS, pages)
     count(dev, FAULT_PAGES, pages)
-    return 1 if write and flags & PTE_EXCLUSIVE == 0 else 0
+    return write and flags & PTE_EXCLUSIVE == 0

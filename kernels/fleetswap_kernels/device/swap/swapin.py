@@ -5,28 +5,27 @@ import numpy as np
 from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import (
-    FAULT_PAGES, NR_ANON, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO,
-    WARN_MIXED_ZEROMAP,
+    FAULT_PAGES, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
+    Mthp,
 )  # fmt: skip
 from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
 from ...layout.words import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
-from ..access import byte, count, count_words, fill_bytes, fill_words, set_byte, set_word, word, words_any, words_differ
+from ..access import byte, count, fill_bytes, fill_words, number_words, or_words, set_byte, set_word, word, words_differ
 from ..memory.folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
-from ..memory.generation import stamp
+from ..memory.generation import stamp_pages
 from ..memory.large_folio import has_margin
 from ..memory.policy import allowed_orders, block_start
 from ..memory.workingset import note_refault
-from ..regions import account, pte_at
+from ..orders import aligned_start, pages_of
+from ..regions import account_pages, aligned_page, pte_at
 from ..zram.blocks import is_whole_block
 from ..zram.read import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
+from .outcomes import SwapRead
 from .reasons import count_smaller_swapin
 from .release import drop_pins, drop_references, free_swap_slots
-from .slot_cache import verdict
-
-
-SMALL_FOLIOS = -3
+from .slot_cache import request_granted
 
 
 @device
@@ -35,20 +34,20 @@ def swapin_order(dev, o_vma, page, pte):
 
     Returns
     -------
-    int64, int64
-        The order, and 1 if as many small folios are to be mapped, because no folio as large as a compressed block
+    int64, bool
+        The order, and whether as many small folios are to be mapped because no folio as large as a compressed block
         could be had (option `block_fallback`, spec 08 §8.5).
     """
     if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
-        return np.int64(0), np.int64(0)
+        return np.int64(0), False
     orders = allowed_orders(dev, o_vma) & FAULT_ORDERS & ~np.int64(dev.swapin_denied)
     slot = pte & PTE_PAYLOAD
     differing = (word(dev, o_vma + VMA_START) + page) ^ slot
     order = np.int64(8)
     while order >= 2:
-        if orders >> order & 1 and differing & ((1 << order) - 1) == 0:
+        if orders >> order & 1 and differing & (pages_of(order) - 1) == 0:
             first = block_start(dev, o_vma, page, order)
-            if first >= 0 and block_ok(dev, pte_at(dev, o_vma, first), pte - (page - first), np.int64(1) << order):
+            if first >= 0 and block_ok(dev, pte_at(dev, o_vma, first), pte - (page - first), pages_of(order)):
                 break
         order -= 1
     # From the winner downwards: allocate and charge; a refusal is not counted anywhere (6.14 counts it).
@@ -56,12 +55,12 @@ def swapin_order(dev, o_vma, page, pte):
     small = dev.block_fallback != 0 and block >= 2 and order >= block and is_whole_block(dev, slot)
     while order >= 2 and not (small and order < block):
         if orders >> order & 1 and (dev.margin_rule == 0 or has_margin(dev, order)):
-            if verdict(dev, VERDICT_FOLIO, order) and verdict(dev, VERDICT_CHARGE, order):
-                return order, np.int64(0)
+            if request_granted(dev, VERDICT_FOLIO, order) and request_granted(dev, VERDICT_CHARGE, order):
+                return order, False
         order -= 1
     if small and (not runs_short(dev) or np.int64(dev.frames_free) > 2 << block):
-        return block, np.int64(1)
-    return np.int64(0), np.int64(0)
+        return block, True
+    return np.int64(0), False
 
 
 @device
@@ -72,28 +71,28 @@ def block_ok(dev, o_pte, first, n):
     slot = first & PTE_PAYLOAD
     if dev.zeromap_check and zeromap_mixed(dev, slot, n):
         return False
-    return words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040 == 0
+    return or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040 == 0
 
 
 @device
 def swapin_read(dev, head, slot, order):
-    """Read a folio from its slots (spec 05 §5.2 step 4); 1 if it stayed not up to date, which ends in SIGBUS."""
-    n = np.int64(1) << order
+    """Read a folio from its slots (spec 05 §5.2 step 4); whether it stayed not up to date, which ends in SIGBUS."""
+    n = pages_of(order)
     if runs_short(dev):
         note_refault(dev, slot, n)
     zero = zeromap_bit(dev, slot)
     if order > 0 and zeromap_mixed(dev, slot, n):
         if zero:
             count(dev, WARN_MIXED_ZEROMAP, 1)
-            return 1
+            return True
         count(dev, SILENT_MIXED_ZEROMAP, 1)
     elif zero:
         fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
         count(dev, SWPIN_ZERO, n)
-        return 0
+        return False
     read_stored(dev, head, slot, n)
     count(dev, PSWPIN, n)
-    return 0
+    return False
 
 
 @device
@@ -102,30 +101,34 @@ def swapin_begin(dev, o_vma, page, pte, whole):
 
     Parameters
     ----------
+    o_vma : int64
+        Word offset of the region's record.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page.
     whole : bool
         Whether the fault runs to its end; only then can it be served with several folios.
 
     Returns
     -------
-    int64, int64, int64
-        Head frame, order, 1 if the folio is not up to date. A head of -1 means that another fault holds the slots
-        (swapcache_prepare failed); -2 that the device is out of frames (error word set); SMALL_FOLIOS that nothing
-        is read yet and `swapin_small` has to serve the fault.
+    int64, int64, bool
+        Head frame, or one of `SwapRead` below 0; order; whether the folio is not up to date.
     """
     order, small = swapin_order(dev, o_vma, page, pte)
-    slot = (pte & PTE_PAYLOAD) >> order << order
+    slot = aligned_start(pte & PTE_PAYLOAD, order)
     if dev.pin_swapin and byte(dev, dev.o_map + (pte & PTE_PAYLOAD)) & HAS_CACHE:
-        return np.int64(-1), order, 0
+        return np.int64(SwapRead.SLOTS_HELD), order, False
     if runs_short(dev):
         count_smaller_swapin(dev, o_vma, page, pte, np.int64(0) if small else order)
     if small:
         if whole:
-            return np.int64(SMALL_FOLIOS), order, 0
+            return np.int64(SwapRead.SMALL_FOLIOS), order, False
         order = np.int64(0)
         slot = pte & PTE_PAYLOAD
     head = folio_new(dev, order)
     if head < 0:
-        return np.int64(-2), order, 0
+        return np.int64(SwapRead.FAILED), order, False
     mixed = swapin_read(dev, head, slot, order)
     count(dev, PGMAJFAULT, 1)
     return head, order, mixed
@@ -133,16 +136,30 @@ def swapin_begin(dev, o_vma, page, pte, whole):
 
 @device(cpu="call", cuda="call")
 def swapin_small(dev, p, o_vma, page, order, slot, write):
-    """Map a compressed block by small folios, read with one decompression (spec 08 §8.5, "fallback of OPPO's kind")."""
-    n = np.int64(1) << order
-    first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
+    """Map a compressed block by small folios, read with one decompression (spec 08 §8.5, "fallback of OPPO's kind").
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    order : int64
+        Order of the compressed block.
+    slot : int64
+        Its first slot.
+    write : bool
+        Whether the access writes.
+    """
+    n = pages_of(order)
+    first = aligned_page(dev, o_vma, page, order)
     flags = PTE_PRESENT | PTE_EXCLUSIVE
     if write:
         flags |= PTE_DIRTY
     zero = zeromap_bit(dev, slot)
     if runs_short(dev):
         note_refault(dev, slot, n)
-        stamp(dev, o_vma, first, n)
+        stamp_pages(dev, o_vma, first, n)
     for i in range(n):
         frame = folio_new(dev, np.int64(0))
         if frame < 0:
@@ -156,7 +173,7 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
     count(dev, PGMAJFAULT, 1)
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
-    account(dev, p, n, -n)
+    account_pages(dev, p, n, -n)
     release_read_slots(dev, slot, n, np.int64(0))
 
 
@@ -169,47 +186,75 @@ def pin_slots(dev, slot, n):
 
 
 @device
-def release_read_slots(dev, slot, n, kept):
+def release_read_slots(dev, slot, n, kept_bits):
     """Drop the PTE counts of `n` slots just read, then their pins (swap_free_nr, swapcache_clear, spec 05 §5.2).
 
     Parameters
     ----------
-    kept : int64
+    kept_bits : int64
         HAS_CACHE if the slots were not pinned while they were read: the bit is then somebody else's. Else 0.
     """
-    if n >= 4 and kept == 0:
-        if words_any(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x3F3F3F3F == 0x01010101:
+    if n >= 4 and kept_bits == 0:
+        if or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x3F3F3F3F == 0x01010101:
             # All counts are 1.
             fill_bytes(dev, dev.o_map + slot, n, HAS_CACHE)
             free_swap_slots(dev, slot, n)
             return
-    drop_references(dev, slot, n, MAP_COUNT | kept, np.int64(1))
+    drop_references(dev, slot, n, MAP_COUNT | kept_bits, np.int64(1))
 
 
 @device
-def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept):
-    """Last half of a direct swap-in: map the whole folio exclusively and release its slots (`release_read_slots`)."""
-    n = np.int64(1) << order
-    first = page - (page + word(dev, o_vma + VMA_START) & (n - 1))
+def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept_bits):
+    """Last half of a direct swap-in: map the whole folio exclusively and release its slots (`release_read_slots`).
+
+    Parameters
+    ----------
+    p, o_vma : int64
+        Process, and word offset of the record of its region.
+    page : int64
+        Page of the region, counted from its first.
+    head, order : int64
+        First frame of the folio, and its order.
+    slot : int64
+        Slot of its first page.
+    write : bool
+        Whether the access writes.
+    kept_bits : int64
+        What stays of the slots' bytes (`release_read_slots`).
+    """
+    n = pages_of(order)
+    first = aligned_page(dev, o_vma, page, order)
     flags = PTE_PRESENT | PTE_EXCLUSIVE
     if write:
         flags |= PTE_DIRTY
-    count_words(dev, pte_at(dev, o_vma, first), n, flags | head)
+    number_words(dev, pte_at(dev, o_vma, first), n, flags | head)
     fill_bytes(dev, dev.o_mapcount + head, n, 1)
-    account(dev, p, n, -n)
-    count_mthp(dev, order, NR_ANON, 1)
+    account_pages(dev, p, n, -n)
+    count_mthp(dev, order, Mthp.NR_ANON, 1)
     count(dev, PAGE_EVENTS, n)
     count(dev, FAULT_PAGES, n)
-    release_read_slots(dev, slot, n, kept)
+    release_read_slots(dev, slot, n, kept_bits)
 
 
 @device
 def still_mapped_there(dev, o_vma, page, pte, order):
-    """Re-check under the page-table lock: the faulting PTE and, for a large folio, its whole batch are unchanged."""
-    first = page - (page + word(dev, o_vma + VMA_START) & ((np.int64(1) << order) - 1))
+    """Re-check under the page-table lock: the faulting PTE and, for a large folio, its whole batch are unchanged.
+
+    Parameters
+    ----------
+    o_vma : int64
+        Word offset of the region's record.
+    page : int64
+        Page of the region, counted from its first.
+    pte : int64
+        PTE of the page as the fault found it.
+    order : int64
+        Order of the folio that was read.
+    """
+    first = aligned_page(dev, o_vma, page, order)
     if word(dev, pte_at(dev, o_vma, page)) != pte:
         return False
-    return not words_differ(dev, pte_at(dev, o_vma, first), np.int64(1) << order, pte - (page - first))
+    return not words_differ(dev, pte_at(dev, o_vma, first), pages_of(order), pte - (page - first))
 
 
 @device
@@ -228,8 +273,18 @@ def count_stale(dev, head, slot, n):
 
 @device(cpu="call")
 def swapin_abandon(dev, head, order, slot, pinned):
-    """Drop a folio that was read but cannot be mapped."""
-    count_mthp(dev, order, NR_ANON, 1)
+    """Drop a folio that was read but cannot be mapped.
+
+    Parameters
+    ----------
+    head, order : int64
+        First frame of the folio, and its order.
+    slot : int64
+        Slot of its first page.
+    pinned : bool
+        Whether this fault set HAS_CACHE on its slots.
+    """
+    count_mthp(dev, order, Mthp.NR_ANON, 1)
     folio_free(dev, head, order)
     if pinned:
-        drop_pins(dev, slot, np.int64(1) << order)
+        drop_pins(dev, slot, pages_of(order))

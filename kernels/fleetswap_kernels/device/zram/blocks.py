@@ -4,8 +4,7 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, CODEC_FIRST, COMPR_DATA_SIZE, DEAD_BYTES,
-    DECOMPRESSED_BLOCKS, PAGES_STORED,
+    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_PARTIAL_READ, COMPR_DATA_SIZE, DEAD_BYTES, PAGES_STORED, CodecWork,
 )  # fmt: skip
 from ...layout.device import (
     BLOCK_BYTES, BLOCK_CLASS, BLOCK_HANDLE, BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS,
@@ -13,6 +12,8 @@ from ...layout.device import (
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import CONTENT_NONE, NIL
 from ..access import count, fill_words, set_word, word
+from ..orders import pages_of
+from .codec_work import count_codec_work
 from .zsmalloc import zs_free
 
 IN_BLOCK = 0xFFFF
@@ -30,14 +31,14 @@ def is_whole_block(dev, slot):
     """Whether the block of pages around a slot is stored as one object, all of its slots alive."""
     if dev.n_blocks == 0:
         return False
-    info = word(dev, dev.o_block + (slot >> dev.block_order) * BLOCK_WORDS + BLOCK_INFO)
-    return info >> BLOCK_LIVE_SHIFT == 1 << dev.block_order
+    info = word(dev, block_at(dev, slot) + BLOCK_INFO)
+    return info >> BLOCK_LIVE_SHIFT == pages_of(dev.block_order)
 
 
 @device
 def dead_bytes(dev, info):
     """Share of a block's compressed bytes that belongs to slots freed since."""
-    pages = np.int64(1) << dev.block_order
+    pages = pages_of(dev.block_order)
     live = info >> BLOCK_LIVE_SHIFT
     return (info & BLOCK_BYTES) * (pages - live) >> dev.block_order if live > 0 else np.int64(0)
 
@@ -59,7 +60,7 @@ def leave_block(dev, slot, n):
     if left >> BLOCK_LIVE_SHIFT == 0:
         free_block(dev, o)
         left = np.int64(0)
-    elif dev.block_rewrite and left >> BLOCK_LIVE_SHIFT <= 1 << dev.block_order >> 1:
+    elif dev.block_rewrite and left >> BLOCK_LIVE_SHIFT <= pages_of(dev.block_order) >> 1:
         if word(dev, o + BLOCK_NEXT) == 0:
             first = np.int64(dev.sparse_blocks)
             set_word(dev, o + BLOCK_NEXT, NIL if first == 0 else first)
@@ -71,7 +72,7 @@ def leave_block(dev, slot, n):
 @device
 def drop_block(dev, slot):
     """Drop a block all of whose slots live: it has no dead bytes and does not wait to be rewritten."""
-    pages = np.int64(1) << dev.block_order
+    pages = pages_of(dev.block_order)
     fill_words(dev, dev.o_stored + slot, pages, CONTENT_NONE)
     free_block(dev, block_at(dev, slot))
     set_word(dev, block_at(dev, slot) + BLOCK_INFO, 0)
@@ -79,13 +80,13 @@ def drop_block(dev, slot):
 
 
 @device
-def count_block_read(dev, block, wanted_whole):
-    """Count one block that is decompressed, whatever part of it is wanted."""
+def count_block_read(dev, slot, wanted_whole):
+    """Count that the block around a slot is decompressed, whatever part of it is wanted."""
     order = np.int64(dev.block_order)
-    o = np.int64(dev.o_block) + block * BLOCK_WORDS
+    o = block_at(dev, slot)
     count(dev, BLK_DECOMP, 1)
     count(dev, BLK_DECOMP_BYTES, PAGE_BYTES << order)
-    count(dev, CODEC_FIRST + 4 * word(dev, o + BLOCK_CLASS) + DECOMPRESSED_BLOCKS, 1)
+    count_codec_work(dev, word(dev, o + BLOCK_CLASS), CodecWork.DECOMPRESSED_BLOCKS, 1)
     live = word(dev, o + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
-    if not wanted_whole or live < 1 << order:
+    if not wanted_whole or live < pages_of(order):
         count(dev, BLK_PARTIAL_READ, 1)

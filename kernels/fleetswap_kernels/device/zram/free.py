@@ -8,6 +8,7 @@ from ...layout.device import RUN_SLOTS
 from ...layout.words import CONTENT_NONE
 from ..access import count, fill_words, half, run_half, run_word, set_quad, set_run_half, set_word, word
 from ..content.sizes import HUGE_BYTES
+from ..orders import pages_of
 from .blocks import IN_BLOCK, drop_block, is_whole_block, leave_block
 from .runs import drop_whole_run, run_at
 from .zsmalloc import packed_pool_grow, page_share_bytes, zs_free
@@ -34,7 +35,7 @@ def zram_free(dev, slot, n):
 @device(cpu="call", cuda="call")
 def free_objects(dev, slot, n):
     """Drop what `n` slots store in a device with a pool, by blocks and runs where they are whole."""
-    pages = np.int64(1) << dev.block_order
+    pages = pages_of(dev.block_order)
     if dev.n_runs == 0 and pages == 1:
         free_slots(dev, slot, n)
         return

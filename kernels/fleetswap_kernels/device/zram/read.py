@@ -3,12 +3,14 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import BLK_PAGES_READ, CLASS_OF_TABLE, CODEC_FIRST, DECOMPRESSED_PAGES, HUGE_READS
+from ...layout.counters import BLK_PAGES_READ, CLASS_OF_TABLE, HUGE_READS, CodecWork
 from ...layout.device import RUN_SLOTS
 from ...layout.words import CONTENT_NONE, CONTENT_ZERO
 from ..access import byte, count, half, run_half, run_word, set_word, word
 from ..content.sizes import HUGE_BYTES, content_class
+from ..orders import pages_of
 from .blocks import IN_BLOCK, count_block_read, is_whole_block
+from .codec_work import count_codec_work
 from .runs import read_whole_run
 
 
@@ -64,9 +66,9 @@ def count_decompression(dev, slot, n):
     if dev.n_zclasses:
         if n == 1:
             count_page_read(dev, slot)
-        elif n == 1 << dev.block_order and is_whole_block(dev, slot):
+        elif n == pages_of(dev.block_order) and is_whole_block(dev, slot):
             count(dev, BLK_PAGES_READ, n)
-            count_block_read(dev, slot >> dev.block_order, True)
+            count_block_read(dev, slot, True)
         elif dev.n_runs == 0 or n != RUN_SLOTS or slot % RUN_SLOTS != 0 or not read_whole_run(dev, slot):
             count_codec_reads(dev, slot, n)
 
@@ -80,11 +82,11 @@ def count_page_read(dev, slot):
         return
     if size == IN_BLOCK:
         count(dev, BLK_PAGES_READ, 1)
-        count_block_read(dev, slot >> dev.block_order, False)
+        count_block_read(dev, slot, False)
     elif size == HUGE_BYTES:
         count(dev, HUGE_READS, 1)
     else:
-        count(dev, CODEC_FIRST + 4 * content_class(content) + DECOMPRESSED_PAGES, 1)
+        count_codec_work(dev, content_class(content), CodecWork.DECOMPRESSED_PAGES, 1)
 
 
 @device(cpu="call", cuda="call")
@@ -95,7 +97,7 @@ def count_codec_reads(dev, slot, n):
             for i in range(n):
                 count_page_read(dev, slot + i)
         return
-    pages = np.int64(1) << dev.block_order
+    pages = pages_of(dev.block_order)
     end = slot + n
     while slot < end:
         part = min(pages - (slot & pages - 1), end - slot)
@@ -103,7 +105,7 @@ def count_codec_reads(dev, slot, n):
         in_block = pages if whole else pages_in_block(dev, slot, part)
         if in_block:
             count(dev, BLK_PAGES_READ, in_block)
-            count_block_read(dev, slot >> dev.block_order, part == pages)
+            count_block_read(dev, slot, part == pages)
         if in_block < part:
             for i in range(slot, slot + part):
                 if half(dev, dev.o_stored_bytes + i) != IN_BLOCK:
@@ -114,10 +116,10 @@ def count_codec_reads(dev, slot, n):
 @device
 def pages_in_block(dev, slot, n):
     """How many of `n` slots live in the block around them."""
-    found = np.int64(0)
+    pages = np.int64(0)
     for i in range(slot, slot + n):
-        found += word(dev, dev.o_stored + i) != CONTENT_NONE and half(dev, dev.o_stored_bytes + i) == IN_BLOCK
-    return found
+        pages += word(dev, dev.o_stored + i) != CONTENT_NONE and half(dev, dev.o_stored_bytes + i) == IN_BLOCK
+    return pages
 
 
 @device
@@ -126,8 +128,8 @@ def count_run_read(dev, slot, n):
 
     Returns
     -------
-    int64
-        1 if they are counted.
+    bool
+        Whether they are counted.
     """
     o_stored = np.int64(dev.o_stored) + slot
     o_bytes = np.int64(dev.o_stored_bytes) + slot
@@ -141,7 +143,7 @@ def count_run_read(dev, slot, n):
         same += size == 0
         huge += size == HUGE_BYTES
     if other or of_class == CLASS_OF_TABLE:
-        return 0
-    count(dev, CODEC_FIRST + 4 * of_class + DECOMPRESSED_PAGES, n - same - huge)
+        return False
+    count_codec_work(dev, of_class, CodecWork.DECOMPRESSED_PAGES, n - same - huge)
     count(dev, HUGE_READS, huge)
-    return 1
+    return True

@@ -3,22 +3,22 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import (
-    BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, CODEC_FIRST, COMPRESSED_PAGES, PAGES_STORED, SAME_PAGES,
-)  # fmt: skip
+from ...layout.counters import BLK_DECOMP, BLK_DECOMP_BYTES, BLK_REWRITE, PAGES_STORED, SAME_PAGES, CodecWork
 from ...layout.device import BLOCK_INFO, BLOCK_LIVE_SHIFT, BLOCK_NEXT, BLOCK_WORDS
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import CONTENT_NONE, NIL
 from ..access import count, half, set_half, set_word, word
 from ..content.sizes import content_class, page_bytes
+from ..orders import pages_of
 from .blocks import IN_BLOCK, block_at, leave_block
+from .codec_work import count_codec_work
 from .write import store_page
 
 
 @device(cpu="call")
 def rewrite_block(dev, model, block):
     """Store the pages that live in a sparse block one by one and free the block; stops when the pool is full."""
-    pages = np.int64(1) << dev.block_order
+    pages = pages_of(dev.block_order)
     slot = block * pages
     o = block_at(dev, slot)
     read = False
@@ -39,7 +39,7 @@ def rewrite_block(dev, model, block):
             set_half(dev, dev.o_stored_bytes + at, 0)
             count(dev, SAME_PAGES, 1)
             continue
-        count(dev, CODEC_FIRST + 4 * content_class(content) + COMPRESSED_PAGES, 1)
+        count_codec_work(dev, content_class(content), CodecWork.COMPRESSED_PAGES, 1)
         if not store_page(dev, at, size):
             break
         # The page was stored before and is again.
@@ -58,7 +58,7 @@ def rewrite_sparse_blocks(dev, model):
         after = word(dev, o + BLOCK_NEXT)
         dev.sparse_blocks = np.uint32(0 if after == NIL else after)
         live = word(dev, o + BLOCK_INFO) >> BLOCK_LIVE_SHIFT
-        if 0 < live <= 1 << dev.block_order >> 1:
+        if 0 < live <= pages_of(dev.block_order) >> 1:
             rewrite_block(dev, model, block)
         # Only now: what it freed itself must not queue it again.
         set_word(dev, o + BLOCK_NEXT, 0)
