@@ -14,7 +14,7 @@ from fleetswap_kernels.backend.host_calls import measure_blocks
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout.codecs import CODECS
-from fleetswap_kernels.layout.content_model import ContentClasses, build_model
+from fleetswap_kernels.layout.content_model import ContentClasses
 from fleetswap_kernels.layout.device import Sizes
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 from fleetswap_kernels.layout.size_classes import SizeClasses, size_classes
@@ -67,13 +67,12 @@ def simulate_blocks(
     scaled : bool
         Whether processes differ in scale.
     """
-    model = build_model(library)
     parts: list[tuple[Sizes64, Sizes64, Sizes64]] = []
     pages = np.zeros(PAGE_BYTES + 1, dtype=np.int64)
     most = RUN_PAGES >> order
     for process, first in enumerate(range(0, blocks, most)):
         n = min(most, blocks - first)
-        arena = _filled(model, library.names.index(name), codec, order, n << order, seed, scaled, process)
+        arena = _filled(library.model, library.names.index(name), codec, order, n << order, seed, scaled, process)
         part = (np.zeros(n, np.int64), np.zeros(n, np.int64), np.zeros(n, np.int64))
         measure_blocks(arena.records, arena.base, arena.models, order, *part, pages)
         parts.append(part)

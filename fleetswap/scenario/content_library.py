@@ -82,9 +82,6 @@ def load_library(path: Path | None = None) -> ContentClasses:
     return ContentClasses(names, *(arrays[name] for name in _SHAPES))
 
 
-@cache
 def library_model(path: Path | None = None) -> npt.NDArray[np.uint8]:
     """A content library as kernels read it; the built-in one by default."""
-    from fleetswap_kernels.layout.content_model import build_model
-
-    return build_model(load_library(path))
+    return load_library(path).model
