@@ -2,64 +2,60 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from functools import partial
 
-from .names import meaning_of, metric_name, quantile_name
-from .panel import MAX_ROWS, Panel, cut_note
+from .names import ALL, class_name, metric_name, quantile_name
+from .panel import MAX_ROWS, Cell, Panel, Table, exact_cell
 from .plots import Spread, spread_figure
-from .runs import ALL, Run, class_name, classes_of
-from .table import Cell, Table, exact_cell
-from .units import COUNT, Unit, headed, unit_of
+from .runs import Run
+from .units import COUNT, add_unit, unit_of
+
+QUANTILES = ("p5", "p50", "p95", "p99")
 
 
-def class_panels(runs: Sequence[Run], metric: str, title: str) -> list[Panel]:
+def class_panel(runs: Sequence[Run], metric: str) -> Panel | None:
     """Quantiles of a metric over the devices of every class."""
     unit = unit_of(metric)
-    keys = ("p5", "p50", "p95", "p99")
-    names = dict.fromkeys(name for run in runs for name in (ALL, *classes_of(run)))
-    found: list[tuple[str, list[Mapping[str, int]]]]
-    found = [(name, [run.quantiles(name, metric) for run in runs]) for name in names]
-    found = [(name, [cell if all(key in cell for key in keys) else {} for cell in cells]) for name, cells in found]
-    found = [(name, cells) for name, cells in found if any(cells)]
-    if not found:
-        return []
-    top = max(max(cell.get("p95", 0), cell.get("p99", 0)) for _, cells in found for cell in cells)
-    size, name = unit.step(top)
-    rows = [
-        (class_name(c), [Spread(*(cell[key] / size for key in keys)) if cell else None for cell in cells])
-        for c, cells in found[:MAX_ROWS]
-    ]
-    ident = f"classes-{metric}"
-    medians = [(c, cells[-1]["p50"]) for c, cells in found if c != ALL and cells[-1]]
-    who = f"{runs[-1].name}: the" if len(runs) > 1 else "The"
-    if len(medians) > 1:
-        least, most = min(medians, key=lambda m: m[1]), max(medians, key=lambda m: m[1])
-        lead = f"{who} median device has {unit.human(least[1])} in class {least[0]}, {unit.human(most[1])} in class "
-        lead += f"{most[0]}."
-    else:
-        lead = f"{who} median device has {unit.human(found[0][1][-1].get('p50', 0))}."
-    meaning = f"{meaning_of(metric)}Each device counts once, over the whole run.{cut_note(len(found))}"
-    if len(runs) > 1:
-        meaning += " Markers: median device; bars: 5 % to 95 % of devices; ticks: 99 %."
-    svg = spread_figure(
-        ident,
-        title,
-        f"{lead} {meaning}",
-        rows,
-        [run.name for run in runs],
-        x_label=headed(f"{metric_name(metric).lower()} of a device", Unit(name, 1, ())),
+    spreads = []
+    for name in dict.fromkeys(name for run in runs for name in (ALL, *run.classes)):
+        quantiles = [run.quantiles(name, metric) for run in runs]
+        quantiles = [values if all(key in values for key in QUANTILES) else {} for values in quantiles]
+        if any(quantiles):
+            spreads.append((name, quantiles))
+    if not spreads:
+        return None
+    size, unit_name = unit.step(
+        max(max(q.get("p95", 0), q.get("p99", 0)) for _, quantiles in spreads for q in quantiles)
+    )
+    medians = [(name, quantiles[-1]["p50"]) for name, quantiles in spreads if name != ALL and quantiles[-1]]
+    facts = {
+        "metric": metric,
+        "run": runs[-1].name,
+        "is_compared": len(runs) > 1,
+        "median": spreads[0][1][-1].get("p50", 0),
+        "least": min(medians, key=lambda median: median[1]) if len(medians) > 1 else None,
+        "most": max(medians, key=lambda median: median[1]) if len(medians) > 1 else None,
+        "rows": len(spreads),
+    }
+    draw = partial(
+        spread_figure,
+        rows=[
+            (class_name(name), [Spread(*(q[key] / size for key in QUANTILES)) if q else None for q in quantiles])
+            for name, quantiles in spreads[:MAX_ROWS]
+        ],
+        series=[run.name for run in runs],
+        x_label=add_unit(f"{metric_name(metric).lower()} of a device", unit_name),
         x_most=unit.most / size if unit.most else None,
     )
-    head = ["class", "devices"]
-    for run in runs:
-        head += [headed(f"{run.name} {quantile_name(key)}".strip(), unit) for key in keys]
-        head.append(headed(f"{run.name} whole fleet".strip(), unit))
-    cells_of = [
+    columns = (*(quantile_name(key) for key in QUANTILES), "whole fleet")
+    head = ["class", "devices", *(add_unit(run.label(column), unit.head) for run in runs for column in columns)]
+    rows = [
         [
-            Cell(class_name(c)),
-            exact_cell(runs[-1].devices.get(c), COUNT),
-            *(exact_cell(cell.get(key), unit) for cell in cells for key in (*keys, "total")),
+            Cell(class_name(name)),
+            exact_cell(runs[-1].devices.get(name), COUNT),
+            *(exact_cell(q.get(key), unit) for q in quantiles for key in (*QUANTILES, "total")),
         ]
-        for c, cells in found
+        for name, quantiles in spreads
     ]
-    return [Panel(ident, title, lead, meaning, svg, Table(head, cells_of))]
+    return Panel("classes", f"classes-{metric}", facts, draw, Table(head, rows))

@@ -2,52 +2,28 @@
 
 The page needs nothing else: no script, no font, no image, no address. A content security policy in it forbids browsers
 to fetch any. Numbers in the text are rounded and have units; the tables under the figures have the exact integers.
+Its text and structure are in `data/report/page.html.j2`, which also says which figures it has.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from importlib import resources
+from functools import partial
 from typing import Any
 
-from .allocation import allocation_panels
-from .cards import Card, difference_cards, run_cards
-from .census import census_panels
-from .classes import class_panels
-from .differences import verdict_sentence
-from .forest import forest_section
-from .kills import kill_panels
-from .losers import losers_section
-from .pairing import pairing_section
-from .panel import Section
-from .provenance import fleet_table, full_scenarios, merged_lines, notes, provenance_table
-from .question import policy_sentence, scenario_differences, scope
-from .reasons import SWAPIN_REASONS, SWAPOUT_REASONS, reason_panels
+from .classes import class_panel
+from .differences import class_rows, effect_panels, pairing_panel, verdict_names, verdict_of, worse_panel
+from .fallbacks import census_panel, reason_panel
+from .names import ALL, METRICS
+from .panel import is_finite
 from .runs import Run, Summary
-from .table import Table
-from .uptime import uptime_panels
-from .wording import alike_sentence, capital
+from .scenarios import scenario_differences
+from .templates import render_template
+from .uptime import allocation_panel, kill_panel, uptime_panel
 
-
-@dataclass
-class Page:
-    """What the template shows."""
-
-    title: str
-    asked: list[tuple[str, str]]
-    scope: str
-    differences: Table | None = None
-    verdict: str = ""
-    cards: list[Card] = field(default_factory=list)
-    sections: list[Section] = field(default_factory=list)
-    explanations: list[tuple[str, list[str]]] = field(default_factory=list)
-    fleet: Table | None = None
-    assumptions: list[str] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    provenance: Table | None = None
-    scenarios: list[tuple[str, str]] = field(default_factory=list)
+MAX_CARDS = 6
+"""Big figures of the answer."""
 
 
 def render_run(summary: Summary) -> str:
@@ -64,13 +40,9 @@ def render_run(summary: Summary) -> str:
         An HTML document; the same for the same summary.
     """
     run = Run("", summary)
-    scenario = summary.get("scenario") or {}
-    page = Page(
-        str(scenario.get("title") or scenario.get("name") or "Fleet"), [("", policy_sentence(scenario))], scope([run])
-    )
-    page.cards = run_cards(run)
-    page.sections = _sections([run])
-    return _rendered(page, [run])
+    quantiles = {metric: run.quantiles(ALL, metric) for metric in METRICS}
+    cards = [(metric, values) for metric, values in quantiles.items() if "p50" in values]
+    return render_template("page.html.j2", {**_panels([run]), "is_compared": False, "cards": cards[:MAX_CARDS]})
 
 
 def render_comparison(comparison: Mapping[str, Any]) -> str:
@@ -90,80 +62,34 @@ def render_comparison(comparison: Mapping[str, Any]) -> str:
     runs = [
         Run(str(comparison.get(f"label_{side}") or side.upper()), comparison.get(side) or {}) for side in ("a", "b")
     ]
-    a, b = (run.summary.get("scenario") or {} for run in runs)
-    name = str(b.get("title") or b.get("name") or "Fleet")
-    asked = [(run.name, policy_sentence(scenario)) for run, scenario in zip(runs, (a, b), strict=True)]
-    page = Page(capital(f"{runs[0].name} or {runs[1].name}? {name}"), asked, scope(runs))
     rows = [row for row in comparison.get("rows") or [] if row.get("metric")]
-    page.differences = scenario_differences(runs, a, b)
-    alike = comparison.get("alike")
-    page.verdict = alike_sentence(runs[0].name, runs[1].name) if alike else verdict_sentence(runs, rows)
-    page.cards = difference_cards(runs, rows)
-    page.sections = [
-        s for s in (forest_section(runs, rows), pairing_section(rows), losers_section(runs, rows)) if s.panels
+    fleet = class_rows(rows, ALL)
+    verdicts = verdict_names(runs)
+    cards = [
+        (metric, row, verdicts[verdict_of(row)]) for metric, row in fleet.items() if is_finite(row.get("relative"))
     ]
-    page.sections += _sections(runs)
-    page.explanations = [
-        (str(e.get("title", "")), [part for part in str(e.get("text", "")).split("\n\n") if part.strip()])
-        for e in comparison.get("explanations") or []
-    ]
-    return _rendered(page, runs)
+    values = {
+        "is_compared": True,
+        "is_alike": bool(comparison.get("alike")),
+        "differences": scenario_differences(*(run.scenario for run in runs)),
+        "verdicts": Counter(verdict_of(row) for row in fleet.values()),
+        "cards": cards[:MAX_CARDS],
+        "explanations": comparison.get("explanations") or [],
+        "effects": partial(effect_panels, runs, rows),
+        "pairing": partial(pairing_panel, rows),
+        "worse": partial(worse_panel, runs, rows),
+    }
+    return render_template("page.html.j2", {**_panels(runs), **values})
 
 
-def _sections(runs: Sequence[Run]) -> list[Section]:
-    """Figures about one run or two, those that their summaries have numbers for."""
-    sections = [
-        Section(
-            "Over uptime: does it stay good?",
-            [
-                *uptime_panels(runs, "fallback_permyriad", "Swap-out fallback over uptime"),
-                *allocation_panels(runs),
-                *uptime_panels(runs, "swapin_large_permyriad", "Large swap-in over uptime"),
-                *uptime_panels(runs, "fragmentation_permille", "Fragmentation over uptime"),
-            ],
-        ),
-        Section(
-            "Across the fleet: who fares how?",
-            [
-                *class_panels(runs, "fallback_permyriad", "Swap-out fallback by device class"),
-                *class_panels(runs, "pgmajfault", "Major faults by device class"),
-                *class_panels(runs, "memory_saved_bytes", "Memory saved by device class"),
-            ],
-        ),
-        Section(
-            "How well memory compresses", class_panels(runs, "ratio_permille", "Compression ratio by device class")
-        ),
-        Section(
-            "Where fallbacks come from",
-            [
-                *reason_panels(runs, "swapout", "Why large folios were split at swap-out", SWAPOUT_REASONS),
-                *reason_panels(runs, "swapin", "Why swap-in brought less than the largest folio", SWAPIN_REASONS),
-                *census_panels(runs),
-            ],
-        ),
-        Section(
-            "What users feel: waiting and killed apps",
-            [
-                *uptime_panels(runs, "stall_ns", "Stall time over uptime"),
-                *class_panels(runs, "stall_ns", "Stall time by device class"),
-                *kill_panels(runs),
-                *class_panels(runs, "kills", "Killed apps by device class"),
-            ],
-        ),
-    ]
-    return [section for section in sections if section.panels]
-
-
-def _rendered(page: Page, runs: Sequence[Run]) -> str:
-    """The page as HTML, after what both kinds have: where it comes from."""
-    from jinja2 import Environment, StrictUndefined
-
-    page.fleet = fleet_table(runs[-1])
-    page.assumptions = merged_lines(runs, "assumptions")
-    page.warnings = merged_lines(runs, "warnings")
-    page.notes = notes(runs)
-    page.provenance = provenance_table(runs)
-    page.scenarios = full_scenarios(runs)
-    source = (resources.files("fleetswap") / "data" / "report" / "report.html.j2").read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.from_string(source).render(page=page)
+def _panels(runs: Sequence[Run]) -> dict[str, Any]:
+    """The runs, and the panels that the page may ask for."""
+    return {
+        "runs": runs,
+        "allocation": partial(allocation_panel, runs),
+        "census": partial(census_panel, runs),
+        "classes": partial(class_panel, runs),
+        "kills": partial(kill_panel, runs),
+        "reasons": partial(reason_panel, runs),
+        "uptime": partial(uptime_panel, runs),
+    }

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from .svg import INK, WIDTH_INCHES, drawing, inline, label
-from .units import change
+from .svg import INK, WIDTH_INCHES, Caption, drawing, inline, label
+from .units import write_change
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,8 @@ DASHES: tuple[Any, ...] = ("-", (0, (5, 1.5)), (0, (1.5, 1.2)), (0, (6, 1.5, 1.5
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "#68717d"
 MAX_SERIES = len(COLOURS)
+Verdict = Literal["a", "b", "unclear"]
+"""Whose favour a difference is in."""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,11 @@ class Difference:
     value: float
     low: float
     high: float
-    verdict: Literal["a", "b", "unclear"]
+    verdict: Verdict
 
 
 def line_figure(
-    ident: str,
-    title: str,
-    text: str,
+    caption: Caption,
     lines: Sequence[Line],
     *,
     x_label: str,
@@ -85,12 +85,10 @@ def line_figure(
 
     Parameters
     ----------
-    ident : str
-        Prefix of all ids in the figure, unique in the document.
-    title, text : str
-        What the figure is and shows, for those who cannot see it.
+    caption : Caption
     lines : sequence of Line
         At most `MAX_SERIES`; others are left out.
+    x_label, y_label : str
     y_most : float, optional
         Greatest value that is possible, such as 100 %.
     steps : bool
@@ -129,13 +127,11 @@ def line_figure(
         _plain_ticks(axes, "both")
         if len(lines) > 1 or lines[0].label:
             _legend(figure, axes.get_legend_handles_labels()[0])
-        return inline(figure, ident, title, text)
+        return inline(figure, caption)
 
 
 def spread_figure(
-    ident: str,
-    title: str,
-    text: str,
+    caption: Caption,
     rows: Sequence[tuple[str, Sequence[Spread | None]]],
     series: Sequence[str],
     *,
@@ -146,10 +142,14 @@ def spread_figure(
 
     Parameters
     ----------
+    caption : Caption
     rows : sequence of (str, sequence of Spread or None)
         Classes from top to bottom, each with a spread for every series.
     series : sequence of str
         Names of what is compared; one empty name if nothing is.
+    x_label : str
+    x_most : float, optional
+        Greatest value that is possible.
 
     Returns
     -------
@@ -177,13 +177,11 @@ def spread_figure(
         _plain_ticks(axes, "x")
         handles = _keys(series) if len(series) > 1 else _spread_key()
         _legend(figure, handles)
-        return inline(figure, ident, title, text)
+        return inline(figure, caption)
 
 
 def bar_figure(
-    ident: str,
-    title: str,
-    text: str,
+    caption: Caption,
     rows: Sequence[tuple[str, Sequence[float]]],
     series: Sequence[str],
     *,
@@ -196,8 +194,12 @@ def bar_figure(
 
     Parameters
     ----------
+    caption : Caption
     rows : sequence of (str, sequence of float)
         From top to bottom, each with a value for every series.
+    series : sequence of str
+        Names of what is compared; one empty name if nothing is.
+    x_label : str
     show : callable
         How a value is written.
     mark : float, optional
@@ -231,18 +233,17 @@ def bar_figure(
         _plain_ticks(axes, "x")
         if len(series) > 1:
             _legend(figure, _keys(series))
-        return inline(figure, ident, title, text)
+        return inline(figure, caption)
 
 
-def forest_figure(
-    ident: str, title: str, text: str, rows: Sequence[Difference], names: dict[Literal["a", "b", "unclear"], str]
-) -> str:
+def forest_figure(caption: Caption, rows: Sequence[Difference], names: dict[Verdict, str]) -> str:
     """Relative differences with their intervals, around a line at "no difference".
 
     Beyond a doubling the axis is logarithmic in the ratio: a half and a double are equally far from the middle.
 
     Parameters
     ----------
+    caption : Caption
     rows : sequence of Difference
         From top to bottom.
     names : dict
@@ -280,13 +281,14 @@ def forest_figure(
         if logarithmic:
             _ratio_ticks(axes)
         else:
-            axes.xaxis.set_major_formatter(lambda value, _: change(value))
+            axes.xaxis.set_major_formatter(lambda value, _: write_change(value))
         _rows(axes, [row.label for row in rows])
         axes.set_xlabel("relative difference")
-        used: list[Literal["a", "b", "unclear"]] = [v for v in ("b", "a", "unclear") if v in {r.verdict for r in rows}]
+        verdicts: tuple[Verdict, ...] = ("b", "a", "unclear")
+        used = [verdict for verdict in verdicts if verdict in {row.verdict for row in rows}]
         handles = [Line2D([], [], color=colours[v], marker=markers[v], label=label(names[v])) for v in used]
         _legend(figure, handles)
-        return inline(figure, ident, title, text)
+        return inline(figure, caption)
 
 
 def _above(top: float, most: float | None) -> float:
@@ -308,7 +310,7 @@ def _ratio_ticks(axes: Axes) -> None:
     powers = list(range(math.ceil(low), math.floor(high) + 1))
     step = -(-len(powers) // 8)
     powers = [power for power in powers if power % step == 0]
-    axes.set_xticks(powers, [change(2.0**power - 1) for power in powers])
+    axes.set_xticks(powers, [write_change(2.0**power - 1) for power in powers])
 
 
 def _rows(axes: Axes, names: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""The runs that a report is about: their summaries and device classes."""
+"""The runs that a report is about: their scenarios, devices and results."""
 
 from __future__ import annotations
 
@@ -6,42 +6,51 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from .names import ALL
+
 Summary = Mapping[str, Any]
-ALL = "all"
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run, and how a comparison calls it."""
+    """A run, and how a comparison calls it. What its summary lacks is empty."""
 
     name: str
     summary: Summary
 
+    def part(self, key: str) -> Mapping[str, Any]:
+        """A table of the summary."""
+        return self.summary.get(key) or {}
+
+    @property
+    def scenario(self) -> Mapping[str, Any]:
+        """The resolved scenario."""
+        return self.part("scenario")
+
     @property
     def devices(self) -> Mapping[str, int]:
         """Number of devices, by class."""
-        return self.summary.get("devices") or {}
+        return self.part("devices")
+
+    @property
+    def classes(self) -> list[str]:
+        """Device classes that have results."""
+        names = dict.fromkeys([*self.devices, *self.part("metrics"), *self.part("series")])
+        return [name for name in names if name != ALL]
 
     @property
     def hours(self) -> float:
         """Hours of a step."""
         return float(self.summary.get("hours_per_step") or 1)
 
+    def label(self, text: str) -> str:
+        """A text that says whose it is, if the report is about two runs."""
+        return f"{self.name} {text}".strip()
+
     def quantiles(self, device_class: str, metric: str) -> Mapping[str, int]:
-        """Total and quantiles of a metric; empty if it was not recorded."""
-        return ((self.summary.get("metrics") or {}).get(device_class) or {}).get(metric) or {}
+        """Total and quantiles of a metric over devices."""
+        return (self.part("metrics").get(device_class) or {}).get(metric) or {}
 
     def series(self, device_class: str, metric: str) -> Sequence[Mapping[str, int]]:
-        """A metric over uptime; empty if it was not recorded."""
-        return ((self.summary.get("series") or {}).get(device_class) or {}).get(metric) or []
-
-
-def classes_of(run: Run) -> list[str]:
-    """Device classes that have results."""
-    known = [*run.devices, *(run.summary.get("metrics") or {}), *(run.summary.get("series") or {})]
-    return [name for name in dict.fromkeys(known) if name != ALL]
-
-
-def class_name(device_class: str) -> str:
-    """A device class's name for people."""
-    return "all devices" if device_class == ALL else device_class
+        """Total and quantiles of a metric, step by step."""
+        return (self.part("series").get(device_class) or {}).get(metric) or []

@@ -11,6 +11,7 @@ import re
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 from xml.etree import ElementTree
 
@@ -49,7 +50,24 @@ _METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 _REFERENCE = re.compile(r"(?:^|url\()#([\w.-]+)")
 _DECIMALS = re.compile(r"-?\d+\.\d{3,}")
 _CONTROLS = re.compile(r"[^\u0020-\u007e\u00a0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]+")
-_KEPT_IN_TEXT = ("font-size", "font-weight", "text-anchor", "fill")
+_TEXT_STYLES = ("font-size", "font-weight", "text-anchor", "fill")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """What a figure is for those who cannot see it.
+
+    Parameters
+    ----------
+    ident : str
+        Prefix of all ids in it, unique in the document.
+    title, text : str
+        What it is and what it shows.
+    """
+
+    ident: str
+    title: str
+    text: str
 
 
 @contextmanager
@@ -66,7 +84,7 @@ def drawing(height_inches: float) -> Iterator[Figure]:
         yield Figure(figsize=(WIDTH_INCHES, height_inches), layout="constrained")
 
 
-def inline(figure: Figure, ident: str, title: str, text: str) -> str:
+def inline(figure: Figure, caption: Caption) -> str:
     """The figure as an svg element for HTML: no namespaces, styles or metadata, ids of its own, named for readers."""
     from matplotlib.backends.backend_svg import FigureCanvasSVG
 
@@ -84,12 +102,13 @@ def inline(figure: Figure, ident: str, title: str, text: str) -> str:
     for element in root.iter():
         for child in [c for c in element if c.tag in ("metadata", "style") or (c.tag == "defs" and _is_style(c))]:
             element.remove(child)
-        _tidy(element, ident, used)
+        _tidy(element, caption.ident, used)
     for key in ("width", "height", "version"):
         root.attrib.pop(key, None)
-    root.attrib |= {"role": "img", "aria-labelledby": f"{ident}-title {ident}-text"}
-    for place, (tag, content) in enumerate((("title", title), ("desc", text))):
-        element = ElementTree.Element(tag, {"id": f"{ident}-{'text' if place else 'title'}"})
+    names = {f"{caption.ident}-title": ("title", caption.title), f"{caption.ident}-text": ("desc", caption.text)}
+    root.attrib |= {"role": "img", "aria-labelledby": " ".join(names)}
+    for place, (ident, (tag, content)) in enumerate(names.items()):
+        element = ElementTree.Element(tag, {"id": ident})
         element.text = _CONTROLS.sub(" ", content)
         root.insert(place, element)
     return ElementTree.tostring(root, encoding="unicode")
@@ -101,18 +120,18 @@ def _is_style(defs: ElementTree.Element) -> bool:
 
 def _tidy(element: ElementTree.Element, ident: str, used: set[str]) -> None:
     """Make an element's ids unique in the document, and leave out what browsers do not need."""
-    own = element.attrib.pop("id", None)
+    element_id = element.attrib.pop("id", None)
     for key, value in element.attrib.items():
         changed = _REFERENCE.sub(lambda match: match[0].replace("#", f"#{ident}-"), value)
         if key in ("d", "x", "y", "transform"):
             changed = _DECIMALS.sub(lambda match: f"{float(match[0]):.2f}", " ".join(changed.split()))
         element.set(key, changed)
-    if own in used:
-        element.set("id", f"{ident}-{own}")
+    if element_id in used:
+        element.set("id", f"{ident}-{element_id}")
     if element.tag == "text":
         rules = [rule.partition(":") for rule in element.get("style", "").split(";")]
-        kept = [f"{key.strip()}:{value.strip()}" for key, _, value in rules if key.strip() in _KEPT_IN_TEXT]
-        element.set("style", ";".join(kept))
+        styles = [f"{key.strip()}:{value.strip()}" for key, _, value in rules if key.strip() in _TEXT_STYLES]
+        element.set("style", ";".join(styles))
         if element.get("transform", "").startswith("rotate(-0 "):
             del element.attrib["transform"]
     if not (element.text or "").strip():

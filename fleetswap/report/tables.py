@@ -1,4 +1,4 @@
-"""Tables for people: what a run found."""
+"""Tables for the terminal: the results of runs, and content classes."""
 
 from __future__ import annotations
 
@@ -41,14 +41,12 @@ def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int, posted
 
 
 def _spread(cell: dict[str, int], unit: int = 1) -> str:
-    def show(value: int) -> str:
-        return f"{value / unit:.1f}" if unit > 1 else str(value)
-
-    return f"{show(cell['p50'])} ({show(cell['p5'])}-{show(cell['p95'])})"
+    p5, p50, p95 = (f"{cell[key] / unit:.1f}" if unit > 1 else str(cell[key]) for key in ("p5", "p50", "p95"))
+    return f"{p50} ({p5}-{p95})"
 
 
 def fleet_tables(summary: dict[str, Any]) -> list[Table]:
-    """What a fleet of phones found: every metric over the fleet, its medians by class, reasons of fallbacks."""
+    """Results of a fleet of phones: every metric over the fleet, its medians by class, reasons of fallbacks."""
     devices = summary["devices"]
     title = f"{devices['all']:,} devices, {summary['scenario']['days']} day(s): the whole run, device by device"
     table = Table(title=title)
@@ -65,14 +63,14 @@ def fleet_tables(summary: dict[str, Any]) -> list[Table]:
     for name, metrics in summary["metrics"].items():
         medians = (unit_of(m).human(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
         classes.add_row(name, f"{devices[name]:,}", *medians)
-    why = Table(title="Where large folios fell back")
+    reasons = Table(title="Where large folios fell back")
     for name in ("", "reason", "times"):
-        why.add_column(name, justify="right" if name == "times" else "left", no_wrap=True)
-    for direction, reasons in summary["fallback"].items():
-        for reason, n in reasons.items():
+        reasons.add_column(name, justify="right" if name == "times" else "left", no_wrap=True)
+    for direction, counts in summary["fallback"].items():
+        for reason, n in counts.items():
             if n:
-                why.add_row(direction, reason.replace("_", " "), f"{n:,}")
-    return [table, classes, why]
+                reasons.add_row(direction, reason.replace("_", " "), f"{n:,}")
+    return [table, classes, reasons]
 
 
 def breakeven_tables(summary: dict[str, Any]) -> list[Table]:

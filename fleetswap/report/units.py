@@ -83,22 +83,32 @@ def unit_of(metric: str) -> Unit:
     return next((unit for suffix, unit in SUFFIXES.items() if metric.endswith(suffix)), COUNT)
 
 
-def headed(text: str, unit: Unit) -> str:
-    """A text with the unit of exact values, for the head of a table."""
-    return f"{text}, {unit.head}" if unit.head else text
+def add_unit(text: str, unit: str) -> str:
+    """A text with a unit, for the head of a table or an axis."""
+    return f"{text}, {unit}" if unit else text
 
 
-def span(low: int, high: int, unit: Unit) -> str:
+def write_span(low: int, high: int, unit: Unit) -> str:
     """Two values, or one where people would read the same twice."""
     texts = dict.fromkeys((unit.human(low), unit.human(high)))
     return " to ".join(texts)
 
 
-def change(value: float) -> str:
+def write_percent(value: float) -> str:
+    """A share: 12.3 %."""
+    return f"{value:.1f}{SPACE}%"
+
+
+def write_change(value: float) -> str:
     """A relative difference as people write it: +12 %."""
     percent = 100 * value
     digits = 0 if abs(percent) >= 9.95 or abs(percent - round(percent)) < 1e-9 else 1 if abs(percent) >= 0.995 else 2
-    shown = f"{percent:+,.{digits}f}"
-    if not any(digit in shown for digit in "123456789"):
-        shown = "0"
-    return shown.replace("-", "\N{MINUS SIGN}") + "\N{NO-BREAK SPACE}%"
+    text = f"{percent:+,.{digits}f}"
+    if not any(digit in text for digit in "123456789"):
+        text = "0"
+    return text.replace("-", "\N{MINUS SIGN}") + f"{SPACE}%"
+
+
+def write_times(value: float) -> str:
+    """A factor: 7.3 times."""
+    return f"{value:,.{0 if value >= 99.5 else 1}f} times"

@@ -10,7 +10,7 @@ LOADING = ("src", "srcset", "href", "data", "action", "poster", "background", "f
 
 
 class Document(HTMLParser):
-    """What a page has: elements with attributes, text, and the tables' cells."""
+    """What a page has: elements with attributes, text, headings, the big figures, figures' descriptions, tables."""
 
     def __init__(self, html: str) -> None:
         super().__init__(convert_charrefs=True)
@@ -18,9 +18,13 @@ class Document(HTMLParser):
         self.open: list[str] = []
         self.words: list[str] = []
         self.styles: list[str] = []
+        self.headings: dict[str, str] = {}
+        self.cards: dict[str, dict[str, str]] = {}
+        self.descriptions: dict[str, str] = {}
         self.tables: dict[str, list[list[tuple[str, str]]]] = {}
         self._table = ""
-        self._raw = ""
+        self._part = ""
+        self._card: dict[str, str] = {}
         self.feed(html)
         self.close()
         assert not self.open, f"left open: {self.open}"
@@ -30,6 +34,8 @@ class Document(HTMLParser):
         self.elements.append((tag, given))
         if tag not in VOID:
             self.open.append(tag)
+        if tag in ("span", "h2", "desc"):
+            self._part = given.get("class") or given["id"].removesuffix("-text")
         if tag == "table":
             self._table = given.get("id", "")
             self.tables[self._table] = []
@@ -52,6 +58,12 @@ class Document(HTMLParser):
             self.styles.append(data)
             return
         self.words.append(data)
+        if self.open and self.open[-1] == "span":
+            if self._part == "name":
+                self._card = self.cards.setdefault(data, {})
+            self._card[self._part] = data.replace("\N{NO-BREAK SPACE}", " ")
+        elif self.open and self.open[-1] in ("h2", "desc"):
+            (self.headings if self.open[-1] == "h2" else self.descriptions)[self._part] = data
         if "td" in self.open or "th" in self.open:
             text, raw = self.tables[self._table][-1][-1]
             self.tables[self._table][-1][-1] = (text + data, raw)

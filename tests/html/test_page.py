@@ -36,6 +36,10 @@ def test_everything_is_escaped(kind: str) -> None:
     assert f"phone-2g{EVIL}" in page.text
     assert f"hardly meant{EVIL}" in page.text
     assert f"Two classes of phones{EVIL}" in page.text
+    assert f"phone-2g{EVIL}" in page.descriptions["classes-pgmajfault"]
+    # Nothing is escaped twice.
+    assert "&lt;" not in page.text
+    assert "&#3" not in page.text
 
 
 @pytest.mark.parametrize("page", ["run_page", "comparison_page"])
@@ -86,49 +90,73 @@ sys.stdout.buffer.write((render_run(sample()) + render_comparison(sample_compari
 
 
 def test_the_answer_comes_first(run_page: str) -> None:
-    text = Document(run_page).text
-    order = ["What was asked", "The answer", "Over uptime", "Across the fleet", "Where fallbacks come from"]
-    order += ["What users feel", "Assumptions shares of", "Warnings phone-2g", "Where this comes from"]
-    places = [text.index(part) for part in order]
-    assert places == sorted(places)
-    assert "74.0 % 9 of 10 devices: 12.0 % to 88.3 %; fleet: 70.1 %" in text  # 7405, 1201 and 8831 of 10,000
-    assert "2.80 times 9 of 10 devices: 2.41 times to 3.20 times" in text
-    for given in ("0123abcd", "41", "2.4.6", '"page_scale": 64'):
-        assert given in text
-    assert "one simulated page stands for 64 real ones" in text
-    assert "those of a step come from a histogram and are up to 1/64 too low or too high" in text
+    headings = Document(run_page).headings
+    assert [*headings][:2] == ["asked", "answer"]
+    assert [*headings][-3:] == ["assumptions", "warnings", "provenance"]
+    sections = [text for ident, text in headings.items() if ident.startswith("section-")]
+    for text, word in zip(sections, ("uptime", "fleet", "compresses", "fallbacks", "users"), strict=True):
+        assert word in text
+
+
+def test_big_figures_of_a_run(run_page: str) -> None:
+    page = Document(run_page)
+    fallback, ratio = page.cards["Swap-out fallback"], page.cards["Compression ratio"]
+    assert fallback["value"] == "74.0 %"  # 7405, and 1201, 8831 and 7011 of 10,000
+    assert re.findall(r"[\d.]+ %", fallback["spread"]) == ["12.0 %", "88.3 %", "70.1 %"]
+    assert ratio["value"] == "2.80 times"
+    assert re.findall(r"[\d.]+ times", ratio["spread"]) == ["2.41 times", "3.20 times", "2.80 times"]
+    assert len(page.cards) == 6
+
+
+def test_where_a_run_comes_from(run_page: str) -> None:
+    page = Document(run_page)
+    provenance = {row[0][0]: row[1][0] for row in page.tables["provenance-table"]}
+    wanted = {"digest of the scenario": "0123abcd", "seed": "41", "numpy": "2.4.6", "computed on": "cpu"}
+    assert wanted.items() <= provenance.items()
+    for value in ('"page_scale": 64', "64 real", "up to 1/64", "shares of classes are assumed", "hardly meant"):
+        assert value in page.text
+
+
+def test_what_changes_over_uptime(run_page: str) -> None:
+    texts = Document(run_page).descriptions
     # 10^11 ns of 30 devices in the first step and 3 ns in the last; of shares the fleet's own, 9000 and 70,000.
-    assert "The average device goes from 3.33 s to 0 ns;" in text
-    assert "The fleet goes from 90.0 % to 700 %;" in text
+    for ident, whose, first, last in (
+        ("uptime-stall_ns", "average device", "3.33 s", "0 ns"),
+        ("uptime-fallback_permyriad", "fleet", "90.0 %", "700 %"),
+    ):
+        text = texts[ident].replace("\N{NO-BREAK SPACE}", " ")
+        assert f"{whose} goes" in text
+        assert f"{first} to {last};" in text
 
 
 def test_policy_in_one_sentence(run_page: str) -> None:
     text = Document(run_page).text
-    said = text[text.index("Large swap-in on") : text.index("over 1 day")]
+    sentences = text[text.index("Large swap-in on") : text.index("over 1 day")]
     facts = ["16K (inherits madvise)", "64K (always)", "10 %", "of 64K only", "zero-filled", "app compaction on"]
     facts += ["low-memory killer off", "6.12", "30 simulated devices", "2 classes"]
-    places = [said.index(fact) for fact in facts]
+    places = [sentences.index(fact) for fact in facts]
     assert places == sorted(places)
     # The pool serves folios of its order and no others (tests/properties/test_buddy.py).
-    assert "larger" not in said
+    assert "larger" not in sentences
 
 
 def test_comparison_says_which_is_better(comparison_page: str) -> None:
-    text = Document(comparison_page).text
-    assert "is better in 1 and worse in 1 than" in text
-    assert "1 is not clear" in text
-    assert (
-        "Major faults \N{MINUS SIGN}43 % better: large swap-in on interval \N{MINUS SIGN}45 % to \N{MINUS SIGN}41 %"
-        in text
-    )
+    page = Document(comparison_page)
+    for part in ("better in 1 ", "worse in 1 ", "1 is not clear"):
+        assert part in page.text
+    faults, pages = page.cards["Major faults"], page.cards["Pages swapped in"]
+    assert (faults["value"], faults["verdict"]) == ("\N{MINUS SIGN}43 %", "better: large swap-in on")
+    assert "\N{MINUS SIGN}45 % to \N{MINUS SIGN}41 %" in faults["spread"]
     # One statistic a card: the change of the fleet, and what the fleet has.
-    assert "41 %; fleet 4,117 \N{RIGHTWARDS ARROW} 3,905" in text.replace("\N{NO-BREAK SPACE}", " ")
-    assert "Pages swapped in +175 % better: large swap-in off" in text
-    assert "Fewer faults, more pages" in text
-    assert "The worst case is major faults in class phone-12g: 31.8 %." in text
+    assert "fleet 4,117 \N{RIGHTWARDS ARROW} 3,905" in faults["spread"]
+    assert (pages["value"], pages["verdict"]) == ("+175 %", "better: large swap-in off")
+    worst = page.descriptions["worse"].partition("worst")[2].replace("\N{NO-BREAK SPACE}", " ")
+    for part in ("major faults", "phone-12g", "31.8 %"):
+        assert part in worst
 
 
 def test_explanations_are_paragraphs(comparison_page: str) -> None:
+    assert "<h3>Fewer faults, more pages</h3>" in comparison_page
     assert "<p>One fault brings 16 pages.</p>" in comparison_page
     assert "<p>Not all are needed.</p>" in comparison_page
 
@@ -184,7 +212,7 @@ def test_empty_and_zero_parts() -> None:
         summary["metrics"]["all"][metric] = quantiles(0, 0, 0, 0, 0)
     summary["warnings"] = summary["assumptions"] = []
     page = assert_self_contained(render_run(summary))
-    assert "None happened." in page.text
+    assert "None" in page.descriptions["reasons-swapout"]
     assert "allocation-numbers" not in page.tables
     assert "census-numbers" not in page.tables
 

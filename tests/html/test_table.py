@@ -74,11 +74,11 @@ def test_comparison_tables_equal_the_input(comparison_page: str) -> None:
     rows = {row["metric"]: row for row in sample_comparison()["rows"] if row["class"] == "all"}
     names = ["pgmajfault", "pswpin", "nr_vmscan_write"]  # those with a name for people first
     keys = ("a", "b", "relative", "low", "high")
-    found = [[float(raw) for _, raw in row if raw] for row in page.tables["effect-fleet-numbers"][1:]]
-    assert found == [[rows[name][key] for key in keys] for name in names]
+    cells = [[float(raw) for _, raw in row if raw] for row in page.tables["effect-fleet-numbers"][1:]]
+    assert cells == [[rows[name][key] for key in keys] for name in names]
     by_class = [row for row in sample_comparison()["rows"] if row["metric"] == "pgmajfault"]
-    found = [[float(raw) for _, raw in row if raw] for row in page.tables["effect-pgmajfault-numbers"][1:]]
-    assert found == [[row[key] for key in keys] for row in by_class]
+    cells = [[float(raw) for _, raw in row if raw] for row in page.tables["effect-pgmajfault-numbers"][1:]]
+    assert cells == [[row[key] for key in keys] for row in by_class]
     assert page.raw("worse-numbers") == [[12, 7, 318], [991], [421]]
     assert [row[1][1] for row in page.tables["pairing-numbers"][1:]] == ["7.25"] * 3
     want = [
@@ -94,8 +94,8 @@ def test_sizes_asked_for_most_are_drawn() -> None:
     comparison["a"]["allocation"] = comparison["b"]["allocation"] = sizes
     page = Document(render_comparison(comparison))
     assert len(page.raw("allocation-numbers")[0]) == 1 + 2 * 2 * 8
-    assert "the 3 sizes asked for most; the table has all 8" in page.text
-    assert "Requests granted: 512K A from 46.7 % to 46.7 %" in page.text  # 50 of 107
+    for part in ("3 sizes", "all 8", "512K A from 46.7 %"):  # 50 of 107
+        assert part in page.text
 
 
 def test_undefined_differences_stay_in_the_table() -> None:
@@ -108,7 +108,7 @@ def test_undefined_differences_stay_in_the_table() -> None:
     }
     page = assert_self_contained(render_comparison(comparison))
     row = next(row for row in page.tables["effect-fleet-numbers"] if row[0][0] == "Major faults")
-    assert "in the table only: Major faults." in page.text
+    assert "table only: Major faults." in page.text
     assert [text for text, _ in row[3:6]] == ["\N{EN DASH}"] * 3
     cells = [text for row in page.tables["effect-fleet-numbers"] for cell in row for text in cell]
     assert not {"nan", "inf", "-inf", "None"} & set(cells)
@@ -130,7 +130,7 @@ def test_long_runs_are_thinned_but_sums_stay_exact() -> None:
     sums = page.raw("allocation-numbers")
     assert sum(row[1] for row in sums) == 1_001_000
     assert sum(row[2] for row in sums) == 500_500
-    assert "Shown is every 5th step" in page.text
+    assert "every 5th step" in page.text
 
 
 def test_many_classes() -> None:
@@ -140,4 +140,4 @@ def test_many_classes() -> None:
     summary["devices"] = {"all": 64} | {f"class-{i}": 2 for i in range(32)}
     page = Document(render_run(summary))
     assert len(page.tables["classes-kills-numbers"]) == 1 + 33
-    assert "The figure shows the first 24 of 33" in page.text
+    assert "24 of 33" in page.text

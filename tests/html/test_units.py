@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fleetswap.report.units import BYTES, COUNT, NANOSECONDS, PERMYRIAD, RATIO, Unit, change
+from fleetswap.report.units import BYTES, COUNT, NANOSECONDS, PERMYRIAD, RATIO, Unit, write_change
 
 
 @pytest.mark.parametrize(
@@ -43,4 +43,4 @@ def test_how_numbers_are_written(unit: Unit, value: int, human: str, exact: str)
     ],
 )
 def test_how_changes_are_written(value: float, text: str) -> None:
-    assert change(value).replace("\N{NO-BREAK SPACE}", " ") == text
+    assert write_change(value).replace("\N{NO-BREAK SPACE}", " ") == text
