@@ -32,19 +32,39 @@ BLOCK_BYTES = tuple(PAGE_BYTES << order for order in range(10))
 """Blocks that zram compresses as one."""
 MAX_ZRAM_PERCENT = 200
 _UNITS = "KMGT"
-_SIZE = re.compile(r"(0|[1-9][0-9]{0,17})([KMGT]?)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"([0-9][0-9A-FX]*)([KMGT]?)", re.ASCII | re.IGNORECASE)
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _PERCENT = re.compile(r"([1-9][0-9]{0,2})[p%]", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 
 
-def parse_size(value: object) -> int:
-    """Bytes of a size as files have it: 65536, "64K", "8G"; ValueError if it is none."""
+def read_decimal(digits: str) -> int | None:
+    """Value of a decimal number as TOML writes it; None for any other text."""
+    return int(digits) if _DECIMAL.fullmatch(digits) else None
+
+
+def parse_size(value: object, read_digits: Callable[[str], int | None] = read_decimal) -> int:
+    """Bytes of a size: 65536, "64K", "8G".
+
+    Parameters
+    ----------
+    value : object
+        A number of bytes, or a text of digits with an optional unit K, M, G or T.
+    read_digits : function of str
+        Value of the digits, or None; scripts have C's numbers, files TOML's.
+
+    Raises
+    ------
+    ValueError
+        If it is no size.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    number = read_digits(match[1]) if match else None
+    if match is None or number is None:
         raise ValueError(f"{shown_value(value)} is no size")
-    return int(match[1]) << 10 * (_UNITS.find(match[2].upper()) + 1 if match[2] else 0)
+    return number << 10 * (_UNITS.find(match[2].upper()) + 1 if match[2] else 0)
 
 
 def shown_size(size: int) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
-
+from ..scenario.units import parse_size, shown_size
 from .patterns import c_number
-
-_UNITS = "KMGT"
 
 
 def read_number(word: str, what: str, least: int = 0, most: int = (1 << 32) - 1) -> int:
@@ -33,13 +30,13 @@ def read_size(word: str, what: str, least: int, most: int) -> int:
     ValueError
         If it is not a number with an optional suffix K, M, G or T, or lies outside `least` to `most`.
     """
-    match = re.fullmatch(r"([0-9][0-9a-fA-FxX]*)([kKmMgGtT]?)", word)
-    value = c_number(match[1]) if match else None
-    if match is None or value is None:
-        raise ValueError(f"bad {what} {word!r}; expected a number with an optional K, M, G or T, such as 64M")
-    value <<= 10 * (_UNITS.find(match[2].upper()) + 1 if match[2] else 0)
+    try:
+        value = parse_size(word, c_number)
+    except ValueError:
+        expected = "a number with an optional K, M, G or T, such as 64M"
+        raise ValueError(f"bad {what} {word!r}; expected {expected}") from None
     if not least <= value <= most:
-        raise ValueError(f"{what} {word!r} cannot be; allowed are {_shown(least)} to {_shown(most)}")
+        raise ValueError(f"{what} {word!r} cannot be; allowed are {shown_size(least)} to {shown_size(most)}")
     return value
 
 
@@ -53,12 +50,3 @@ def read_choice(word: str, what: str, allowed: tuple[str, ...]) -> str:
     if word not in allowed:
         raise ValueError(f"bad {what} {word!r}; allowed are {', '.join(allowed)}")
     return word
-
-
-def _shown(size: int) -> str:
-    """A size in the largest unit that divides it."""
-    unit = 0
-    while size and size % 1024 == 0 and unit < len(_UNITS):
-        size //= 1024
-        unit += 1
-    return f"{size}{('', *_UNITS)[unit]}"
