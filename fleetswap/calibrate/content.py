@@ -19,6 +19,8 @@ from fleetswap_kernels.layout.device import Sizes
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 from fleetswap_kernels.layout.size_classes import SizeClasses, size_classes
 
+from .ranks import percentiles, rank_correlation
+
 Sizes64 = npt.NDArray[np.int64]
 START_PAGE = 1 << 32 >> 12 << 9
 """First page of the region that is measured: aligned to every block."""
@@ -147,13 +149,6 @@ def class_of(classes: SizeClasses, object_bytes: Sizes64) -> npt.NDArray[np.int6
     return np.where(object_bytes > PAGE_BYTES, classes.class_of_step[steps], small).astype(np.int64)
 
 
-def quantiles(values: Sizes64) -> list[int]:
-    """Lower empirical quantiles, 1 to 99 %: of n values the one of rank ceil(n p / 100)."""
-    rank = -(-np.arange(1, 100) * len(values) // 100) - 1
-    found: list[int] = np.sort(values)[rank].tolist()
-    return found
-
-
 def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
     """Totals and quantiles of blocks of one or several classes, each with as many blocks.
 
@@ -184,7 +179,7 @@ def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
             "zsmalloc_bytes": sum(one.pool_members for one in classes),
             "ratio_raw": original / int(members.sum()),
             "mean_bytes": float(members.mean()),
-            "quantiles_bytes": quantiles(members),
+            "quantiles_bytes": percentiles(members),
         },
     }
 
@@ -197,20 +192,5 @@ def _totals(raw: Sizes64, stored: Sizes64, pool: int, original: int) -> dict[str
         "ratio_raw": original / int(raw.sum()),
         "ratio_zsmalloc": original / max(pool, 1),
         "mean_bytes": float(raw.mean()),
-        "quantiles_bytes": quantiles(raw),
+        "quantiles_bytes": percentiles(raw),
     }
-
-
-def rank_correlation(a: Sizes64, b: Sizes64) -> float:
-    """Spearman's rank correlation; equal values share their mean rank. 0 if either side does not vary."""
-    x, y = _ranks(a), _ranks(b)
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum()) / scale if scale else 0.0
-
-
-def _ranks(values: Sizes64) -> npt.NDArray[np.float64]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - (counts - 1) / 2
-    ranks: npt.NDArray[np.float64] = middle[inverse]
-    return ranks

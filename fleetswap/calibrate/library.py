@@ -27,8 +27,8 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES
 
 from .. import __version__
 from ..errors import InputError
-from .content import rank_correlation
 from .measure import ORDERS, REPLACEABLE, SAME_FILLED, ZERO, CodecTimes, PageSizes, load_codecs
+from .ranks import intraclass_correlation, mean_ranks, quantiles_at_knots, rank_correlation
 from .source import PageSource, Run
 
 PROTOTYPES = 256
@@ -63,7 +63,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
     zstd = _columns(sizes)[CODECS.index("zstd")]
     blocks = sizes.blocks(PROTOTYPE_ORDER)[zstd]
     regions, place = sizes.places(PROTOTYPE_ORDER)
-    level = ranks(blocks)
+    level = mean_ranks(blocks)
     follows = np.flatnonzero((np.diff(regions) == 0) & (np.diff(place) == 1))
     adjacent = rank_correlation(blocks[follows], blocks[follows + 1])
     region, run = resemblance_q16(intraclass_correlation(level, regions), adjacent)
@@ -105,7 +105,7 @@ def gain_table(sizes: PageSizes) -> tuple[NDArray[np.uint16], NDArray[np.uint16]
     gain = np.full((len(CODECS), len(ORDERS), BINS, KNOTS), ONE_Q15, dtype=np.uint16)
     for i, column in enumerate(_columns(sizes)):
         sums = sizes.members(PROTOTYPE_ORDER)[column].sum(axis=1)
-        edges[i] = _quantiles(sums, BINS)[1:-1] >> PROTOTYPE_ORDER
+        edges[i] = quantiles_at_knots(sums, BINS)[1:-1] >> PROTOTYPE_ORDER
         for order in ORDERS[1:]:
             blocks, sums = sizes.blocks(order)[column], sizes.members(order)[column].sum(axis=1)
             if len(blocks) < MIN_BLOCKS:
@@ -122,49 +122,11 @@ def _gains(blocks: NDArray[np.int64], sums: NDArray[np.int64], bins: NDArray[np.
     knots = np.empty((BINS, KNOTS))
     for i in range(BINS):
         members = in_few if few[i] else bins == i
-        spread = _quantiles((blocks / sums)[... if few[i] else members], KNOTS - 1)
+        spread = quantiles_at_knots((blocks / sums)[... if few[i] else members], KNOTS - 1)
         level = members if members.any() else np.ones(len(blocks), dtype=np.bool_)
         mean = (spread[:-1] + spread[1:]).mean() / 2  # of a rank drawn evenly
         knots[i] = spread * (blocks[level].sum() / (sums[level].sum() * mean))
     return np.clip(np.rint(knots * ONE_Q15), 1, UINT16_MAX).astype(np.uint16)
-
-
-def _quantiles(values: NDArray[Any], parts: int) -> NDArray[Any]:
-    """Lower empirical quantiles i/parts, both ends included."""
-    return np.sort(values)[np.arange(parts + 1) * (len(values) - 1) // parts]
-
-
-def ranks(values: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Ranks from 1 on, equal values sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
-
-def intraclass_correlation(values: NDArray[np.float64], groups: NDArray[np.intp]) -> float:
-    """How alike values of one group are: ICC(1) of a one-way random effects model, groups of any sizes.
-
-    Parameters
-    ----------
-    values : float64 array
-    groups : int array
-        Group of every value.
-
-    Returns
-    -------
-    float
-        1 if the values of every group are equal; 0 if nothing can be said: one group only, one value in each, or no
-        differences at all.
-    """
-    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    n, k = len(values), len(counts)
-    if k < 2 or n == k:
-        return 0.0
-    means = np.bincount(inverse, weights=values) / counts
-    between = float((counts * (means - values.mean()) ** 2).sum()) / (k - 1)
-    within = float(((values - means[inverse]) ** 2).sum()) / (n - k)
-    typical = (n - float((counts**2).sum()) / n) / (k - 1)  # values per group
-    spread = between + (typical - 1) * within
-    return (between - within) / spread if spread else 0.0
 
 
 def describe_origin(

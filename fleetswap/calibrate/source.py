@@ -24,7 +24,6 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES
 
 from ..errors import InputError
 
-"""Bytes of one page; `patterns` has it too, but would load Numba into every process that measures."""
 REGION_PAGES = 512
 """Pages of the aligned 2 MiB that are taken or left out as a whole, and that no block extends beyond."""
 
@@ -63,14 +62,12 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Pages without a gap between them.
+    """Pages that were read, without a gap between them.
 
     Parameters
     ----------
-    space : int
-        Number of the process or file.
-    first : int
-        Number of the first page.
+    space, first : int
+        As of the `Extent` they were read from.
     pages : uint8 array of shape (n, 4096)
     """
 
