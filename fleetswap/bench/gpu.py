@@ -6,11 +6,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fleetswap_kernels.backend.warps import WARP
 
 from ..errors import InputError
+from ..scenario.problems import validate_table
 from ..scenario.toml import read_toml
 
 LINE_BYTES = 128
@@ -18,17 +19,6 @@ SECTOR_BYTES = 32
 """Cache lines and their sectors, on every GPU since Volta."""
 WARP_REGISTERS = 256
 """Registers are given to a warp in pieces of so many (CUDA occupancy calculator)."""
-
-
-_ALLOWED = {
-    "greater_than": "allowed are numbers above 0",
-    "float_type": "expected a number",
-    "float_parsing": "expected a number",
-    "string_type": "expected a text",
-    "string_too_short": "expected a text",
-    "model_type": "expected a table of value and source",
-}
-"""What is possible instead of a value, by the kind of what is wrong with it."""
 
 
 class _Model(BaseModel):
@@ -146,12 +136,4 @@ def load_gpu(name: str) -> Gpu:
         path = Path(str(_folder() / f"{name}.toml"))
     elif path.suffix != ".toml":
         raise InputError(f"GPU {name!r}: unknown; allowed are {', '.join(gpu_names())}, or a .toml file")
-    table = read_toml(path)
-    try:
-        return Gpu.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        told = {"missing": "is missing", "extra_forbidden": f"is unknown; keys are {', '.join(Gpu.model_fields)}"}
-        other = f"cannot be {first['input']!r}; {_ALLOWED.get(first['type'], 'see the built-in files')}"
-        raise InputError(f"{path}: {key}: {told.get(first['type'], other)}") from None
+    return validate_table(Gpu, read_toml(path), path)

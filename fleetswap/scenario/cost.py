@@ -2,24 +2,35 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields, replace
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from fleetswap_kernels.device.figures.price import N_ORDERS
 from fleetswap_kernels.layout.codecs import CODECS
 
 from ..errors import InputError
+from .problems import validate_table
 from .toml import read_toml
+from .units import name_rule
 
 MAX_NS = 10**9
 """More than a second for one event is a mistake; and sums of what is allowed fit 64 bits."""
 BUILT_IN = ("patch-phone", "x86-server")
 
+Count = Annotated[int, Field(ge=0, le=MAX_NS)]
+"""Nanoseconds, or a permille."""
+Times = Annotated[tuple[Count, ...], Field(min_length=N_ORDERS, max_length=N_ORDERS, strict=False)]
+"""Nanoseconds of each order; not strict, since TOML has lists."""
 
-@dataclass(frozen=True)
-class CodecCost:
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class CodecCost(_Table):
     """One codec.
 
     Parameters
@@ -30,14 +41,13 @@ class CodecCost:
         Contents of a class against the mix; 1000 for those not named.
     """
 
-    compress_ns: tuple[int, ...]
-    decompress_ns: tuple[int, ...]
-    compress_permille: dict[str, int] = field(default_factory=dict)
-    decompress_permille: dict[str, int] = field(default_factory=dict)
+    compress_ns: Times
+    decompress_ns: Times
+    compress_permille: dict[str, Count] = {}
+    decompress_permille: dict[str, Count] = {}
 
 
-@dataclass(frozen=True)
-class CostProfile:
+class CostProfile(_Table):
     """What events cost on one machine, ns.
 
     Parameters
@@ -63,17 +73,17 @@ class CostProfile:
 
     name: str
     source: str
-    fault_ns: int
-    map_page_ns: int
-    fill_page_ns: int
-    copy_page_ns: int
-    object_read_ns: int
-    object_write_ns: int
-    alloc_ns: tuple[int, ...]
-    split_ns: int
-    swapout_folio_ns: int
-    swapout_page_ns: int
-    codecs: dict[str, CodecCost]
+    fault_ns: Count
+    map_page_ns: Count
+    fill_page_ns: Count
+    copy_page_ns: Count
+    object_read_ns: Count
+    object_write_ns: Count
+    alloc_ns: Times
+    split_ns: Count
+    swapout_folio_ns: Count
+    swapout_page_ns: Count
+    codecs: dict[Annotated[str, name_rule(CODECS)], CodecCost] = Field(alias="codec")
 
 
 def load_profile(name: str) -> CostProfile:
@@ -90,6 +100,12 @@ def load_profile(name: str) -> CostProfile:
     InputError
         If there is no such profile, or it has a key or value that cannot be.
     """
+    path, table = _read_table(name)
+    return validate_table(CostProfile, table, path, ("inherits",))
+
+
+def _read_table(name: str) -> tuple[Path, dict[str, Any]]:
+    """A profile's file, and its keys over those that it inherits."""
     path = Path(name)
     if name in BUILT_IN:
         path = Path(str(resources.files("fleetswap") / "data" / "cost" / f"{name}.toml"))
@@ -97,74 +113,15 @@ def load_profile(name: str) -> CostProfile:
         raise InputError(f"cost profile {name!r}: unknown; allowed are {', '.join(BUILT_IN)}, or a .toml file")
     table = read_toml(path)
     parent = table.pop("inherits", None)
-    if parent is not None and parent not in BUILT_IN:
+    if parent is None:
+        return path, {"codec": {}, **table}
+    if parent not in BUILT_IN:
         raise InputError(f"{path}: inherits: unknown profile {parent!r}; allowed are {', '.join(BUILT_IN)}")
-    base = load_profile(parent) if parent else None
-    return _profile(path, table, base)
-
-
-def _profile(path: Path, table: dict[str, Any], base: CostProfile | None) -> CostProfile:
-    known = {f.name: f.type for f in fields(CostProfile) if f.name != "codecs"}
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key == "codec":
-            continue
-        if key not in known:
-            raise InputError(f"{path}: unknown key {key!r}; known are {', '.join([*known, 'codec', 'inherits'])}")
-        values[key] = _value(path, key, value, known[key])
-    for key in known:
-        if key not in values:
-            if base is None:
-                raise InputError(f"{path}: {key}: is missing; give it, or name a profile with inherits")
-            values[key] = getattr(base, key)
-    codecs = dict(base.codecs) if base else {}
-    given = table.get("codec", {})
-    if not isinstance(given, dict):
-        raise InputError(f"{path}: codec: cannot be {given!r}; expected tables codec.NAME")
-    for name, codec in given.items():
-        if name not in CODECS:
-            raise InputError(f"{path}: codec.{name}: unknown codec; allowed are {', '.join(CODECS)}")
-        codecs[name] = _codec(path, f"codec.{name}", codec, codecs.get(name))
-    return CostProfile(**values, codecs=codecs)
-
-
-def _codec(path: Path, where: str, table: Any, base: CodecCost | None) -> CodecCost:
-    if not isinstance(table, dict):
-        raise InputError(f"{path}: {where}: cannot be {table!r}; expected a table")
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key in ("compress_ns", "decompress_ns"):
-            values[key] = _value(path, f"{where}.{key}", value, "tuple[int, ...]")
-        elif key in ("compress_permille", "decompress_permille"):
-            if not isinstance(value, dict) or not all(_is_count(v) for v in value.values()):
-                raise InputError(f"{path}: {where}.{key}: cannot be {value!r}; expected CLASS = permille")
-            values[key] = value
-        else:
-            allowed = "compress_ns, decompress_ns, compress_permille, decompress_permille"
-            raise InputError(f"{path}: {where}: unknown key {key!r}; known are {allowed}")
-    for key in ("compress_ns", "decompress_ns"):
-        if key not in values and base is None:
-            raise InputError(
-                f"{path}: {where}.{key}: is missing; give {N_ORDERS} numbers, or name a profile with inherits"
-            )
-    return replace(base, **values) if base else CodecCost(**values)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= MAX_NS
-
-
-def _value(path: Path, key: str, value: Any, kind: Any) -> Any:
-    if kind == "str":
-        good = isinstance(value, str)
-        allowed = "a text"
-    elif kind == "int":
-        good = _is_count(value)
-        allowed = f"nanoseconds, 0 to {MAX_NS}"
-    else:
-        good = isinstance(value, list) and len(value) == N_ORDERS and all(map(_is_count, value))
-        allowed = f"{N_ORDERS} numbers of nanoseconds, one an order"
-        value = tuple(value) if good else value
-    if not good:
-        raise InputError(f"{path}: {key}: cannot be {value!r}; expected {allowed}")
-    return value
+    _, inherited = _read_table(parent)
+    codecs = table.get("codec", {})
+    if isinstance(codecs, dict):
+        merged = dict(inherited["codec"])
+        for codec, costs in codecs.items():
+            merged[codec] = {**merged.get(codec, {}), **costs} if isinstance(costs, dict) else costs
+        codecs = merged
+    return path, {**inherited, **table, "codec": codecs}

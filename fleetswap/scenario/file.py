@@ -17,7 +17,8 @@ from .experiments import BUILT_IN as OTHERS
 from .experiments import digest_of, file_or_name
 from .limits import broken_limits
 from .model import FleetScenario
-from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, json_schema, wording
+from .problems import word_problems
+from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, json_schema
 from .toml import read_toml
 from .units import Key, near, not_possible, shown_value
 
@@ -298,11 +299,7 @@ def _check(merged: Table, known: set[Key]) -> tuple[FleetScenario | None, list[t
     try:
         scenario = FleetScenario.model_validate(merged)
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            key = tuple(str(part) for part in one["loc"])
-            if key[-1:] == ("[key]",):
-                key = key[:-1]
-            found.setdefault(key, wording(key, dict(one)))
+        found = word_problems(FleetScenario, error, tuple(json_schema()["properties"]))
     # What is right is checked against each other, even if something else is wrong.
     whole = scenario or _rest(merged, set(found))
     if whole is not None:

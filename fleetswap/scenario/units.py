@@ -155,6 +155,17 @@ def choice_rule(sizes: tuple[int, ...]) -> Rule:
     return Rule(read, ", ".join(map(shown_size, sizes)), _SIZE_SCHEMA, shown_size)
 
 
+def name_rule(names: tuple[str, ...]) -> Rule:
+    """One of some names as the key of a table."""
+
+    def read(value: object) -> str:
+        if not (isinstance(value, str) and value in names):
+            raise ValueError(value)
+        return value
+
+    return Rule(read, ", ".join(names), {"type": "string"}, str)
+
+
 def _key_rule(sizes: tuple[int, ...]) -> Rule:
     """One of some sizes as the key of a table."""
     rule = choice_rule(sizes)
@@ -236,6 +247,8 @@ def shown_value(value: object) -> str:
     """A value of a file, shortened."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value is None:
+        return "null"
     if isinstance(value, dict):
         return f"a table of {len(value)}"
     if isinstance(value, list):
