@@ -130,6 +130,8 @@ def pool_bytes(stored: Sizes64, order: int) -> int:
     ----------
     stored : int64 array
         Stored sizes of blocks of one order; 0 needs no object, a whole block is kept as it is.
+    order : int
+        Order of the blocks.
     """
     classes = size_classes(block_order=order)
     block = PAGE_BYTES << order

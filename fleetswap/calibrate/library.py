@@ -132,7 +132,20 @@ def _gains(blocks: NDArray[np.int64], sums: NDArray[np.int64], bins: NDArray[np.
 def describe_origin(
     source: PageSource, sizes: PageSizes, pages_found: int, max_mib: int, when: datetime
 ) -> dict[str, Any]:
-    """Where the numbers of a calibration come from; no folder and nothing that was in memory is in it."""
+    """Where the numbers of a calibration come from; no folder and nothing that was in memory is in it.
+
+    Parameters
+    ----------
+    source : PageSource
+    sizes : PageSizes
+        What was measured of it.
+    pages_found : int
+        Pages of the source, before some were chosen.
+    max_mib : int
+        Most memory that was measured, MiB.
+    when : datetime
+        When it was measured.
+    """
     versions = {codec.name: codec.version for codec in load_codecs()}
     if REPLACEABLE not in versions:
         versions[REPLACEABLE] = "not measured: these are the sizes of lz4"

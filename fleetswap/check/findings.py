@@ -38,7 +38,17 @@ class Findings:
             self.say(f"{text}: {int(got)}, recounted {int(want)}")
 
     def walk(self, head: int, after: Array, before: Array, what: str) -> list[int]:
-        """Members of a list, its links checked both ways; a list without an end is reported."""
+        """Members of a list, its links checked both ways; a list without an end is reported.
+
+        Parameters
+        ----------
+        head : int
+            Its first member, or NIL.
+        after, before : uint32 array of shape (members,)
+            The next and the previous member of each, or NIL.
+        what : str
+            Which list it is, for the report.
+        """
         members: list[int] = []
         last = bits.NIL
         while head != bits.NIL:

@@ -184,7 +184,18 @@ class Scenario:
 
 
 def load_scenario(name: str, devices: int | None, seed: int, settings: tuple[str, ...]) -> Scenario | Breakeven:
-    """Resolve a built-in scenario with ``KEY=VALUE`` settings; without a number of devices the scenario's own.
+    """Resolve a built-in scenario.
+
+    Parameters
+    ----------
+    name : str
+        One of `BUILT_IN`.
+    devices : int or None
+        Devices of the fleet; the scenario's own number if None.
+    seed : int
+        Seed of all random numbers, below 2^63.
+    settings : tuple of str
+        ``KEY=VALUE``, by the parameters of the scenario.
 
     Raises
     ------

@@ -23,6 +23,7 @@ def read_npz(path: Path, what: str, expected: str) -> dict[str, npt.NDArray[Any]
     Raises
     ------
     InputError
+        If the file cannot be read, is damaged or of another kind, or holds something else than arrays.
     """
     import numpy as np
 

@@ -9,6 +9,15 @@ from .patterns import c_number
 def read_number(word: str, what: str, least: int = 0, most: int = (1 << 32) - 1) -> int:
     """Value of a number as C's ``strtoul`` with base 0 reads it: 17, 0x11, 021.
 
+    Parameters
+    ----------
+    word : str
+        As it stands in the script.
+    what : str
+        What the number is, for errors.
+    least, most : int
+        Smallest and largest number that is allowed.
+
     Raises
     ------
     ValueError
@@ -24,6 +33,15 @@ def read_number(word: str, what: str, least: int = 0, most: int = (1 << 32) - 1)
 
 def read_size(word: str, what: str, least: int, most: int) -> int:
     """Bytes of a size such as ``64M`` or ``1600K``, as the kernel's ``memparse`` reads it.
+
+    Parameters
+    ----------
+    word : str
+        As it stands in the script.
+    what : str
+        What has the size, for errors.
+    least, most : int
+        Smallest and largest size that is allowed, bytes.
 
     Raises
     ------
@@ -41,12 +59,7 @@ def read_size(word: str, what: str, least: int, most: int) -> int:
 
 
 def read_choice(word: str, what: str, allowed: tuple[str, ...]) -> str:
-    """The word itself, if it is one of the allowed ones.
-
-    Raises
-    ------
-    ValueError
-    """
+    """The word itself; ValueError if it is none of the allowed ones."""
     if word not in allowed:
         raise ValueError(f"bad {what} {word!r}; allowed are {', '.join(allowed)}")
     return word
