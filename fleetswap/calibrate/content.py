@@ -1,4 +1,4 @@
-"""What the content model yields: sizes of simulated pages and blocks of a class."""
+"""Sizes of simulated pages and blocks of a class, as the content model yields them."""
 
 from __future__ import annotations
 
@@ -161,11 +161,11 @@ def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
         ``raw_bytes``, ``stored_bytes``, ``zsmalloc_bytes``, ratios, ``mean_bytes`` and ``quantiles_bytes`` of a
         block (1 to 99 %); ``neighbour_rank_correlation`` of the raw sizes of adjacent blocks, mean over the classes.
     """
-    raw = np.concatenate([one.raw for one in classes])
-    stored = np.concatenate([one.stored for one in classes])
-    members = np.concatenate([one.members for one in classes])
+    raw = np.concatenate([blocks.raw for blocks in classes])
+    stored = np.concatenate([blocks.stored for blocks in classes])
+    members = np.concatenate([blocks.members for blocks in classes])
     original = len(raw) * PAGE_BYTES << order
-    correlation = [rank_correlation(one.raw[:-1], one.raw[1:]) for one in classes if len(one.raw) > 2]
+    correlation = [rank_correlation(blocks.raw[:-1], blocks.raw[1:]) for blocks in classes if len(blocks.raw) > 2]
     return {
         "blocks": len(raw),
         "pages": len(raw) << order,
@@ -177,8 +177,8 @@ def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
         "size_over_same_pages_4k": int(raw.sum()) / int(members.sum()),
         "same_pages_4k": {
             "raw_bytes": int(members.sum()),
-            "stored_bytes": sum(one.stored_members for one in classes),
-            "zsmalloc_bytes": sum(one.pool_members for one in classes),
+            "stored_bytes": sum(blocks.stored_members for blocks in classes),
+            "zsmalloc_bytes": sum(blocks.pool_members for blocks in classes),
             "ratio_raw": original / int(members.sum()),
             "mean_bytes": float(members.mean()),
             "quantiles_bytes": percentiles(members),

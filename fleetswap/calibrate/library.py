@@ -1,4 +1,4 @@
-"""What a measurement becomes: a class of content and a cost profile, which scenarios can name.
+"""Files made of a measurement: a class of content and a cost profile, which scenarios can name.
 
 The arrays of a class are those of a content library with one class. A 64 KiB block of simulated content is one of 256
 *prototypes*, real blocks with the sizes of all their parts. Other blocks have the size of their pages times a *gain*,
@@ -81,7 +81,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
 
 
 def _columns(sizes: PageSizes) -> list[int]:
-    """Which measured codec stands for each of `CODECS`: itself, or lz4 for one that could not be measured."""
+    """Index of the measured codec for each of `CODECS`: itself, or lz4 where it could not be measured."""
     return [sizes.codecs.index(name if name in sizes.codecs else "lz4") for name in CODECS]
 
 
@@ -132,7 +132,7 @@ def _gains(blocks: NDArray[np.int64], sums: NDArray[np.int64], bins: NDArray[np.
 def describe_origin(
     source: PageSource, sizes: PageSizes, pages_found: int, max_mib: int, when: datetime
 ) -> dict[str, Any]:
-    """Where the numbers of a calibration come from; no folder and nothing that was in memory is in it.
+    """Describe the origin of a calibration's numbers, without folders and without contents of memory.
 
     Parameters
     ----------
@@ -216,13 +216,13 @@ def _filled(times: Sequence[int | None]) -> list[int]:
 
 def totals(sizes: PageSizes) -> dict[str, list[dict[str, Any]]]:
     """Totals of every measured codec and order."""
-    found: dict[str, list[dict[str, Any]]] = {codec: [] for codec in sizes.codecs}
+    totals_by_codec: dict[str, list[dict[str, Any]]] = {codec: [] for codec in sizes.codecs}
     for order in ORDERS:
         blocks, members = sizes.blocks(order), sizes.members(order)
         for i, codec in enumerate(sizes.codecs):
             original = blocks.shape[1] * (PAGE_BYTES << order)
             raw, apart = int(blocks[i].sum()), int(members[i].sum())
-            found[codec].append(
+            totals_by_codec[codec].append(
                 {
                     "order": order,
                     "kib": 4 << order,
@@ -233,7 +233,7 @@ def totals(sizes: PageSizes) -> dict[str, list[dict[str, Any]]]:
                     "size_vs_4k": raw / apart if apart else None,
                 }
             )
-    return found
+    return totals_by_codec
 
 
 def fill_fractions(sizes: PageSizes) -> dict[str, float]:

@@ -38,7 +38,7 @@ def rank_correlation(a: Integers, b: Integers) -> float:
 
 
 def intraclass_correlation(values: npt.NDArray[np.float64], groups: npt.NDArray[np.intp]) -> float:
-    """How alike values of one group are: ICC(1) of a one-way random effects model, groups of any sizes.
+    """Likeness of the values of a group: ICC(1) of a one-way random effects model, groups of any sizes.
 
     Parameters
     ----------

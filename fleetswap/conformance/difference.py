@@ -149,9 +149,9 @@ def _process(where: str, a: dict[str, Any] | None, b: dict[str, Any] | None) -> 
 
 
 def _pages(where: str, a: list[list[Any]], b: list[list[Any]], pages: int) -> Iterator[Difference]:
-    found = list(_each(where, "page", _expanded(a, pages, _page_of, 1), _expanded(b, pages, _page_of, 1), _page))
+    changes = list(_each(where, "page", _expanded(a, pages, _page_of, 1), _expanded(b, pages, _page_of, 1), _page))
     # Pages alike in other runs: a folio ends where the other dump goes on with it.
-    yield from found or _each(f"{where} folios", "run", a, b, _text)
+    yield from changes or _each(f"{where} folios", "run", a, b, _text)
 
 
 def _expanded(runs: list[list[Any]], length: int, value: Callable[[list[Any], int], Any], at: int = 0) -> list[Any]:
@@ -193,8 +193,8 @@ def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
         elif name in _MAPS:
             noun, slots, show = _MAPS[name]
             n = -(-b["max"] // slots)
-            found = list(_each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show))
-            yield from found or _each(f"{name} runs", "run", x, y, _text)
+            changes = list(_each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show))
+            yield from changes or _each(f"{name} runs", "run", x, y, _text)
         elif name in ("free", "full"):
             yield from _order(f"{name} list", "cluster", _members(x), _members(y))
         elif name in ("nonfull", "frag"):

@@ -100,7 +100,7 @@ class _Dump(_State):
 
 @dataclass(frozen=True)
 class Recording:
-    """What a real kernel did with a script.
+    """Dumps of a real kernel that ran a script.
 
     Parameters
     ----------

@@ -48,7 +48,7 @@ class CodecCost(_Table):
 
 
 class CostProfile(_Table):
-    """What events cost on one machine, ns.
+    """The costs of events on one machine, ns.
 
     Parameters
     ----------

@@ -129,8 +129,8 @@ class Breakeven:
 
     def resolved(self) -> dict[str, Any]:
         """Every parameter, defaults included; of a file what is in it, not where it is."""
-        told = {"scenario": "breakeven", **asdict(self)}
-        return told | {key: file_or_name(told[key]) for key in ("cost", "content")}
+        parameters = {"scenario": "breakeven", **asdict(self)}
+        return parameters | {key: file_or_name(parameters[key]) for key in ("cost", "content")}
 
     def digest(self) -> str:
         """Hash of the resolved scenario."""
@@ -252,26 +252,26 @@ def _setting(text: str, known: dict[str, Any]) -> tuple[str, Any]:
 
 
 def _breakeven_problems(test: Breakeven) -> list[str]:
-    """What is wrong with the parameters of the question."""
-    found = []
+    """Problems of the parameters of the question."""
+    problems = []
     for key, least, most in (("memory_mib", 1, 1024), ("rounds", 1, 1000), ("step_percent", 1, 100)):
         value = getattr(test, key)
         if not least <= value <= most:
-            found.append(f"{key}: {value!r} is not possible; allowed are {least} to {most}")
+            problems.append(f"{key}: {value!r} is not possible; allowed are {least} to {most}")
     if 100 % max(1, test.step_percent):
-        found.append(
+        problems.append(
             f"step_percent: {test.step_percent} does not divide 100; allowed are 1, 2, 4, 5, 10, 20, 25, 50, 100"
         )
-    return found
+    return problems
 
 
 def _problems(test: AllocatorTest) -> list[str]:
-    """What is wrong with the parameters of a test."""
-    found = []
+    """Problems of the parameters of a test."""
+    problems = []
 
     def check(key: str, good: bool, allowed: str) -> None:
         if not good:
-            found.append(f"{key}: {getattr(test, key)!r} is not possible; allowed are {allowed}")
+            problems.append(f"{key}: {getattr(test, key)!r} is not possible; allowed are {allowed}")
 
     check("region_mib", 1 <= test.region_mib <= 128, "1 to 128")
     check("small_region_mib", 1 <= test.small_region_mib <= 128, "1 to 128")
@@ -289,4 +289,4 @@ def _problems(test: AllocatorTest) -> list[str]:
     check("random", test.random in ("philox", "glibc"), "philox, glibc")
     if test.region_mib >= 1 and test.folio_kib in SIZES_KIB:
         check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")
-    return found
+    return problems

@@ -58,7 +58,7 @@ def broken_limits(scenario: FleetScenario) -> Iterator[Limit]:
 
 
 def _run(scenario: FleetScenario) -> Iterator[Limit]:
-    """How long a run may be."""
+    """Limits of the length of a run."""
     habit, days = scenario.behaviour, scenario.days
     if days * habit.switches_per_day > MAX_SWITCHES:
         allowed = f"at most {MAX_SWITCHES // days} with days = {days}: a run has {MAX_SWITCHES} switches or fewer"
@@ -81,7 +81,7 @@ def _run(scenario: FleetScenario) -> Iterator[Limit]:
 
 
 def _device(scenario: FleetScenario, name: str) -> Iterator[Limit]:
-    """What the miniature of a device must hold."""
+    """Limits of the miniature of a device."""
     device, scale = scenario.device_class[name], scenario.page_scale
     at = ("device_class", name)
     given = f"with page_scale = {scale}"
@@ -129,7 +129,7 @@ def _device(scenario: FleetScenario, name: str) -> Iterator[Limit]:
 
 
 def _memory(scenario: FleetScenario) -> Iterator[Limit]:
-    """What must fit into the class of devices that has least."""
+    """Limits of memory, in the device class that has least of it."""
     name, device = min(scenario.device_class.items(), key=lambda item: (item[1].available_bytes, item[0]))
     at = ("device_class", name)
     needs = ((*at, "ram"), (*at, "unavailable_percent"))

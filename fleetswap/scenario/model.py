@@ -94,10 +94,10 @@ def _by_name(value: dict[str, _Class]) -> dict[str, _Class]:
 
 def _mix(value: dict[str, int]) -> dict[str, int]:
     """A mix without what has no weight, in one order: equal mixes must give equal devices."""
-    kept = {name: weight for name, weight in sorted(value.items()) if weight}
-    if not 1 <= len(kept) <= MAX_KINDS:
+    weighted = {name: weight for name, weight in sorted(value.items()) if weight}
+    if not 1 <= len(weighted) <= MAX_KINDS:
         raise refusal(f"1 to {MAX_KINDS} content classes with a weight above 0")
-    return kept
+    return weighted
 
 
 def _no_truth(value: object) -> object:

@@ -1,4 +1,4 @@
-"""Arrays of an .npz file: whatever is wrong with it is bad input, told in this project's words."""
+"""Arrays of an .npz file; a broken file is bad input, with an error in this project's words."""
 
 from __future__ import annotations
 

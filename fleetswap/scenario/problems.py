@@ -44,7 +44,7 @@ def validate_table(model: type[_Model], table: object, place: object, extra_keys
 
 
 def word_problems(model: type[BaseModel], error: ValidationError, top_keys: tuple[str, ...]) -> dict[Key, str]:
-    """What is wrong with each key; `top_keys` are those that a file may have outside of all tables."""
+    """The problem of each key; `top_keys` are those that a file may have outside of all tables."""
     problems: dict[Key, str] = {}
     for problem in error.errors(include_url=False):
         key = tuple(str(part) for part in problem["loc"])
@@ -94,14 +94,14 @@ def inner_node(node: Node) -> Node:
 
 
 def _target(schema: Node, node: Node) -> Node:
-    """What a reference inside of a schema refers to."""
+    """The node that a reference inside of a schema refers to."""
     parts = [node, *node.get("allOf", []), *node.get("anyOf", [])]
     references = [part["$ref"] for part in parts if "$ref" in part]
     return schema["$defs"][references[0].rpartition("/")[2]] if references else node
 
 
 def _word_allowed(schema: Node, node: Node) -> str:
-    """What a part of a schema allows, in words."""
+    """The values that a part of a schema allows, in words."""
     if "x-allowed" in node:
         return str(node["x-allowed"])
     if "enum" in node:

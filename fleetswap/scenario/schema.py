@@ -52,7 +52,7 @@ def is_one_value(key: Key) -> bool:
 
 
 def default_table(key: Key) -> dict[str, Any]:
-    """What a table holds where nobody gives it: of one that is a value its default."""
+    """The content of a table that no file has: the default of a table that is a value, else nothing."""
     return dict(_node(key).get("default", {})) if is_one_value(key) else {}
 
 

@@ -1,4 +1,4 @@
-"""TOML file: what is wrong with it is bad input, told with its line."""
+"""Table of a TOML file; a broken file is bad input, with an error that names its line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_toml(path: Path, asked: str = "") -> dict[str, Any]:
     ----------
     path : Path
     asked : str
-        What errors put before its name: who asked for it.
+        Text before the file's name in errors: the file and key that name it.
 
     Raises
     ------

@@ -89,7 +89,7 @@ def refusal(allowed: str) -> PydanticCustomError:
 
 @dataclass(frozen=True)
 class Rule:
-    """What one kind of value may be, in the metadata of its type.
+    """The rule of one kind of value, in the metadata of its type.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Rule:
             raise refusal(self.allowed) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """How pydantic reads and writes such a value."""
+        """The schema by which pydantic reads and writes such a value."""
         return core_schema.no_info_plain_validator_function(
             self._validate, serialization=core_schema.plain_serializer_function_ser_schema(self.show)
         )
@@ -123,7 +123,7 @@ class Rule:
     def __get_pydantic_json_schema__(
         self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """What the JSON schema says about it."""
+        """The JSON schema of such a value."""
         return {**self.schema, "x-allowed": self.allowed}
 
 
@@ -234,12 +234,12 @@ def zram_bytes(zram: str, ram: int) -> int:
 
 
 def not_possible(value: object, allowed: str) -> str:
-    """How every error of a value reads."""
+    """The text of every error of a value."""
     return f"{shown_value(value)} is not possible; allowed {verb(allowed)}"
 
 
 def verb(allowed: str) -> str:
-    """What is allowed, with its verb."""
+    """A text of allowed values with its verb."""
     return f"{'is' if allowed.startswith(('a ', 'one ')) else 'are'} {allowed}"
 
 
@@ -279,5 +279,5 @@ def _toml_key(key: str) -> str:
 
 def near(name: str, known: tuple[str, ...]) -> str:
     """The known name that is meant, or all of them."""
-    found = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {found[0]}?" if found else f"known are {', '.join(known)}"
+    matches = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {matches[0]}?" if matches else f"known are {', '.join(known)}"

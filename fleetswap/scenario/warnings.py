@@ -1,7 +1,7 @@
 """Values of a fleet that can be simulated but do not act as they read: one line each, with key, value and what acts.
 
 A miniature holds whole pages, of which it needs a few, and one key can make another one pointless. A default that does
-nothing is nobody's mistake and is not told, unless the page scale is the reason.
+nothing is nobody's mistake and gets no line, unless the page scale is the reason.
 """
 
 from __future__ import annotations
@@ -181,9 +181,9 @@ def _shown(table: Any, key: str) -> str:
 
 
 def _on(scenario: FleetScenario, names: list[str]) -> str:
-    """Where something is so: on all devices, or on those of some classes."""
-    whole = len(names) == len(scenario.device_class)
-    return "on all devices" if whole else f"on {', '.join(f'device_class.{name}' for name in names)}"
+    """Names of the devices concerned: all of them, or those of some classes."""
+    everywhere = len(names) == len(scenario.device_class)
+    return "on all devices" if everywhere else f"on {', '.join(f'device_class.{name}' for name in names)}"
 
 
 def _usable(scenario: FleetScenario, device_class: str) -> set[int]:

@@ -34,7 +34,7 @@ _VERDICTS = {"folio": VERDICT_FOLIO, "charge": VERDICT_CHARGE, "swap": VERDICT_S
 
 @dataclass(frozen=True)
 class Region:
-    """Where a region lies in its process's address space and PTE array."""
+    """Place of a region in its process's address space and PTE array."""
 
     name: str
     index: int
@@ -143,7 +143,7 @@ class _Contents:
         return sizes, (inverse[1:] + 1).astype(np.uint32), header
 
     def entry(self, pattern: Pattern) -> tuple[int, int]:
-        """Where a pattern stands in the content map, and its advance; of a class, its number and version."""
+        """Place of a pattern in the content map, and its advance; of a class, its number and version."""
         if pattern.kind == CLASS:
             return load_library(self.library).names.index(pattern.name) | pattern.argument << 5, ops.MODELLED
         return self.entries[pattern]
