@@ -51,7 +51,7 @@ def check_counters(rows: Array, plain: int, advised: int, findings: Findings) ->
     findings : Findings
     """
     for name, wrong in _broken(rows, plain.bit_length() - 1, advised.bit_length() - 1):
-        findings.report_places(wrong, name)
+        findings.forbid(wrong, name)
 
 
 def _broken(rows: Array, plain: int, advised: int) -> Iterator[tuple[str, Array]]:

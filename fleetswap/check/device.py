@@ -116,22 +116,22 @@ class Checker:
         dev = self.dev
         pte = dev.pte
         kind = pte >> bits.KIND_SHIFT
-        self.findings.report_places(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
+        self.findings.forbid(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
         self.present = (kind == bits.PRESENT).nonzero()[0]
         self.swap = (kind == bits.SWAP).nonzero()[0]
         self.frame_of = pte[self.present] & bits.PTE_PAYLOAD
         self.slot_of = pte[self.swap] & bits.PTE_PAYLOAD
         mapped = kind != bits.NONE
-        self.findings.report_places(
+        self.findings.forbid(
             (pte & bits.PTE_PAYLOAD != 0) & (kind < bits.PRESENT), "an empty or zero-page PTE has a payload"
         )
-        self.findings.report_places(mapped & self.outside, "a PTE outside of all regions is not empty")
-        self.findings.report_places(
+        self.findings.forbid(mapped & self.outside, "a PTE outside of all regions is not empty")
+        self.findings.forbid(
             (kind >= bits.PRESENT) & self.plain, "a region that fork would not copy has a page or swap entry"
         )
         in_pmd = np.zeros(len(dev.pmd), dtype=bool)
         in_pmd[self.pmd_of[mapped & ~self.outside]] = True
-        self.findings.report_places(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
+        self.findings.forbid(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
         for at in (dev.pmd >= bits.PMD_HUGE).nonzero()[0].tolist():
             ptes = pte[self.pmd_of == at]
             first = int(ptes[0]) if len(ptes) else 0
@@ -146,8 +146,8 @@ class Checker:
             (layout.PROC_SWAPENTS, "MM_SWAPENTS", self.swap),
         ):
             recount = np.bincount(ptes // area, minlength=dev.procs)
-            self.findings.report_places(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
-        self.findings.report_places(
+            self.findings.forbid(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
+        self.findings.forbid(
             dev.proc[:, layout.PROC_CPU] >= len(dev.cpu), "a process runs on a CPU that does not exist"
         )
 
@@ -162,13 +162,13 @@ class Checker:
             self.findings.report(
                 "the header's slot, or one past the end of the device, has another byte than at swapon"
             )
-        self.findings.report_places(
+        self.findings.forbid(
             (slots > bits.HAS_CACHE | bits.MAP_COUNT) | (self.count[1:] > bits.MAP_MAX), "a slot cannot be so"
         )
         free, pages = dev.scalar("nr_swap_pages"), dev.scalar("pages")
-        self.findings.report_total(pages, dev.slots - 1, "pages of the swap device")
-        self.findings.report_total(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
-        self.findings.report_total(free, pages - dev.scalar("inuse"), "nr_swap_pages")
+        self.findings.compare(pages, dev.slots - 1, "pages of the swap device")
+        self.findings.compare(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
+        self.findings.compare(free, pages - dev.scalar("inuse"), "nr_swap_pages")
         empty = (slots == 0).nonzero()[0] + 1
         lowest, highest = dev.scalar("lowest_bit"), dev.scalar("highest_bit")
         if highest if not len(empty) else not lowest <= empty[0] <= empty[-1] <= highest:
@@ -179,15 +179,11 @@ class Checker:
         if len(entries) != dev.slots or entries[0]:
             self.findings.report("a swap entry names a slot that cannot be")
             return
-        self.findings.report_places(
-            entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs"
-        )
+        self.findings.forbid(entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
         zero = np.unpackbits(dev.zeromap, bitorder="little").view(bool)
         if zero[dev.slots :].any() or zero[0]:
             self.findings.report("zeromap has a bit for the header or past the end of the device")
-        self.findings.report_places(
-            (zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents"
-        )
+        self.findings.forbid((zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents")
 
     def _clusters(self) -> None:
         """Cluster words, lists, percpu next (invariants 1, 3)."""
@@ -199,7 +195,7 @@ class Checker:
         for c, (word, taken) in enumerate(zip(words, used, strict=True)):
             count, order = word & bits.CLUSTER_COUNT, word >> bits.CLUSTER_ORDER_SHIFT & 15
             flags = word >> bits.CLUSTER_FLAGS_SHIFT
-            self.findings.report_total(count, taken, f"slots in use of cluster {c}")
+            self.findings.compare(count, taken, f"slots in use of cluster {c}")
             free, full = flags == bits.FLAG_FREE, flags == bits.FLAG_FULL
             sound = free == (count == 0) and full == (count == bits.CLUSTER_SLOTS) and order <= bits.MAX_ORDER
             if flags not in _LISTS or not sound or (free and order):
@@ -217,8 +213,8 @@ class Checker:
             members += len(walked)
             if number >= bits.LIST_FRAG:
                 order = number - bits.LIST_FRAG
-                self.findings.report_total(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
-        self.findings.report_total(members, dev.clusters, "clusters on lists")
+                self.findings.compare(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
+        self.findings.compare(members, dev.clusters, "clusters on lists")
         for cpu, row in enumerate(dev.cpu[:, : bits.N_ORDERS].tolist()):
             for order, slot in enumerate(row):
                 end = min((slot // bits.CLUSTER_SLOTS + 1) * bits.CLUSTER_SLOTS, dev.slots)
@@ -252,14 +248,12 @@ class Checker:
                 self.free[at : at + n] = True
                 seen.add(at)
                 last, at = at, info & bits.FRAME_LINK
-        self.findings.report_total(dev.scalar("frames_free"), np.count_nonzero(self.free[:start]), "free frames")
-        self.findings.report_total(
-            dev.scalar("reserve_free"), np.count_nonzero(self.free[start:]), "free reserved frames"
-        )
+        self.findings.compare(dev.scalar("frames_free"), np.count_nonzero(self.free[:start]), "free frames")
+        self.findings.compare(dev.scalar("reserve_free"), np.count_nonzero(self.free[start:]), "free reserved frames")
         pool = dev.pool_frame[: int(dev.counter[counters.POOL_PAGES])]
-        self.findings.report_places(self.free[pool], "a frame of the pool is free")
+        self.findings.forbid(self.free[pool], "a frame of the pool is free")
         self.in_pool[pool] = True
-        self.findings.report_total(np.count_nonzero(self.in_pool), len(pool), "frames of the pool")
+        self.findings.compare(np.count_nonzero(self.in_pool), len(pool), "frames of the pool")
 
     def _folios(self) -> None:
         """Every frame belongs to one live folio or free block; folio words, mapcounts, nr_anon gauges."""
@@ -268,10 +262,8 @@ class Checker:
         if len(mapped) != dev.frames:
             self.findings.report("a PTE maps a frame that does not exist")
             return
-        self.findings.report_places(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
-        self.findings.report_places(
-            (mapped != 0) & (self.free | self.in_pool), "a PTE maps a free frame or one of the pool"
-        )
+        self.findings.forbid(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
+        self.findings.forbid((mapped != 0) & (self.free | self.in_pool), "a PTE maps a free frame or one of the pool")
         frames = (~self.free & ~self.in_pool).nonzero()[0]
         info = dev.frame[frames].astype(np.int64)
         order = info >> bits.FRAME_ORDER_SHIFT & 15
@@ -279,10 +271,10 @@ class Checker:
         is_head = head == frames
         complete = np.bincount(head, minlength=dev.frames)[head] == 1 << order
         complete &= (dev.frame[head] >> bits.FRAME_ORDER_SHIFT & 15) == order
-        self.findings.report_places(
+        self.findings.forbid(
             ~complete | self.free[head] | ~_FOLIO_ORDER[order], "a frame is neither free nor part of a whole folio"
         )
-        self.findings.report_places(
+        self.findings.forbid(
             (info >> bits.FRAME_ORDER_SHIFT > 15) & (~is_head | (info >= bits.FRAME_FREE)), "a frame has odd flags"
         )
         self.head, self.order, self.info = frames[is_head], order[is_head], info[is_head]
@@ -295,24 +287,20 @@ class Checker:
         in_use = np.add.reduceat(mapped[frames] > 0, first, dtype=np.int64) if len(first) else mapped[:0]
         fault = [f - 1 for f in dev.cpu[:, layout.CPU_FAULT + layout.FAULT_FRAME].tolist() if f]
         halted = np.isin(self.head, fault) if fault else np.zeros(len(self.head), dtype=bool)
-        self.findings.report_total(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
-        self.findings.report_places(
-            halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached"
-        )
-        self.findings.report_places(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
+        self.findings.compare(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
+        self.findings.forbid(halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
+        self.findings.forbid(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
         mark = self.info & bits.FRAME_PARTIAL != 0
         partial = mark & (self.order > 0)
         size = 1 << self.order
-        self.findings.report_places(
+        self.findings.forbid(
             partial & ((in_use == size) | (in_use == 0)), "a folio is queued as partially mapped, which it is not"
         )
-        self.findings.report_places(
-            mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark"
-        )
+        self.findings.forbid(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
         for which, counted in ((counters.NR_ANON, ~halted), (counters.NR_ANON_PARTIALLY_MAPPED, partial)):
             recount = np.bincount(self.order[counted], minlength=bits.N_ORDERS)
             gauge = dev.counter[counters.N_SCALAR + which : counters.FOLIO_ALLOC : len(counters.MTHP)]
-            self.findings.report_places(
+            self.findings.forbid(
                 gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios"
             )
 
@@ -333,10 +321,10 @@ class Checker:
         self.cached_slot = np.zeros(dev.frames, dtype=np.int64)
         self.in_cache = np.zeros(dev.slots, dtype=np.int64)
         slot = self.info & bits.FRAME_LINK
-        self.findings.report_places(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
+        self.findings.forbid(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
         head, order, slot = self.head[self.cached], self.order[self.cached], slot[self.cached]
-        self.findings.report_total(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
-        self.findings.report_places(
+        self.findings.compare(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
+        self.findings.forbid(
             slot % (1 << order) != 0, "a swap-cache folio starts at a slot that is not a multiple of its size"
         )
         for f, k, s in zip(head.tolist(), order.tolist(), slot.tolist(), strict=True):
@@ -348,13 +336,13 @@ class Checker:
             self.cached_slot[f : f + (1 << k)] = np.arange(s, s + (1 << k))
         if len(dev.cache) or len(head):
             table = dev.cache if len(dev.cache) else np.zeros(dev.slots, dtype=np.uint32)
-            self.findings.report_places(table != self.in_cache, "the swap cache's table differs from the folios in it")
+            self.findings.forbid(table != self.in_cache, "the swap cache's table differs from the folios in it")
         if len(head):
             frames = self.cached_slot.nonzero()[0]
             dirty = np.repeat(self.info[self.cached] & bits.FRAME_DIRTY != 0, 1 << order)
             dirty |= np.isin(frames, self.frame_of[dev.pte[self.present] & bits.PTE_DIRTY != 0])
             lost = dev.content[frames] != self._slot_contents()[self.cached_slot[frames]]
-            self.findings.report_places(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
+            self.findings.forbid(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
 
     def _owners(self) -> None:
         """HAS_CACHE means exactly one owner: a slot cache, the swap cache or a halted fault (invariant 5)."""
@@ -381,31 +369,27 @@ class Checker:
             if max(parked) >= dev.slots:
                 self.findings.report("a slot cache holds a slot that does not exist")
                 return
-            self.findings.report_places(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
+            self.findings.forbid(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
             owners += np.bincount(parked, minlength=dev.slots)
-        self.findings.report_places(owners > 1, "a slot has two owners besides its PTEs")
-        self.findings.report_places(
-            self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round"
-        )
+        self.findings.forbid(owners > 1, "a slot has two owners besides its PTEs")
+        self.findings.forbid(self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round")
 
     def _mappings(self) -> None:
         """Exclusive pages and entries have one user; large folios lie aligned in the address space (spec 01 §1.2)."""
         dev = self.dev
         exclusive = self.frame_of[dev.pte[self.present] & bits.PTE_EXCLUSIVE != 0]
-        self.findings.report_places(
-            dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings"
-        )
+        self.findings.forbid(dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings")
         entry = self.slot_of[dev.pte[self.swap] & bits.PTE_EXCLUSIVE != 0]
-        self.findings.report_places(self.count[entry] != 1, "an exclusive swap entry is not the only one")
+        self.findings.forbid(self.count[entry] != 1, "an exclusive swap entry is not the only one")
         if self.cached.any():
             slot = self.cached_slot[exclusive]
-            self.findings.report_places(
+            self.findings.forbid(
                 (slot != 0) & (self.count[slot] != 0), "a page that is mapped exclusively has swap entries besides"
             )
             mapped = np.zeros(dev.slots, dtype=bool)
             mapped[self.cached_slot[dev.mapcount > 0]] = True
-            self.findings.report_places(mapped[entry], "the page of an exclusive swap entry is mapped besides")
+            self.findings.forbid(mapped[entry], "the page of an exclusive swap entry is mapped besides")
         index = (1 << (dev.frame[self.frame_of] >> bits.FRAME_ORDER_SHIFT & 15)) - 1
-        self.findings.report_places(
+        self.findings.forbid(
             (self.vpn[self.present] ^ self.frame_of) & index != 0, "a page of a large folio has the wrong address"
         )

@@ -26,13 +26,13 @@ class Findings:
         """Add a line."""
         self.lines.append(text)
 
-    def report_places(self, wrong: Array, text: str) -> None:
+    def forbid(self, wrong: Array, text: str) -> None:
         """Report the places where `wrong` is true."""
         n = np.count_nonzero(wrong)
         if n:
             self.report(f"{text}: {n} times, first at {int(wrong.nonzero()[0][0])}")
 
-    def report_total(self, got: SupportsInt, want: SupportsInt, text: str) -> None:
+    def compare(self, got: SupportsInt, want: SupportsInt, text: str) -> None:
         """Report a total that differs from its recount."""
         if int(got) != int(want):
             self.report(f"{text}: {int(got)}, recounted {int(want)}")

@@ -27,11 +27,11 @@ def check_zram(dev: DeviceArrays, findings: Findings) -> None:
     handle = dev.zhandle[objects] if len(dev.zhandle) else np.zeros(len(objects), dtype=np.uint32)
     blocks, block_size = _check_blocks(dev, in_block, findings)
     pool = int(dev.counter[counters.POOL_PAGES])
-    findings.report_total(int(dev.counter[counters.PAGES_STORED]), len(full), "pages_stored")
-    findings.report_total(int(dev.counter[counters.SAME_PAGES]), np.count_nonzero(stored == 0), "same_pages")
-    findings.report_total(int(dev.counter[counters.HUGE_PAGES]), np.count_nonzero(size == HUGE_BYTES), "huge_pages")
+    findings.compare(int(dev.counter[counters.PAGES_STORED]), len(full), "pages_stored")
+    findings.compare(int(dev.counter[counters.SAME_PAGES]), np.count_nonzero(stored == 0), "same_pages")
+    findings.compare(int(dev.counter[counters.HUGE_PAGES]), np.count_nonzero(size == HUGE_BYTES), "huge_pages")
     total = int(size.sum()) + int(block_size.sum())
-    findings.report_total(int(dev.counter[counters.COMPR_DATA_SIZE]), total, "compr_data_size")
+    findings.compare(int(dev.counter[counters.COMPR_DATA_SIZE]), total, "compr_data_size")
     table = full[dev.stored[full] < IDENTITY]
     if len(table) and dev.stored[table].max() >= len(dev.content_bytes):
         findings.report("zram stores a content that does not exist")
@@ -39,7 +39,7 @@ def check_zram(dev: DeviceArrays, findings: Findings) -> None:
     if len(table) and not len(dev.block):
         content_size = dev.content_bytes[dev.stored[table]]
         have = dev.stored_bytes[table] if len(dev.stored_bytes) else np.zeros(len(table), dtype=np.int64)
-        findings.report_places(content_size != have, "a slot stores its page with another size than its content has")
+        findings.forbid(content_size != have, "a slot stores its page with another size than its content has")
     limit = dev.scalar("mem_limit_pages")
     if pool > int(dev.counter[counters.MAX_USED_PAGES]) or (limit and pool > limit):
         findings.report(f"the pool has {pool} pages, more than its peak or its limit")
@@ -54,8 +54,8 @@ def check_zram(dev: DeviceArrays, findings: Findings) -> None:
         findings.report("an object lives in a zspage that does not exist")
         return
     info, after = dev.zspage[:, layout.ZSPAGE_INFO], dev.zspage[:, layout.ZSPAGE_NEXT]
-    findings.report_places(info[handle] >> 16 != _classes(dev, size), "an object lives in a zspage of another class")
-    findings.report_places(info & 0xFFFF != used, "the objects of a zspage differ from the slots that store in it")
+    findings.forbid(info[handle] >> 16 != _classes(dev, size), "an object lives in a zspage of another class")
+    findings.forbid(info & 0xFFFF != used, "the objects of a zspage differ from the slots that store in it")
     pages = 0
     unused = np.ones(len(dev.zspage), dtype=bool)
     for group in (dev.zgroup != bits.NIL).nonzero()[0].tolist():
@@ -69,8 +69,8 @@ def check_zram(dev: DeviceArrays, findings: Findings) -> None:
             want = 11 if n == room else 100 * n // room // 10 + 1
             if want != fullness or int(info[z]) >> 16 != size_class or not 0 < n <= room:
                 findings.report(f"zspage {z} with {n} of {room} objects is in {name}")
-    findings.report_total(pool, pages, "pool_pages")
-    findings.report_places(unused & (used > 0), "a zspage with objects is in no group")
+    findings.compare(pool, pages, "pool_pages")
+    findings.forbid(unused & (used > 0), "a zspage with objects is in no group")
     rest = unused.nonzero()[0]
     chain = np.bincount(np.append(after[rest], dev.scalar("zspage_unused")) + 1 & bits.NIL, minlength=len(unused) + 1)
     if not np.array_equal(chain[1:] > 0, unused) or chain[0] != 1:
@@ -89,18 +89,18 @@ def _classes(dev: DeviceArrays, size: Array) -> Array:
 def _check_blocks(dev: DeviceArrays, in_block: Array, findings: Findings) -> tuple[Array, Array]:
     """Live slots and dead bytes of every block; zspages and sizes of those that are stored."""
     if not len(dev.block):
-        findings.report_total(len(in_block), 0, "slots of blocks")
+        findings.compare(len(in_block), 0, "slots of blocks")
         return np.zeros(0, dtype=np.uint32), np.zeros(0, dtype=np.int64)
     order = dev.scalar("block_order")
     info = dev.block[:, layout.BLOCK_INFO].astype(np.int64)
     live = info >> layout.BLOCK_LIVE_SHIFT
     size = info & layout.BLOCK_BYTES
     recount = np.bincount(in_block >> order, minlength=len(info))
-    findings.report_places(live != recount, "the live slots of a block differ from those that say they are in it")
-    findings.report_places((live == 0) != (size == 0), "a block has bytes and no slot, or the other way round")
-    findings.report_places(dev.map[in_block] == 0, "a block holds a slot that the swap layer has freed")
+    findings.forbid(live != recount, "the live slots of a block differ from those that say they are in it")
+    findings.forbid((live == 0) != (size == 0), "a block has bytes and no slot, or the other way round")
+    findings.forbid(dev.map[in_block] == 0, "a block holds a slot that the swap layer has freed")
     dead = size * ((1 << order) - live) >> order
-    findings.report_total(int(dev.counter[counters.DEAD_BYTES]), int(dead[live > 0].sum()), "dead_bytes")
+    findings.compare(int(dev.counter[counters.DEAD_BYTES]), int(dead[live > 0].sum()), "dead_bytes")
     waiting = dev.block[:, layout.BLOCK_NEXT]
     if dev.scalar("sparse_blocks") or waiting.any():
         findings.report("a block waits to be rewritten after the operation that made it sparse")
@@ -111,8 +111,8 @@ def _check_blocks(dev: DeviceArrays, in_block: Array, findings: Findings) -> tup
 def _check_packed(dev: DeviceArrays, size: Array, findings: Findings) -> None:
     """A pool without zspage records has the bytes that its objects take of full zspages."""
     taken = int(_shares(size, dev.scalar("block_order")).sum())
-    findings.report_total(int(dev.counter[counters.POOL_BYTES]), taken, "pool_bytes")
-    findings.report_total(int(dev.counter[counters.POOL_PAGES]), -(-taken // HUGE_BYTES), "pool_pages")
+    findings.compare(int(dev.counter[counters.POOL_BYTES]), taken, "pool_bytes")
+    findings.compare(int(dev.counter[counters.POOL_PAGES]), -(-taken // HUGE_BYTES), "pool_pages")
 
 
 def _shares(size: Array, order: int) -> Array:
@@ -133,7 +133,7 @@ def _check_runs(dev: DeviceArrays, findings: Findings) -> None:
     slots = full_runs[:, None] * layout.RUN_SLOTS + np.arange(layout.RUN_SLOTS)
     record = dev.run[full_runs].astype(np.int64)
     size = dev.stored_bytes[slots].astype(np.int64)
-    findings.report_places((dev.stored[slots] == 0).any(1), "a whole run has an empty slot")
+    findings.forbid((dev.stored[slots] == 0).any(1), "a whole run has an empty slot")
     recount = {
         "bytes of zspages": (record & RUN_SHARE, (_shares(size, 0) * (size > 0)).sum(1)),
         "compressed bytes": (record >> RUN_COMPRESSED_SHIFT & RUN_SHARE, size.sum(1)),
@@ -141,4 +141,4 @@ def _check_runs(dev: DeviceArrays, findings: Findings) -> None:
         "objects": (record >> RUN_OBJECTS_SHIFT & 31, (size > 0).sum(1)),
     }
     for name, (have, want) in recount.items():
-        findings.report_places(have != want, f"the {name} of a whole run differ from those of its slots")
+        findings.forbid(have != want, f"the {name} of a whole run differ from those of its slots")
