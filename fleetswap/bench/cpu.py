@@ -73,6 +73,7 @@ _OF_FRAMES = ("o_frame", "o_content", "o_mapcount")
 
 CONTENT = "java_app"
 """Class of the contents that are measured."""
+CENSUS_PAGES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -310,7 +311,7 @@ def _memory_bandwidth(result: Result, effort: Effort) -> None:
 
 def _census(result: Result, effort: Effort) -> None:
     """The batch census of 1 M pages of a process, whose blocks are in slots in any order."""
-    pages = 1 << 20
+    pages = CENSUS_PAGES
     blocks = 32 + np.random.default_rng(0).permutation(pages // 16)
     pte = words_of_slots((16 * blocks[:, None] + np.arange(16)).ravel())
     region = np.array([0, pages])

@@ -11,18 +11,19 @@ import numpy.typing as npt
 from fleetswap_kernels.backend.arena import Arena, Blueprint
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.host_calls import measure_blocks
+from fleetswap_kernels.device.regions import PMD_PAGES
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout.codecs import CODECS
 from fleetswap_kernels.layout.content_model import ContentClasses, build_model
 from fleetswap_kernels.layout.device import Sizes
-from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_SHIFT
 from fleetswap_kernels.layout.size_classes import SizeClasses, size_classes
 
 from .ranks import percentiles, rank_correlation
 
 Sizes64 = npt.NDArray[np.int64]
-START_PAGE = 1 << 32 >> 12 << 9
+START_PAGE = 1 << 32 >> PAGE_SHIFT << bits.MAX_ORDER
 """First page of the region that is measured: aligned to every block."""
 RUN_PAGES = 1 << 20
 """Pages of one process; more are measured as several."""
@@ -98,7 +99,7 @@ def _filled(
     sizes = Sizes(
         slots=16,
         ptes=-(-pages // 16) * 16,
-        pmds=pages // 512 + 2,
+        pmds=pages // PMD_PAGES + 2,
         frames=pages + 1024,
         content_map=(1 << order) + 1,
         swap_cache=False,

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from fleetswap_kernels.layout.codecs import CODECS
 from fleetswap_kernels.layout.content_model import resemblance_q16
-from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_KIB
 
 from .. import __version__
 from ..errors import InputError
@@ -225,7 +225,7 @@ def totals(sizes: PageSizes) -> dict[str, list[dict[str, Any]]]:
             totals_by_codec[codec].append(
                 {
                     "order": order,
-                    "kib": 4 << order,
+                    "kib": PAGE_KIB << order,
                     "blocks": blocks.shape[1],
                     "original_bytes": original,
                     "raw_bytes": raw,

@@ -20,7 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.pages import MIB_PAGES, PAGE_BYTES
 
 from ..errors import InputError
 
@@ -270,7 +270,7 @@ def sample_regions(extents: Iterable[Extent], max_mib: int) -> list[Extent]:
             until = min(end, (region + 1) * REGION_PAGES)
             regions.setdefault((space, region), []).append(Extent(space, at, until - at))
             at = until
-    left = max_mib * (1 << 20) // PAGE_BYTES
+    left = max_mib * MIB_PAGES
     chosen: list[Extent] = []
     for key in sorted(regions, key=lambda key: hashlib.blake2b(repr(key).encode(), digest_size=8).digest()):
         left -= sum(extent.pages for extent in regions[key])

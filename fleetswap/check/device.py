@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fleetswap_kernels.device.regions import PMD_PAGES
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import words as bits
@@ -107,7 +108,7 @@ class Checker:
             if (self.pmd_of[part] >= 0).any():
                 self.findings.report(f"region {i} shares PTEs with another")
             self.vpn[part] = np.arange(start, start + pages)
-            self.pmd_of[part] = pmd + self.vpn[part] // 512 - start // 512
+            self.pmd_of[part] = pmd + self.vpn[part] // PMD_PAGES - start // PMD_PAGES
             self.plain[part] = not flags & bits.VMA_ANON
         self.outside = self.pmd_of < 0
 
@@ -135,10 +136,15 @@ class Checker:
         for at in (dev.pmd >= bits.PMD_HUGE).nonzero()[0].tolist():
             ptes = pte[self.pmd_of == at]
             first = int(ptes[0]) if len(ptes) else 0
-            want = np.full(512, bits.PTE_ZERO)
+            want = np.full(PMD_PAGES, bits.PTE_ZERO)
             if dev.pmd[at] == bits.PMD_HUGE:
-                want = np.arange(512) + (first & ~0x1FF)
-            if len(ptes) != 512 or (ptes != want).any() or first < bits.PTE_ZERO or dev.pmd[at] > bits.PMD_HUGE_ZERO:
+                want = np.arange(PMD_PAGES) + first // PMD_PAGES * PMD_PAGES
+            if (
+                len(ptes) != PMD_PAGES
+                or (ptes != want).any()
+                or first < bits.PTE_ZERO
+                or dev.pmd[at] > bits.PMD_HUGE_ZERO
+            ):
                 self.findings.report(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
         area = max(1, len(pte) // dev.procs)
         for column, what, ptes in (

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.layout import counters
-from fleetswap_kernels.layout.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
+from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_KIB, SIZES_KIB, order_of_kib
 
 from ..fleet.price import Price, price
 from ..scenario.content_library import class_names
@@ -132,7 +132,7 @@ def fault_reduction() -> list[Row]:
             for large in (False, True)
         }
         ratio = faults[False] // faults[True] if faults[False] % faults[True] == 0 else 0
-        rows.append(Row("major faults, fewer by", f"{kib}K folios", "times", kib // 4, ratio, EXACT))
+        rows.append(Row("major faults, fewer by", f"{kib}K folios", "times", kib // PAGE_KIB, ratio, EXACT))
     return rows
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from fleetswap_kernels.layout.words import CLUSTER_SLOTS
+
 NOT_COMPARABLE = ("pgactivate", "pgsteal_anon", "workingset_refault_anon")
 """Counters of a recorded vmstat that say nothing about the swap state or were not reproducible."""
 SHOWN = 3
@@ -250,7 +252,7 @@ def _cluster(state: tuple[int, int, int] | None) -> str:
 _MAPS: dict[str, tuple[str, int, Callable[[Any], str]]] = {
     "swap_map": ("slot", 1, _map_byte),
     "zeromap": ("slot", 1, _zero_bit),
-    "clusters": ("cluster", 512, _cluster),
+    "clusters": ("cluster", CLUSTER_SLOTS, _cluster),
 }
 """Fields made of runs: what an element is, how many slots it stands for, and how it is shown."""
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fleetswap_kernels.layout.codecs import CODECS
-from fleetswap_kernels.layout.pages import MIB_PAGES, SIZES_KIB
+from fleetswap_kernels.layout.pages import MIB_PAGES, PAGE_KIB, SIZES_KIB
 
 from ..errors import InputError
 from .content_library import class_names
@@ -19,6 +19,9 @@ from .device_limits import KERNELS, MAX_CPUS
 BUILT_IN = ("allocator-test", "breakeven")
 MAX_DIGITS = 18
 """Longer numbers are no parameter."""
+MAX_REGION_MIB = 128
+MAX_TOUCHED_MIB = 4096
+"""Memory that an iteration touches or discards."""
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
 DEVICES = 1000
@@ -273,20 +276,20 @@ def _problems(test: AllocatorTest) -> list[str]:
         if not good:
             problems.append(f"{key}: {getattr(test, key)!r} is not possible; allowed are {allowed}")
 
-    check("region_mib", 1 <= test.region_mib <= 128, "1 to 128")
-    check("small_region_mib", 1 <= test.small_region_mib <= 128, "1 to 128")
+    check("region_mib", 1 <= test.region_mib <= MAX_REGION_MIB, f"1 to {MAX_REGION_MIB}")
+    check("small_region_mib", 1 <= test.small_region_mib <= MAX_REGION_MIB, f"1 to {MAX_REGION_MIB}")
     check("zram_mib", 1 <= test.zram_mib <= 65536, "1 to 65536")
     check("folio_kib", test.folio_kib in SIZES_KIB[:-1], ", ".join(map(str, SIZES_KIB[:-1])))
-    check("swapin_mib", 0 <= test.swapin_mib <= 4096, "0 to 4096")
-    check("dontneed_mib", 0 <= test.dontneed_mib <= 4096, "0 to 4096")
-    check("small_swapin_mib", 0 <= test.small_swapin_mib <= 4096, "0 to 4096")
+    check("swapin_mib", 0 <= test.swapin_mib <= MAX_TOUCHED_MIB, f"0 to {MAX_TOUCHED_MIB}")
+    check("dontneed_mib", 0 <= test.dontneed_mib <= MAX_TOUCHED_MIB, f"0 to {MAX_TOUCHED_MIB}")
+    check("small_swapin_mib", 0 <= test.small_swapin_mib <= MAX_TOUCHED_MIB, f"0 to {MAX_TOUCHED_MIB}")
     check("iterations", 1 <= test.iterations <= 10_000, "1 to 10000")
     check("cpus", 1 <= test.cpus <= MAX_CPUS, f"1 to {MAX_CPUS}")
     check("kernel", test.kernel in KERNELS, ", ".join(KERNELS))
     check("content", test.content == "fill" or test.content in class_names(), f"fill, {', '.join(class_names())}")
     check("codec", test.codec in CODECS, ", ".join(CODECS))
-    check("block_kib", test.block_kib in (4, *SIZES_KIB[:-1]), f"4, {', '.join(map(str, SIZES_KIB[:-1]))}")
+    check("block_kib", test.block_kib in (PAGE_KIB, *SIZES_KIB[:-1]), ", ".join(map(str, (PAGE_KIB, *SIZES_KIB[:-1]))))
     check("random", test.random in ("philox", "glibc"), "philox, glibc")
     if test.region_mib >= 1 and test.folio_kib in SIZES_KIB:
-        check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")
+        check("folio_kib", test.region_mib * MIB_PAGES * PAGE_KIB >= test.folio_kib, "sizes up to the region's")
     return problems

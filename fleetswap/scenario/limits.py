@@ -13,7 +13,7 @@ from .content_library import class_names, load_library
 from .cost import BUILT_IN, load_profile
 from .device_limits import MAX_SLOTS
 from .model import FleetScenario
-from .units import KIB, MIB, Key, near, not_possible, shown_size, shown_value
+from .units import DAY_MINUTES, KIB, MIB, Key, near, not_possible, shown_size, shown_value
 
 MIN_FRAMES = 1024
 """Fewest page frames of a miniature."""
@@ -24,7 +24,6 @@ MAX_PROCESSES = 60
 MAX_SWITCHES = 100_000
 """Of the average user; the busiest has up to about four times as many."""
 MAX_STEPS = 10_000
-DAY_MINUTES = 1440
 RESERVE_PERCENT = 5
 """RAM that must remain for single pages beside a pool of large folios."""
 

@@ -18,6 +18,7 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES
 from .units import (
     BLOCK,
     CLASS_NAME,
+    DAY_MINUTES,
     FOLIO,
     FOLIO_KEY,
     KIB,
@@ -38,6 +39,10 @@ from .warnings import found_warnings
 MAX_DEVICES = 10_000_000
 MAX_SEED = (1 << 63) - 1
 MAX_CLASSES = 32
+MAX_SHARE = 1_000_000
+MAX_PATH_LENGTH = 4096
+MAX_RECLAIMED_PAGES = 4096
+"""Pages of one call of reclaim."""
 MAX_KINDS = 3
 """Content classes of one app class."""
 ONE_ENTRY = "one entry a size"
@@ -141,7 +146,7 @@ class AppCompaction(_Table):
     min_rss_kib: int = _whole(12_000, 0, 1 << 24, "Resident memory an app must have, KiB")
     min_delta_kib: int = _whole(8_000, 0, 1 << 24, "Change of it since its last compaction, KiB")
     min_free_swap_percent: int = _percent(20, "Free swap below which anonymous memory is left alone")
-    throttle_minutes: int = _whole(10, 0, 1440, "Least time between two compactions of an app, minutes")
+    throttle_minutes: int = _whole(10, 0, DAY_MINUTES, "Least time between two compactions of an app, minutes")
 
 
 class Reclaim(_Table):
@@ -151,8 +156,10 @@ class Reclaim(_Table):
         10, 1, 1000, "vm.watermark_scale_factor: distance from min to low and from low to high, 1/10000 of RAM"
     )
     min_free_kib: int = _whole(27_386, 0, 4 << 20, "vm.min_free_kbytes of the real device, divided by page_scale")
-    kswapd_pages_per_fault: int = _whole(32, 1, 4096, "Pages kswapd reclaims while a process takes one fault")
-    direct_pages: int = _whole(32, 1, 4096, "Pages a direct reclaim asks for (SWAP_CLUSTER_MAX)")
+    kswapd_pages_per_fault: int = _whole(
+        32, 1, MAX_RECLAIMED_PAGES, "Pages kswapd reclaims while a process takes one fault"
+    )
+    direct_pages: int = _whole(32, 1, MAX_RECLAIMED_PAGES, "Pages a direct reclaim asks for (SWAP_CLUSTER_MAX)")
 
 
 class Lmkd(_Table):
@@ -204,7 +211,7 @@ class Policy(_Table):
 class DeviceClass(_Table):
     """Devices of one model."""
 
-    share: int = _whole(..., 1, 1_000_000, "Devices of this class, relative to the other classes")
+    share: int = _whole(..., 1, MAX_SHARE, "Devices of this class, relative to the other classes")
     ram: Annotated[int, RAM] = _choice(..., "Memory of the device")
     zram: Annotated[str, ZRAM] = _choice(..., 'Size of zram: "4G", or "50p" of RAM')
     codec: Literal["lz4", "lzo-rle", "zstd"] = _choice("lz4", "Compression algorithm of zram")
@@ -214,7 +221,7 @@ class DeviceClass(_Table):
     )
     page_cluster: int = _whole(0, 0, 5, "vm.page-cluster: swap readahead of 2^N pages")
     mem_limit: Annotated[int, MEM_LIMIT] = _choice(0, "Most memory zram may use; 0 is no limit")
-    cost: str = _text("patch-phone", 4096, "Cost profile: patch-phone, x86-server, or a .toml file")
+    cost: str = _text("patch-phone", MAX_PATH_LENGTH, "Cost profile: patch-phone, x86-server, or a .toml file")
     unavailable_percent: int = _whole(35, 0, 90, "RAM that neither apps nor zram get: kernel, firmware, page cache, %")
     installed_apps: int = _whole(30, 1, 200, "Apps in use on a device, drawn from the app classes")
     cached_apps: int = _whole(16, 1, 40, "Most apps kept in the background")
@@ -234,7 +241,7 @@ class DeviceClass(_Table):
 class AppClass(_Table):
     """Apps of one kind."""
 
-    share: int = _whole(..., 1, 1_000_000, "Apps of this class, relative to the other classes")
+    share: int = _whole(..., 1, MAX_SHARE, "Apps of this class, relative to the other classes")
     anon_10s_mib: int = _whole(..., 1, 65_536, "Anonymous memory 10 s after launch, MiB")
     anon_5min_mib: int = _whole(..., 1, 65_536, "Anonymous memory 5 min after launch, MiB")
     spread_percent: int = _whole(25, 0, 90, "How much apps of the class differ in it, up or down, %")
@@ -302,11 +309,11 @@ class FleetScenario(_Table):
     devices: int = _whole(10_000, 1, MAX_DEVICES, "Devices of the fleet")
     seed: int = _whole(0, 0, MAX_SEED, "Seed of all random numbers")
     days: int = _whole(1, 1, 365, "Simulated days")
-    steps_per_day: int = _whole(24, 1, 1_440, "Entries of the time series in a day")
+    steps_per_day: int = _whole(24, 1, DAY_MINUTES, "Entries of the time series in a day")
     page_scale: Annotated[Scale, BeforeValidator(_no_truth)] = _choice(
         64, "Real pages that one simulated page stands for: RAM, zram and apps are divided by it, folios are not"
     )
-    content_library: str = _text("measured", 4096, "Content library: measured, or a .npz file")
+    content_library: str = _text("measured", MAX_PATH_LENGTH, "Content library: measured, or a .npz file")
     policy: Policy = Field(default=Policy(), description="Policy of the devices")
     behaviour: Behaviour = Field(default=Behaviour(), description="What people do")
     device_class: Annotated[dict[Annotated[str, CLASS_NAME], DeviceClass], AfterValidator(_by_name)] = Field(

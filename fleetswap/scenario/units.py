@@ -31,6 +31,7 @@ SWAPIN_BYTES = FOLIO_BYTES[:-1]
 BLOCK_BYTES = tuple(PAGE_BYTES << order for order in range(10))
 """Blocks that zram compresses as one."""
 MAX_ZRAM_PERCENT = 200
+DAY_MINUTES = 24 * 60
 _UNITS = "KMGT"
 _SIZE = re.compile(r"([0-9][0-9A-FX]*)([KMGT]?)", re.ASCII | re.IGNORECASE)
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fleetswap_kernels.backend.arena import Blueprint
 from fleetswap_kernels.device.content.page_patterns import CLASS, FILL, ZERO
+from fleetswap_kernels.device.regions import PMD_PAGES
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout.codecs import CODECS
@@ -26,7 +27,8 @@ from .stored_size import stored_bytes
 VPN_BASE = 1 << 32
 """Page number of a process's first region address (16 TiB)."""
 REGION_STRIDE_PAGES = 1 << 18
-PMD_PAGES = 512
+_SIZED_AT_ONCE = 4096
+"""Pages whose stored sizes are found together: their contents are bytes."""
 
 _ADVICE = {"hugepage": bits.VMA_HUGEPAGE, "nohugepage": bits.VMA_NOHUGEPAGE, "none": 0}
 _VERDICTS = {"folio": VERDICT_FOLIO, "charge": VERDICT_CHARGE, "swap": VERDICT_SWAP}
@@ -135,8 +137,8 @@ class _Contents:
         unique, inverse = np.unique(all_codes, return_inverse=True)
         # Code 0, the zero page, sorts first and becomes content 1.
         sizes = np.zeros(len(unique) + 2, dtype=np.uint32)
-        for first in range(0, len(unique), 4096):
-            part = unique[first : first + 4096]
+        for first in range(0, len(unique), _SIZED_AT_ONCE):
+            part = unique[first : first + _SIZED_AT_ONCE]
             sizes[1 + first : 1 + first + len(part)] = stored_bytes(pages_bytes(part), algorithm)
         header = len(unique) + 1
         sizes[header] = stored_bytes(swap_header_page(slots)[None, :], algorithm)[0]
