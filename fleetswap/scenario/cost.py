@@ -14,7 +14,7 @@ from fleetswap_kernels.layout.codecs import CODECS
 from ..errors import InputError
 from .problems import validate_table
 from .toml import read_toml
-from .units import name_rule
+from .units import listed_rule
 
 MAX_NS = 10**9
 """More than a second for one event is a mistake; and sums of what is allowed fit 64 bits."""
@@ -83,7 +83,7 @@ class CostProfile(_Table):
     split_ns: Count
     swapout_folio_ns: Count
     swapout_page_ns: Count
-    codecs: dict[Annotated[str, name_rule(CODECS)], CodecCost] = Field(alias="codec")
+    codecs: dict[Annotated[str, listed_rule(CODECS)], CodecCost] = Field(alias="codec")
 
 
 def load_profile(name: str) -> CostProfile:

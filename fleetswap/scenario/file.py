@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -19,7 +18,7 @@ from .limits import broken_limits
 from .model import FleetScenario
 from .problems import word_problems
 from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, json_schema
-from .toml import read_toml
+from .toml import read_setting, read_toml
 from .units import Key, near, not_possible, shown_value
 
 __all__ = ["built_in", "digest", "json_schema", "load_fleet_scenario", "notes", "resolved"]
@@ -268,7 +267,7 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
         if isinstance(classes, dict) and key[1] not in classes:
             problems.append(_Problem(label, key[:2], f"unknown class; {near(key[1], tuple(classes))}"))
             return
-    value = _setting_value(word)
+    value = read_setting(word)
     # A section that is given whole would drop, or keep, what is not in it: neither is what everybody means.
     new_class = key[0] in CLASSES and len(key) == 2 and key[1] not in (_inner(merged, key[:1]) or {})
     if isinstance(value, dict) and is_section(key) and not new_class:
@@ -282,16 +281,6 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
             sources[key[:end]] = label
         table = table[part]
     _merge(table, {key[-1]: value}, key[:-1], _Layer(label, {}, Path()), sources)
-
-
-def _setting_value(word: str) -> Any:
-    """A TOML value, or the word itself; no key takes a fraction or a date, so that ``kernel=6.12`` is a name."""
-    try:
-        table = tomllib.loads(f"value = {word}")
-    except (ValueError, RecursionError):
-        return word
-    value = table.get("value")
-    return value if len(table) == 1 and isinstance(value, (bool, int, str, list, dict)) else word
 
 
 def _check(merged: Table, known: set[Key]) -> tuple[FleetScenario | None, list[tuple[Key, str]]]:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from ..errors import InputError
 from .units import Key, near, not_possible, verb
@@ -43,7 +43,7 @@ def validate_table(model: type[_Model], table: object, place: object, extra_keys
         raise InputError(": ".join(filter(None, (str(place), ".".join(key), text)))) from None
 
 
-def word_problems(model: type[BaseModel], error: ValidationError, top_keys: tuple[str, ...]) -> dict[Key, str]:
+def word_problems(model: type, error: ValidationError, top_keys: tuple[str, ...]) -> dict[Key, str]:
     """The problem of each key; `top_keys` are those that a file may have outside of all tables."""
     problems: dict[Key, str] = {}
     for problem in error.errors(include_url=False):
@@ -72,9 +72,9 @@ def _word_problem(schema: Node, key: Key, problem: Mapping[str, Any], top_keys: 
 
 
 @cache
-def schema_of(model: type[BaseModel]) -> Node:
+def schema_of(model: type) -> Node:
     """The JSON schema of a model."""
-    return model.model_json_schema()
+    return TypeAdapter(model).json_schema()
 
 
 def node_of(schema: Node, key: Key) -> Node:

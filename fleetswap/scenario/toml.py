@@ -53,3 +53,13 @@ def read_toml(path: Path, asked: str = "") -> dict[str, Any]:
         raise InputError(f"{asked}{path}: {where}: is no TOML: {what}") from None
     except ValueError:
         raise InputError(f"{asked}{path}: is no TOML: a number is too long") from None
+
+
+def read_setting(word: str) -> Any:
+    """A TOML value, or the word itself; no key takes a fraction or a date, so that ``kernel=6.12`` is a name."""
+    try:
+        table = tomllib.loads(f"value = {word}")
+    except (ValueError, RecursionError):
+        return word
+    value = table.get("value")
+    return value if len(table) == 1 and isinstance(value, (bool, int, str, list, dict)) else word

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
 from pydantic_core import PydanticCustomError, core_schema
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES, SIZES_KIB
@@ -32,6 +33,7 @@ BLOCK_BYTES = tuple(PAGE_BYTES << order for order in range(10))
 """Blocks that zram compresses as one."""
 MAX_ZRAM_PERCENT = 200
 DAY_MINUTES = 24 * 60
+MAX_SEED = (1 << 63) - 1
 _UNITS = "KMGT"
 _SIZE = re.compile(r"([0-9][0-9A-FX]*)([KMGT]?)", re.ASCII | re.IGNORECASE)
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
@@ -128,6 +130,11 @@ class Rule:
         return {**self.schema, "x-allowed": self.allowed}
 
 
+def number(default: Any, least: int, most: int, text: str) -> Any:
+    """A field for a whole number, with its meaning; `...` instead of a default for one that must be given."""
+    return Field(default, ge=least, le=most, description=text)
+
+
 _SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+[KMGTkmgt]?$"}]}
 
 
@@ -156,15 +163,15 @@ def choice_rule(sizes: tuple[int, ...]) -> Rule:
     return Rule(read, ", ".join(map(shown_size, sizes)), _SIZE_SCHEMA, shown_size)
 
 
-def name_rule(names: tuple[str, ...]) -> Rule:
-    """One of some names as the key of a table."""
+def listed_rule(values: tuple[int, ...] | tuple[str, ...]) -> Rule:
+    """One of some numbers or names."""
 
-    def read(value: object) -> str:
-        if not (isinstance(value, str) and value in names):
+    def read(value: object) -> object:
+        if type(value) is not type(values[0]) or value not in values:
             raise ValueError(value)
         return value
 
-    return Rule(read, ", ".join(names), {"type": "string"}, str)
+    return Rule(read, ", ".join(map(str, values)), {"enum": list(values)}, str)
 
 
 def _key_rule(sizes: tuple[int, ...]) -> Rule:
