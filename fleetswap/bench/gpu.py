@@ -32,55 +32,31 @@ class Figure(_Model):
     source: str = Field(min_length=1)
 
 
-class Gpu(_Model):
-    """One GPU.
+def _figure(text: str, default: Any = ...) -> Any:
+    return Field(default, description=text)
 
-    Parameters
-    ----------
-    title : str
-    compute_capability : str
-        ``MAJOR.MINOR``.
-    sms : Figure
-        Streaming multiprocessors.
-    clock_mhz : Figure
-        That it holds under load.
-    memory_bytes, memory_bandwidth_bytes_per_s : Figure
-    l2_bytes : Figure
-        All of it.
-    l1_bytes : Figure
-        Of one SM; the kernels use no shared memory.
-    registers_per_sm, threads_per_sm, blocks_per_sm : Figure
-        32-bit registers; the most resident threads and blocks.
-    integer_results_per_clock : Figure
-        32-bit integer results of one SM in a cycle.
-    alu_latency_cycles : Figure
-        From an integer instruction to one that needs its result.
-    l1_lines_per_clock : Figure
-        Cache lines one SM can look up in a cycle.
-    l1_latency_cycles, l2_latency_cycles, memory_latency_cycles : Figure
-        Of a load that hits there.
-    l2_bytes_per_clock : Figure, optional
-        What L2 gives in a cycle; without it this ceiling is left out.
-    """
+
+class Gpu(_Model):
+    """One GPU."""
 
     title: str
-    compute_capability: str = Field(pattern=r"^[0-9]+\.[0-9]$")
-    sms: Figure
-    clock_mhz: Figure
-    memory_bytes: Figure
-    memory_bandwidth_bytes_per_s: Figure
-    l2_bytes: Figure
-    l1_bytes: Figure
-    registers_per_sm: Figure
-    threads_per_sm: Figure
-    blocks_per_sm: Figure
-    integer_results_per_clock: Figure
-    alu_latency_cycles: Figure
-    l1_lines_per_clock: Figure
-    l1_latency_cycles: Figure
-    l2_latency_cycles: Figure
-    memory_latency_cycles: Figure
-    l2_bytes_per_clock: Figure | None = None
+    compute_capability: str = Field(pattern=r"^[0-9]+\.[0-9]$", description="MAJOR.MINOR")
+    sms: Figure = _figure("Streaming multiprocessors")
+    clock_mhz: Figure = _figure("Clock that it holds under load")
+    memory_bytes: Figure = _figure("Size of its memory")
+    memory_bandwidth_bytes_per_s: Figure = _figure("Bandwidth of its memory")
+    l2_bytes: Figure = _figure("Size of L2, all of it")
+    l1_bytes: Figure = _figure("Size of L1 of one SM; the kernels use no shared memory")
+    registers_per_sm: Figure = _figure("32-bit registers")
+    threads_per_sm: Figure = _figure("Most resident threads")
+    blocks_per_sm: Figure = _figure("Most resident blocks")
+    integer_results_per_clock: Figure = _figure("32-bit integer results of one SM in a cycle")
+    alu_latency_cycles: Figure = _figure("From an integer instruction to one that needs its result")
+    l1_lines_per_clock: Figure = _figure("Cache lines one SM can look up in a cycle")
+    l1_latency_cycles: Figure = _figure("Latency of a load that hits L1")
+    l2_latency_cycles: Figure = _figure("Latency of a load that hits L2")
+    memory_latency_cycles: Figure = _figure("Latency of a load that hits neither")
+    l2_bytes_per_clock: Figure | None = _figure("What L2 gives in a cycle; without it this ceiling is left out", None)
 
     @property
     def capability(self) -> tuple[int, int]:

@@ -14,14 +14,13 @@ from fleetswap_kernels.layout.codecs import CODECS
 from ..errors import InputError
 from .problems import validate_table
 from .toml import read_toml
-from .units import listed_rule
+from .units import listed_rule, number
 
 MAX_NS = 10**9
 """More than a second for one event is a mistake; and sums of what is allowed fit 64 bits."""
 BUILT_IN = ("patch-phone", "x86-server")
 
 Count = Annotated[int, Field(ge=0, le=MAX_NS)]
-"""Nanoseconds, or a permille."""
 Times = Annotated[tuple[Count, ...], Field(min_length=N_ORDERS, max_length=N_ORDERS, strict=False)]
 """Nanoseconds of each order; not strict, since TOML has lists."""
 
@@ -30,60 +29,35 @@ class _Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
+def _cost(text: str) -> Any:
+    return number(..., 0, MAX_NS, text)
+
+
 class CodecCost(_Table):
-    """One codec.
+    """The costs of one codec."""
 
-    Parameters
-    ----------
-    compress_ns, decompress_ns : tuple of 10 int
-        One block of each order 0 to 9, over an equal mix of contents.
-    compress_permille, decompress_permille : dict of str to int
-        Contents of a class against the mix; 1000 for those not named.
-    """
-
-    compress_ns: Times
-    decompress_ns: Times
-    compress_permille: dict[str, Count] = {}
-    decompress_permille: dict[str, Count] = {}
+    compress_ns: Times = Field(description="One block of each order, over an equal mix of contents")
+    decompress_ns: Times = Field(description="The same")
+    compress_permille: dict[str, Count] = Field({}, description="Contents of a class against the mix; else 1000")
+    decompress_permille: dict[str, Count] = Field({}, description="The same")
 
 
 class CostProfile(_Table):
-    """The costs of events on one machine, ns.
+    """The costs of events on one machine, ns."""
 
-    Parameters
-    ----------
-    name, source : str
-        Which machine, and where the numbers come from.
-    fault_ns : int
-        A page fault, whatever it brings.
-    map_page_ns : int
-        A page that a fault maps: page table, reverse map, memcg, LRU.
-    fill_page_ns, copy_page_ns : int
-        A page filled with zeros or another word; a page copied (copy on write, the read of a page stored raw).
-    object_read_ns, object_write_ns : int
-        An object found in zram; a page or block handed to its codec; besides the codec's work.
-    alloc_ns : tuple of 10 int
-        A folio of each order.
-    split_ns : int
-        A folio split.
-    swapout_folio_ns, swapout_page_ns : int
-        A folio, and a page, that swap-out unmaps and gives a slot, besides zram's work.
-    codecs : dict of str to CodecCost
-    """
-
-    name: str
-    source: str
-    fault_ns: Count
-    map_page_ns: Count
-    fill_page_ns: Count
-    copy_page_ns: Count
-    object_read_ns: Count
-    object_write_ns: Count
-    alloc_ns: Times
-    split_ns: Count
-    swapout_folio_ns: Count
-    swapout_page_ns: Count
-    codecs: dict[Annotated[str, listed_rule(CODECS)], CodecCost] = Field(alias="codec")
+    name: str = Field(description="The machine")
+    source: str = Field(description="Where the numbers come from")
+    fault_ns: int = _cost("A page fault, whatever it brings")
+    map_page_ns: int = _cost("A page that a fault maps: page table, reverse map, memcg, LRU")
+    fill_page_ns: int = _cost("A page filled with zeros or another word")
+    copy_page_ns: int = _cost("A page copied: copy on write, the read of a page stored raw")
+    object_read_ns: int = _cost("An object found in zram, besides the codec's work")
+    object_write_ns: int = _cost("A page or block handed to its codec, besides the codec's work")
+    alloc_ns: Times = Field(description="A folio of each order")
+    split_ns: int = _cost("A folio split")
+    swapout_folio_ns: int = _cost("A folio that swap-out unmaps and gives slots, besides zram's work")
+    swapout_page_ns: int = _cost("A page of such a folio")
+    codecs: dict[Annotated[str, listed_rule(CODECS)], CodecCost] = Field(alias="codec", description="Costs by codec")
 
 
 def load_profile(name: str) -> CostProfile:
