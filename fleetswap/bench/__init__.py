@@ -1,1 +1,1 @@
-"""How fast it is: event rates, the C reference, models of GPUs."""
+"""Speed: event rates, the C reference, models of GPUs."""

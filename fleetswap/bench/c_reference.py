@@ -91,7 +91,20 @@ class Reference:
         self._run_devices.restype = None
 
     def run(self, arena: Arena, program: Program, first: int, end: int) -> None:
-        """Run the operations `first` to `end` - 1 of a program on all devices of an arena, on one thread."""
+        """Run a part of a program on all devices of an arena, on one thread.
+
+        Parameters
+        ----------
+        arena : Arena
+        program : uint32 array of shape (operations, OP_WORDS)
+        first, end : int
+            The operations are `first` to `end` - 1.
+
+        Raises
+        ------
+        DeviceError
+            If a device has an error afterwards.
+        """
         self._run_devices(
             arena.memory.ctypes.data, arena.base.ctypes.data, 0, len(arena), program.ctypes.data, first, end
         )

@@ -62,7 +62,7 @@ DEFINITIONS = {
     "warm_start_s": "the same with compiled kernels",
     "compile_s": "the part of the cold start that compiles the kernels",
 }
-"""What the entries of a result mean, by the part of the name before `_on` and `_off`."""
+"""Meaning of the entries of a result, by the part of the name before `_on` and `_off`."""
 
 # Which pages an array of a device belongs to; the others, and the header, are shared by all pages.
 _OF_PTES = ("o_pte", "o_expect")
@@ -72,11 +72,12 @@ _OF_FRAMES = ("o_frame", "o_content", "o_mapcount")
 
 CONTENT = "java_app"
 """Class of the contents that are measured."""
+CENSUS_PAGES = 1 << 20
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """Size of a measurement.
 
     Parameters
     ----------
@@ -105,7 +106,7 @@ QUICK = Effort(AllocatorTest(iterations=2), devices=1, pairs=3, copied_mib=16, s
 
 @dataclass
 class Result:
-    """What was measured.
+    """Values of a measurement, and reasons of those that are missing.
 
     Parameters
     ----------
@@ -151,7 +152,7 @@ class _Fleet:
         reference.run(self.arena, self.program, self.first, self.end)
 
     def seconds(self, work: Callable[[], None], clock: Callable[[], float]) -> float:
-        """How long some work takes from the state after the warm-up."""
+        """Seconds that some work takes from the state after the warm-up."""
         self.arena.memory = self._start
         started = clock()
         work()
@@ -230,7 +231,7 @@ def _one_thread(result: Result, effort: Effort, policy: str, reference: Referenc
 
 
 def _contents(result: Result, effort: Effort, policy: str) -> None:
-    """What contents and zram's accounting add to a page event."""
+    """Measure how much longer a page event takes with contents and zram's accounting."""
     plain = replace(effort.test, large_swapin=policy == "on")
     without = _Fleet(plain, effort.devices)
     for name, block_kib in (("content_over_none", 4), ("content_blocks_over_none", 64)):
@@ -244,11 +245,11 @@ def _two_threads(result: Result, effort: Effort) -> None:
     if usable_cores() < 2:
         result.missing("this process may use one CPU only", name)
         return
-    one, two = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
+    single, double = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
     pairs = _pairs(
         effort.pairs,
-        lambda: one.seconds(one.run, time.perf_counter),
-        lambda: two.seconds(two.run, time.perf_counter),
+        lambda: single.seconds(single.run, time.perf_counter),
+        lambda: double.seconds(double.run, time.perf_counter),
     )
     result.values[name] = statistics.median(a / b for a, b in pairs)
 
@@ -309,11 +310,11 @@ def _memory_bandwidth(result: Result, effort: Effort) -> None:
 
 def _census(result: Result, effort: Effort) -> None:
     """The batch census of 1 M pages of a process, whose blocks are in slots in any order."""
-    pages = 1 << 20
+    pages = CENSUS_PAGES
     blocks = 32 + np.random.default_rng(0).permutation(pages // 16)
     pte = words_of_slots((16 * blocks[:, None] + np.arange(16)).ravel())
-    whole = np.array([0, pages])
-    tables = PageTables(pte, whole, np.zeros(1, np.int64), np.array([0, 1]), np.zeros(1, np.int64))
+    region = np.array([0, pages])
+    tables = PageTables(pte, region, np.zeros(1, np.int64), np.array([0, 1]), np.zeros(1, np.int64))
     areas, target = SwapAreas.unknown(), np.zeros_like(pte)
 
     def seconds(work: Callable[[], object]) -> float:

@@ -40,12 +40,12 @@ DEFINITIONS = {
     "over_cpu": "events_per_s over that of one CPU thread",
     "equal": "whether every counter of the devices that both ran is equal",
 }
-"""What the entries of a load mean."""
+"""Meaning of the entries of a load."""
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured.
+    """Size of a measurement.
 
     Parameters
     ----------
@@ -131,8 +131,8 @@ def _phones_load(effort: Effort) -> Load:
         for first, end in fleet.stretches(0, len(laid_out.marks) - 1, fleet.STEPS_AT_ONCE):
             arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1])
 
-    each = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)
-    return Load("phones", each, make, run, lambda backend: fleet.warm_up(laid_out, backend))
+    largest_bytes = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)
+    return Load("phones", largest_bytes, make, run, lambda backend: fleet.warm_up(laid_out, backend))
 
 
 def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -143,14 +143,14 @@ def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -
     backend : Backend
     effort : Effort
     progress : function of str
-        Told what comes next.
+        Called with the name of the next step.
 
     Returns
     -------
     dict
         ``device``, facts of the backend; ``loads`` by name, as `DEFINITIONS` says; ``definitions``.
     """
-    found: dict[str, Any] = {}
+    measured_loads: dict[str, Any] = {}
     for load in loads(effort):
         progress(f"{load.name}: kernels (a GPU's take minutes to compile, once)")
         compile_s = load.warm_up(backend) / 1e9
@@ -160,7 +160,7 @@ def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -
         progress(f"{load.name}: CPU, one thread")
         load.warm_up(ONE_THREAD)
         beside, expected = run(load, min(effort.beside, devices), ONE_THREAD)
-        found[load.name] = {
+        measured_loads[load.name] = {
             "device_bytes": load.device_bytes,
             "compile_s": compile_s,
             **measured,
@@ -168,7 +168,7 @@ def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -
             "over_cpu": measured["events_per_s"] / beside["events_per_s"],
             "equal": bool(np.array_equal(counted[: len(expected)], expected)),
         }
-    return {"backend": backend.name, "device": backend.facts(), "loads": found, "definitions": DEFINITIONS}
+    return {"backend": backend.name, "device": backend.facts(), "loads": measured_loads, "definitions": DEFINITIONS}
 
 
 def run(load: Load, devices: int, backend: Backend) -> tuple[dict[str, Any], npt.NDArray[np.uint64]]:
@@ -184,7 +184,7 @@ def run(load: Load, devices: int, backend: Backend) -> tuple[dict[str, Any], npt
     counted = arena.counters()
     arena.release()
     events = int(counted[:, counters.PAGE_EVENTS].sum())
-    told = {
+    figures = {
         "devices": devices,
         "events": events,
         "lay_out_s": laid_out - started,
@@ -193,4 +193,4 @@ def run(load: Load, devices: int, backend: Backend) -> tuple[dict[str, Any], npt
         "events_per_s": events / (ended - ready),
         "spent": {name: value - moved[name] for name, value in backend.facts().get("spent", {}).items()},
     }
-    return told, counted[np.argsort(numbers, kind="stable")]
+    return figures, counted[np.argsort(numbers, kind="stable")]

@@ -6,11 +6,12 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from fleetswap_kernels.backend.warps import WARP
 
 from ..errors import InputError
+from ..scenario.problems import validate_table
 from ..scenario.toml import read_toml
 
 LINE_BYTES = 128
@@ -18,17 +19,6 @@ SECTOR_BYTES = 32
 """Cache lines and their sectors, on every GPU since Volta."""
 WARP_REGISTERS = 256
 """Registers are given to a warp in pieces of so many (CUDA occupancy calculator)."""
-
-
-_ALLOWED = {
-    "greater_than": "allowed are numbers above 0",
-    "float_type": "expected a number",
-    "float_parsing": "expected a number",
-    "string_type": "expected a text",
-    "string_too_short": "expected a text",
-    "model_type": "expected a table of value and source",
-}
-"""What is possible instead of a value, by the kind of what is wrong with it."""
 
 
 class _Model(BaseModel):
@@ -42,55 +32,31 @@ class Figure(_Model):
     source: str = Field(min_length=1)
 
 
-class Gpu(_Model):
-    """One GPU.
+def _figure(text: str, default: Any = ...) -> Any:
+    return Field(default, description=text)
 
-    Parameters
-    ----------
-    title : str
-    compute_capability : str
-        ``MAJOR.MINOR``.
-    sms : Figure
-        Streaming multiprocessors.
-    clock_mhz : Figure
-        That it holds under load.
-    memory_bytes, memory_bandwidth_bytes_per_s : Figure
-    l2_bytes : Figure
-        All of it.
-    l1_bytes : Figure
-        Of one SM; the kernels use no shared memory.
-    registers_per_sm, threads_per_sm, blocks_per_sm : Figure
-        32-bit registers; the most resident threads and blocks.
-    integer_results_per_clock : Figure
-        32-bit integer results of one SM in a cycle.
-    alu_latency_cycles : Figure
-        From an integer instruction to one that needs its result.
-    l1_lines_per_clock : Figure
-        Cache lines one SM can look up in a cycle.
-    l1_latency_cycles, l2_latency_cycles, memory_latency_cycles : Figure
-        Of a load that hits there.
-    l2_bytes_per_clock : Figure, optional
-        What L2 gives in a cycle; without it this ceiling is left out.
-    """
+
+class Gpu(_Model):
+    """One GPU."""
 
     title: str
-    compute_capability: str = Field(pattern=r"^[0-9]+\.[0-9]$")
-    sms: Figure
-    clock_mhz: Figure
-    memory_bytes: Figure
-    memory_bandwidth_bytes_per_s: Figure
-    l2_bytes: Figure
-    l1_bytes: Figure
-    registers_per_sm: Figure
-    threads_per_sm: Figure
-    blocks_per_sm: Figure
-    integer_results_per_clock: Figure
-    alu_latency_cycles: Figure
-    l1_lines_per_clock: Figure
-    l1_latency_cycles: Figure
-    l2_latency_cycles: Figure
-    memory_latency_cycles: Figure
-    l2_bytes_per_clock: Figure | None = None
+    compute_capability: str = Field(pattern=r"^[0-9]+\.[0-9]$", description="MAJOR.MINOR")
+    sms: Figure = _figure("Streaming multiprocessors")
+    clock_mhz: Figure = _figure("Clock that it holds under load")
+    memory_bytes: Figure = _figure("Size of its memory")
+    memory_bandwidth_bytes_per_s: Figure = _figure("Bandwidth of its memory")
+    l2_bytes: Figure = _figure("Size of L2, all of it")
+    l1_bytes: Figure = _figure("Size of L1 of one SM; the kernels use no shared memory")
+    registers_per_sm: Figure = _figure("32-bit registers")
+    threads_per_sm: Figure = _figure("Most resident threads")
+    blocks_per_sm: Figure = _figure("Most resident blocks")
+    integer_results_per_clock: Figure = _figure("32-bit integer results of one SM in a cycle")
+    alu_latency_cycles: Figure = _figure("From an integer instruction to one that needs its result")
+    l1_lines_per_clock: Figure = _figure("Cache lines one SM can look up in a cycle")
+    l1_latency_cycles: Figure = _figure("Latency of a load that hits L1")
+    l2_latency_cycles: Figure = _figure("Latency of a load that hits L2")
+    memory_latency_cycles: Figure = _figure("Latency of a load that hits neither")
+    l2_bytes_per_clock: Figure | None = _figure("What L2 gives in a cycle; without it this ceiling is left out", None)
 
     @property
     def capability(self) -> tuple[int, int]:
@@ -146,12 +112,4 @@ def load_gpu(name: str) -> Gpu:
         path = Path(str(_folder() / f"{name}.toml"))
     elif path.suffix != ".toml":
         raise InputError(f"GPU {name!r}: unknown; allowed are {', '.join(gpu_names())}, or a .toml file")
-    table = read_toml(path)
-    try:
-        return Gpu.model_validate(table)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        told = {"missing": "is missing", "extra_forbidden": f"is unknown; keys are {', '.join(Gpu.model_fields)}"}
-        other = f"cannot be {first['input']!r}; {_ALLOWED.get(first['type'], 'see the built-in files')}"
-        raise InputError(f"{path}: {key}: {told.get(first['type'], other)}") from None
+    return validate_table(Gpu, read_toml(path), path)

@@ -27,7 +27,7 @@ LEVELS = ("l1", "l2", "memory")
 
 @dataclass(frozen=True)
 class Work:
-    """What a page event of a workload asks of a GPU, in the mean.
+    """Work of a page event of a workload on a GPU, in the mean.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a GPU is predicted to make of a workload.
+    """Prediction of a workload on a GPU.
 
     Parameters
     ----------
@@ -101,21 +101,21 @@ class Prediction:
         """Page events a second."""
         return self.ceilings[self.limit]
 
-    def told(self) -> dict[str, Any]:
-        """All of it, for JSON."""
+    def as_record(self) -> dict[str, Any]:
+        """All figures of the prediction, for JSON."""
         return {**asdict(self), "limit": self.limit, "events_per_s": self.events_per_s}
 
 
 @cache
 def events() -> dict[str, Any]:
-    """What was counted: the file that `tests/model/count_events.py` wrote."""
-    found: dict[str, Any] = _read("events.json")
-    return found
+    """The counts in the file that `tests/model/count_events.py` wrote."""
+    record: dict[str, Any] = _read("events.json")
+    return record
 
 
 @cache
 def registers() -> dict[str, dict[str, dict[str, int]]]:
-    """What the assembler reported, by compute capability and kernel."""
+    """Figures of the assembler's report, by compute capability and kernel."""
     table: dict[str, dict[str, dict[str, int]]] = _read("registers.json")["kernels"]
     return table
 
@@ -148,7 +148,7 @@ def compiled_for(gpu: Gpu) -> str:
 
 
 def work_of(workload: str, gpu: Gpu) -> Work:
-    """What a workload asks of a GPU per page event.
+    """Work of a workload on a GPU per page event.
 
     Parameters
     ----------
@@ -171,8 +171,8 @@ def work_of(workload: str, gpu: Gpu) -> Work:
         chain=tuple(x / n for x in record["chain"]),
         fetches=tuple(x / n for x in record["fetches"]),
         writebacks=tuple(x / n for x in record["writebacks"]),
-        issue_factors={int(width): found["issue_factor"] for width, found in parted.items()},
-        time_factors={int(width): found["time_factor"] for width, found in parted.items()},
+        issue_factors={int(width): factors["issue_factor"] for width, factors in parted.items()},
+        time_factors={int(width): factors["time_factor"] for width, factors in parted.items()},
     )
 
 
@@ -227,16 +227,16 @@ def by_level(counts: tuple[float, ...], l1_lines: int, l2_lines: int) -> dict[st
 
     A bin is a hit only if all of its distances are.
     """
-    found = dict.fromkeys(LEVELS, 0.0)
+    levels = dict.fromkeys(LEVELS, 0.0)
     for i, n in enumerate(counts):
         edge = edges()[i] if i < len(edges()) else None
         if edge is not None and edge <= l1_lines:
-            found["l1"] += n
+            levels["l1"] += n
         elif edge is not None and edge <= l2_lines:
-            found["l2"] += n
+            levels["l2"] += n
         else:
-            found["memory"] += n
-    return found
+            levels["memory"] += n
+    return levels
 
 
 def devices_that_fit(gpu: Gpu, device_bytes: float) -> int:

@@ -83,15 +83,15 @@ def _page_events(arena: Arena) -> int:
 
 def _folding_s(scenario: FleetScenario, laid_out: LaidOut, steps: int) -> float:
     """Time in which tallies become histograms and rows are made, from one step of some devices, scaled."""
-    found = []
+    timings = []
     for n in (min(scenario.devices, 16), min(scenario.devices, 128)):
         at = time.perf_counter()
         shard = run_shard(replace(laid_out, marks=laid_out.marks[:2]), Shard(0, 0, n), ONE_THREAD)
-        found.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
-    (few, short), (many, long) = found
-    each = max(long - short, 0.0) / max(many - few, 1)
+        timings.append((n, time.perf_counter() - at - shard.step_ns / 1e9))
+    (few, short), (many, long) = timings
+    device_s = max(long - short, 0.0) / max(many - few, 1)
     # Folded were a step and the whole run.
-    return (short + each * (scenario.devices - few)) * (steps + 1) / 2
+    return (short + device_s * (scenario.devices - few)) * (steps + 1) / 2
 
 
 def probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
@@ -100,11 +100,11 @@ def probe_test(scenario: Scenario, threads: int) -> dict[str, Any]:
     engine.run_shard(scenario, Shard(0, 0, 1), choose("cpu", threads)[0], no_progress)  # Loads what is loaded once.
     at = time.perf_counter()
     ran = engine.run_shard(scenario, Shard(0, 0, many), choose("cpu", threads)[0], no_progress)
-    each = (time.perf_counter() - at) / many
+    device_s = (time.perf_counter() - at) / many
     steps = scenario.test.iterations
-    events = {policy: int(found[:, counters.PAGE_EVENTS].sum()) for policy, found in ran.counters.items()}
+    events = {policy: int(events_of[:, counters.PAGE_EVENTS].sum()) for policy, events_of in ran.counters.items()}
     return {
-        "seconds": each * scenario.devices,
+        "seconds": device_s * scenario.devices,
         "page_events": {policy: n * scenario.devices // many for policy, n in events.items()},
         "probe": {"devices": many, "steps": steps, "of_steps": steps},
     }

@@ -1,4 +1,4 @@
-"""What the content model yields: sizes of simulated pages and blocks of a class."""
+"""Sizes of simulated pages and blocks of a class, as the content model yields them."""
 
 from __future__ import annotations
 
@@ -11,16 +11,19 @@ import numpy.typing as npt
 from fleetswap_kernels.backend.arena import Arena, Blueprint
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.host_calls import measure_blocks
+from fleetswap_kernels.device.regions import PMD_PAGES
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout.codecs import CODECS
 from fleetswap_kernels.layout.content_model import ContentClasses
 from fleetswap_kernels.layout.device import Sizes
-from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_SHIFT
 from fleetswap_kernels.layout.size_classes import SizeClasses, size_classes
 
+from .ranks import percentiles, rank_correlation
+
 Sizes64 = npt.NDArray[np.int64]
-START_PAGE = 1 << 32 >> 12 << 9
+START_PAGE = 1 << 32 >> PAGE_SHIFT << bits.MAX_ORDER
 """First page of the region that is measured: aligned to every block."""
 RUN_PAGES = 1 << 20
 """Pages of one process; more are measured as several."""
@@ -95,7 +98,7 @@ def _filled(
     sizes = Sizes(
         slots=16,
         ptes=-(-pages // 16) * 16,
-        pmds=pages // 512 + 2,
+        pmds=pages // PMD_PAGES + 2,
         frames=pages + 1024,
         content_map=(1 << order) + 1,
         swap_cache=False,
@@ -127,6 +130,8 @@ def pool_bytes(stored: Sizes64, order: int) -> int:
     ----------
     stored : int64 array
         Stored sizes of blocks of one order; 0 needs no object, a whole block is kept as it is.
+    order : int
+        Order of the blocks.
     """
     classes = size_classes(block_order=order)
     block = PAGE_BYTES << order
@@ -146,13 +151,6 @@ def class_of(classes: SizeClasses, object_bytes: Sizes64) -> npt.NDArray[np.int6
     return np.where(object_bytes > PAGE_BYTES, classes.class_of_step[steps], small).astype(np.int64)
 
 
-def quantiles(values: Sizes64) -> list[int]:
-    """Lower empirical quantiles, 1 to 99 %: of n values the one of rank ceil(n p / 100)."""
-    rank = -(-np.arange(1, 100) * len(values) // 100) - 1
-    found: list[int] = np.sort(values)[rank].tolist()
-    return found
-
-
 def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
     """Totals and quantiles of blocks of one or several classes, each with as many blocks.
 
@@ -163,11 +161,11 @@ def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
         ``raw_bytes``, ``stored_bytes``, ``zsmalloc_bytes``, ratios, ``mean_bytes`` and ``quantiles_bytes`` of a
         block (1 to 99 %); ``neighbour_rank_correlation`` of the raw sizes of adjacent blocks, mean over the classes.
     """
-    raw = np.concatenate([one.raw for one in classes])
-    stored = np.concatenate([one.stored for one in classes])
-    members = np.concatenate([one.members for one in classes])
+    raw = np.concatenate([blocks.raw for blocks in classes])
+    stored = np.concatenate([blocks.stored for blocks in classes])
+    members = np.concatenate([blocks.members for blocks in classes])
     original = len(raw) * PAGE_BYTES << order
-    correlation = [rank_correlation(one.raw[:-1], one.raw[1:]) for one in classes if len(one.raw) > 2]
+    correlation = [rank_correlation(blocks.raw[:-1], blocks.raw[1:]) for blocks in classes if len(blocks.raw) > 2]
     return {
         "blocks": len(raw),
         "pages": len(raw) << order,
@@ -179,11 +177,11 @@ def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
         "size_over_same_pages_4k": int(raw.sum()) / int(members.sum()),
         "same_pages_4k": {
             "raw_bytes": int(members.sum()),
-            "stored_bytes": sum(one.stored_members for one in classes),
-            "zsmalloc_bytes": sum(one.pool_members for one in classes),
+            "stored_bytes": sum(blocks.stored_members for blocks in classes),
+            "zsmalloc_bytes": sum(blocks.pool_members for blocks in classes),
             "ratio_raw": original / int(members.sum()),
             "mean_bytes": float(members.mean()),
-            "quantiles_bytes": quantiles(members),
+            "quantiles_bytes": percentiles(members),
         },
     }
 
@@ -196,20 +194,5 @@ def _totals(raw: Sizes64, stored: Sizes64, pool: int, original: int) -> dict[str
         "ratio_raw": original / int(raw.sum()),
         "ratio_zsmalloc": original / max(pool, 1),
         "mean_bytes": float(raw.mean()),
-        "quantiles_bytes": quantiles(raw),
+        "quantiles_bytes": percentiles(raw),
     }
-
-
-def rank_correlation(a: Sizes64, b: Sizes64) -> float:
-    """Spearman's rank correlation; equal values share their mean rank. 0 if either side does not vary."""
-    x, y = _ranks(a), _ranks(b)
-    x, y = x - x.mean(), y - y.mean()
-    scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum()) / scale if scale else 0.0
-
-
-def _ranks(values: Sizes64) -> npt.NDArray[np.float64]:
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    middle = np.cumsum(counts) - (counts - 1) / 2
-    ranks: npt.NDArray[np.float64] = middle[inverse]
-    return ranks

@@ -1,4 +1,4 @@
-"""What a measurement becomes: a class of content and a cost profile, which scenarios can name.
+"""Files made of a measurement: a class of content and a cost profile, which scenarios can name.
 
 The arrays of a class are those of a content library with one class. A 64 KiB block of simulated content is one of 256
 *prototypes*, real blocks with the sizes of all their parts. Other blocks have the size of their pages times a *gain*,
@@ -23,13 +23,13 @@ from numpy.typing import NDArray
 
 from fleetswap_kernels.layout.codecs import CODECS
 from fleetswap_kernels.layout.content_model import resemblance_q16
-from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_KIB
 
 from .. import __version__
 from ..errors import InputError
 from ..staging import staged_file
-from .content import rank_correlation
 from .measure import ORDERS, REPLACEABLE, SAME_FILLED, ZERO, CodecTimes, PageSizes, load_codecs
+from .ranks import intraclass_correlation, mean_ranks, quantiles_at_knots, rank_correlation
 from .source import PageSource, Run
 
 PROTOTYPES = 256
@@ -64,7 +64,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
     zstd = _columns(sizes)[CODECS.index("zstd")]
     blocks = sizes.blocks(PROTOTYPE_ORDER)[zstd]
     regions, place = sizes.places(PROTOTYPE_ORDER)
-    level = ranks(blocks)
+    level = mean_ranks(blocks)
     follows = np.flatnonzero((np.diff(regions) == 0) & (np.diff(place) == 1))
     adjacent = rank_correlation(blocks[follows], blocks[follows + 1])
     region, run = resemblance_q16(intraclass_correlation(level, regions), adjacent)
@@ -82,7 +82,7 @@ def class_arrays(sizes: PageSizes, name: str, provenance: Mapping[str, Any]) -> 
 
 
 def _columns(sizes: PageSizes) -> list[int]:
-    """Which measured codec stands for each of `CODECS`: itself, or lz4 for one that could not be measured."""
+    """Index of the measured codec for each of `CODECS`: itself, or lz4 where it could not be measured."""
     return [sizes.codecs.index(name if name in sizes.codecs else "lz4") for name in CODECS]
 
 
@@ -106,7 +106,7 @@ def gain_table(sizes: PageSizes) -> tuple[NDArray[np.uint16], NDArray[np.uint16]
     gain = np.full((len(CODECS), len(ORDERS), BINS, KNOTS), ONE_Q15, dtype=np.uint16)
     for i, column in enumerate(_columns(sizes)):
         sums = sizes.members(PROTOTYPE_ORDER)[column].sum(axis=1)
-        edges[i] = _quantiles(sums, BINS)[1:-1] >> PROTOTYPE_ORDER
+        edges[i] = quantiles_at_knots(sums, BINS)[1:-1] >> PROTOTYPE_ORDER
         for order in ORDERS[1:]:
             blocks, sums = sizes.blocks(order)[column], sizes.members(order)[column].sum(axis=1)
             if len(blocks) < MIN_BLOCKS:
@@ -123,55 +123,30 @@ def _gains(blocks: NDArray[np.int64], sums: NDArray[np.int64], bins: NDArray[np.
     knots = np.empty((BINS, KNOTS))
     for i in range(BINS):
         members = in_few if few[i] else bins == i
-        spread = _quantiles((blocks / sums)[... if few[i] else members], KNOTS - 1)
+        spread = quantiles_at_knots((blocks / sums)[... if few[i] else members], KNOTS - 1)
         level = members if members.any() else np.ones(len(blocks), dtype=np.bool_)
         mean = (spread[:-1] + spread[1:]).mean() / 2  # of a rank drawn evenly
         knots[i] = spread * (blocks[level].sum() / (sums[level].sum() * mean))
     return np.clip(np.rint(knots * ONE_Q15), 1, UINT16_MAX).astype(np.uint16)
 
 
-def _quantiles(values: NDArray[Any], parts: int) -> NDArray[Any]:
-    """Lower empirical quantiles i/parts, both ends included."""
-    return np.sort(values)[np.arange(parts + 1) * (len(values) - 1) // parts]
-
-
-def ranks(values: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Ranks from 1 on, equal values sharing their mean."""
-    _, inverse, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[inverse]
-
-
-def intraclass_correlation(values: NDArray[np.float64], groups: NDArray[np.intp]) -> float:
-    """How alike values of one group are: ICC(1) of a one-way random effects model, groups of any sizes.
-
-    Parameters
-    ----------
-    values : float64 array
-    groups : int array
-        Group of every value.
-
-    Returns
-    -------
-    float
-        1 if the values of every group are equal; 0 if nothing can be said: one group only, one value in each, or no
-        differences at all.
-    """
-    _, inverse, counts = np.unique(groups, return_inverse=True, return_counts=True)
-    n, k = len(values), len(counts)
-    if k < 2 or n == k:
-        return 0.0
-    means = np.bincount(inverse, weights=values) / counts
-    between = float((counts * (means - values.mean()) ** 2).sum()) / (k - 1)
-    within = float(((values - means[inverse]) ** 2).sum()) / (n - k)
-    typical = (n - float((counts**2).sum()) / n) / (k - 1)  # values per group
-    spread = between + (typical - 1) * within
-    return (between - within) / spread if spread else 0.0
-
-
 def describe_origin(
     source: PageSource, sizes: PageSizes, pages_found: int, max_mib: int, when: datetime
 ) -> dict[str, Any]:
-    """Where the numbers of a calibration come from; no folder and nothing that was in memory is in it."""
+    """Describe the origin of a calibration's numbers, without folders and without contents of memory.
+
+    Parameters
+    ----------
+    source : PageSource
+    sizes : PageSizes
+        What was measured of it.
+    pages_found : int
+        Pages of the source, before some were chosen.
+    max_mib : int
+        Most memory that was measured, MiB.
+    when : datetime
+        When it was measured.
+    """
     versions = {codec.name: codec.version for codec in load_codecs()}
     if REPLACEABLE not in versions:
         versions[REPLACEABLE] = "not measured: these are the sizes of lz4"
@@ -242,16 +217,16 @@ def _filled(times: Sequence[int | None]) -> list[int]:
 
 def totals(sizes: PageSizes) -> dict[str, list[dict[str, Any]]]:
     """Totals of every measured codec and order."""
-    found: dict[str, list[dict[str, Any]]] = {codec: [] for codec in sizes.codecs}
+    totals_by_codec: dict[str, list[dict[str, Any]]] = {codec: [] for codec in sizes.codecs}
     for order in ORDERS:
         blocks, members = sizes.blocks(order), sizes.members(order)
         for i, codec in enumerate(sizes.codecs):
             original = blocks.shape[1] * (PAGE_BYTES << order)
             raw, apart = int(blocks[i].sum()), int(members[i].sum())
-            found[codec].append(
+            totals_by_codec[codec].append(
                 {
                     "order": order,
-                    "kib": 4 << order,
+                    "kib": PAGE_KIB << order,
                     "blocks": blocks.shape[1],
                     "original_bytes": original,
                     "raw_bytes": raw,
@@ -259,7 +234,7 @@ def totals(sizes: PageSizes) -> dict[str, list[dict[str, Any]]]:
                     "size_vs_4k": raw / apart if apart else None,
                 }
             )
-    return found
+    return totals_by_codec
 
 
 def fill_fractions(sizes: PageSizes) -> dict[str, float]:

@@ -182,7 +182,7 @@ class PageSizes:
         return self.kinds.reshape(len(self.kinds), -1, 1 << order)[regions, blocks]
 
     def pages(self, *kinds: int) -> int:
-        """How many pages are there, or are of some kinds."""
+        """Number of pages that are there, or of those of some kinds."""
         wanted = np.isin(self.kinds, kinds) if kinds else self.kinds != ABSENT
         return int(np.count_nonzero(wanted))
 
@@ -234,7 +234,7 @@ def _blocks_there(region: Region, order: int) -> list[int]:
 
 
 def count_blocks(regions: Sequence[Region], order: int) -> int:
-    """How many blocks of an order are there."""
+    """Number of blocks of an order that are there."""
     return sum(len(_blocks_there(region, order)) for region in regions)
 
 
@@ -275,7 +275,7 @@ def measure_sizes(regions: Sequence[Region], jobs: int, progress: Callable[[int]
     jobs : int
         Processes to use.
     progress : function of int
-        Told how many regions were measured since the last time.
+        Called with the number of regions measured since the last call.
 
     Raises
     ------
@@ -319,7 +319,7 @@ def measure_times(
     repetitions : int
         Their median counts. Orders are ascending and descending in turn; one repetition before is not counted.
     progress : function of int
-        Told how many repetitions were done since the last time.
+        Called with the number of repetitions done since the last call.
 
     Returns
     -------
@@ -333,14 +333,14 @@ def measure_times(
     samples = [_sample(regions, order) for order in ORDERS]
     times = {}
     for codec in load_codecs():
-        found: list[list[tuple[float, float]]] = [[] for _ in ORDERS]
+        block_times: list[list[tuple[float, float]]] = [[] for _ in ORDERS]
         for repetition in range(repetitions + 1):
             for order in ORDERS if repetition % 2 else reversed(ORDERS):
                 if samples[order]:
-                    found[order].append(_time(codec, samples[order]))
+                    block_times[order].append(_time(codec, samples[order]))
             progress(1)
         compress, decompress = (
-            tuple(round(statistics.median(pair[way] for pair in pairs[1:])) if pairs else None for pairs in found)
+            tuple(round(statistics.median(pair[way] for pair in pairs[1:])) if pairs else None for pairs in block_times)
             for way in (0, 1)
         )
         times[codec.name] = CodecTimes(compress, decompress)

@@ -20,11 +20,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from fleetswap_kernels.layout.pages import PAGE_BYTES
+from fleetswap_kernels.layout.pages import MIB_PAGES, PAGE_BYTES
 
 from ..errors import InputError
 
-"""Bytes of one page; `patterns` has it too, but would load Numba into every process that measures."""
 REGION_PAGES = 512
 """Pages of the aligned 2 MiB that are taken or left out as a whole, and that no block extends beyond."""
 
@@ -45,7 +44,7 @@ ZERO_PAGE_UNKNOWN = (
 
 
 class Extent(NamedTuple):
-    """Where pages without a gap between them are.
+    """Place of pages without a gap between them.
 
     Parameters
     ----------
@@ -63,14 +62,12 @@ class Extent(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """Pages without a gap between them.
+    """Pages that were read, without a gap between them.
 
     Parameters
     ----------
-    space : int
-        Number of the process or file.
-    first : int
-        Number of the first page.
+    space, first : int
+        As of the `Extent` they were read from.
     pages : uint8 array of shape (n, 4096)
     """
 
@@ -81,7 +78,7 @@ class Run:
 
 @dataclass(frozen=True)
 class PageSource:
-    """Where pages are, not yet read.
+    """Places of pages that are not yet read.
 
     Parameters
     ----------
@@ -133,15 +130,15 @@ def open_source(dump: Path | None, pids: Sequence[int], folder: Path | None) -> 
 def _file_pages(path: Path, blamed: str) -> int:
     """Pages of a file of whole pages."""
     try:
-        found = path.stat()
-        if not stat.S_ISREG(found.st_mode):
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{blamed}: is not a regular file; expected raw pages of {PAGE_BYTES} bytes")
         path.open("rb").close()
     except OSError as error:
         raise InputError(f"{blamed}: cannot be read: {error.strerror}") from None
-    if found.st_size == 0 or found.st_size % PAGE_BYTES:
-        raise InputError(f"{blamed}: has {found.st_size} bytes; allowed are positive multiples of {PAGE_BYTES}")
-    return found.st_size // PAGE_BYTES
+    if status.st_size == 0 or status.st_size % PAGE_BYTES:
+        raise InputError(f"{blamed}: has {status.st_size} bytes; allowed are positive multiples of {PAGE_BYTES}")
+    return status.st_size // PAGE_BYTES
 
 
 def _open_folder(folder: Path) -> PageSource:
@@ -164,7 +161,7 @@ def _open_processes(pids: Sequence[int]) -> PageSource:
         raise InputError(f"--pid {pids[0]}: pages of this machine have {size} bytes; allowed are {PAGE_BYTES}")
     extents: list[Extent] = []
     names = []
-    all_told = True
+    all_known = True
     for space, pid in enumerate(pids):
         folder = Path(f"/proc/{pid}")
         try:
@@ -173,18 +170,18 @@ def _open_processes(pids: Sequence[int]) -> PageSource:
             os.close(os.open(folder / "mem", os.O_RDONLY))  # Whether it may be read is known before all else is done.
         except OSError as error:
             raise _process_error(folder, pid, error) from None
-        kept, told = _without_zero_page(entries)
-        all_told &= told
-        found = list(_extents(space, numbers[kept]))
-        if not found:
+        swappable, known = _without_zero_page(entries)
+        all_known &= known
+        process_extents = list(_extents(space, numbers[swappable]))
+        if not process_extents:
             raise InputError(f"--pid {pid}: has no private anonymous pages in memory; allowed are processes that do")
-        extents += found
+        extents += process_extents
     mem = tuple(Path(f"/proc/{pid}/mem") for pid in pids)
-    return PageSource("processes", mem, tuple(names), tuple(extents), () if all_told else (ZERO_PAGE_UNKNOWN,))
+    return PageSource("processes", mem, tuple(names), tuple(extents), () if all_known else (ZERO_PAGE_UNKNOWN,))
 
 
 def _process_error(folder: Path, pid: int, error: OSError) -> InputError:
-    """What to say about a process that cannot be read."""
+    """The error of a process that cannot be read."""
     if isinstance(error, PermissionError):
         allowed = "allowed are processes you may trace: your own where kernel.yama.ptrace_scope is 0, all as root"
         return InputError(f"--pid {pid}: its memory may not be read ({error.strerror}); {allowed}")
@@ -209,16 +206,16 @@ def _anonymous_pages(folder: Path) -> tuple[NDArray[np.uint64], NDArray[np.uint6
             first, end = (int(address, 16) // PAGE_BYTES for address in span.split("-"))
             for at in range(first, end, _ENTRIES_AT_ONCE):
                 wanted = min(end - at, _ENTRIES_AT_ONCE) * _ENTRY_BYTES
-                found = np.frombuffer(os.pread(pagemap.fileno(), wanted, at * _ENTRY_BYTES), dtype=np.uint64)
-                there = np.flatnonzero((found & _PRESENT != 0) & (found & _FILE_OR_SHARED == 0))
+                window = np.frombuffer(os.pread(pagemap.fileno(), wanted, at * _ENTRY_BYTES), dtype=np.uint64)
+                there = np.flatnonzero((window & _PRESENT != 0) & (window & _FILE_OR_SHARED == 0))
                 numbers.append(there.astype(np.uint64) + np.uint64(at))
-                entries.append(found[there])
+                entries.append(window[there])
     empty = np.empty(0, dtype=np.uint64)
     return np.concatenate([empty, *numbers]), np.concatenate([empty, *entries])
 
 
 def _without_zero_page(entries: NDArray[np.uint64]) -> tuple[NDArray[np.bool_], bool]:
-    """Which pages are not the kernel's zero page, and whether that could be told at all."""
+    """Mask of the pages that are not the kernel's zero page, and whether it could be made."""
     frames = entries & _FRAME
     everything = np.ones(len(entries), dtype=np.bool_)
     if not frames.any():  # The kernel hides frames from processes without CAP_SYS_ADMIN.
@@ -273,7 +270,7 @@ def sample_regions(extents: Iterable[Extent], max_mib: int) -> list[Extent]:
             until = min(end, (region + 1) * REGION_PAGES)
             regions.setdefault((space, region), []).append(Extent(space, at, until - at))
             at = until
-    left = max_mib * (1 << 20) // PAGE_BYTES
+    left = max_mib * MIB_PAGES
     chosen: list[Extent] = []
     for key in sorted(regions, key=lambda key: hashlib.blake2b(repr(key).encode(), digest_size=8).digest()):
         left -= sum(extent.pages for extent in regions[key])
@@ -306,10 +303,10 @@ def read_runs(source: PageSource, extents: Sequence[Extent]) -> list[Run]:
             file = os.open(path, os.O_RDONLY)
             try:
                 for extent in wanted:
-                    found = list(_read_extent(file, extent))
-                    if source.kind != "processes" and sum(len(run.pages) for run in found) < extent.pages:
+                    extent_runs = list(_read_extent(file, extent))
+                    if source.kind != "processes" and sum(len(run.pages) for run in extent_runs) < extent.pages:
                         raise InputError(f"{path}: became shorter while it was read; expected a file at rest")
-                    runs += found
+                    runs += extent_runs
             finally:
                 os.close(file)
         except OSError as error:
@@ -325,11 +322,11 @@ def _read_extent(file: int, extent: Extent) -> Iterator[Run]:
     while at < end:
         pages = np.empty((end - at, PAGE_BYTES), dtype=np.uint8)
         try:
-            whole = os.preadv(file, [pages.data], at * PAGE_BYTES) // PAGE_BYTES
+            pages_read = os.preadv(file, [pages.data], at * PAGE_BYTES) // PAGE_BYTES
         except OSError as error:
             if error.errno not in (errno.EIO, errno.EFAULT):  # which an unmapped page of a process gives
                 raise
-            whole = 0
-        if whole:
-            yield Run(extent.space, at, pages[:whole])
-        at += max(whole, 1)
+            pages_read = 0
+        if pages_read:
+            yield Run(extent.space, at, pages[:pages_read])
+        at += max(pages_read, 1)

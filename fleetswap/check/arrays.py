@@ -10,11 +10,15 @@ import numpy.typing as npt
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import words as bits
+from fleetswap_kernels.layout.pages import PAGE_BYTES
 
 Array = npt.NDArray[Any]
 
+WORD_BYTES = 4
 _FIELDS: Any = layout.HEADER.fields
-_SCALAR: dict[str, int] = {name: _FIELDS[name][1] // 4 for name in (*layout.SIZES, *layout.OFFSETS, *layout.SCALARS)}
+_SCALAR: dict[str, int] = {
+    name: _FIELDS[name][1] // WORD_BYTES for name in (*layout.SIZES, *layout.OFFSETS, *layout.SCALARS)
+}
 
 
 class DeviceArrays:
@@ -35,7 +39,7 @@ class DeviceArrays:
         classes = self.scalar("n_zclasses") if self.scalar("n_zspages") else 0
         self.map_padded = self._bytes("o_map", self.clusters * bits.CLUSTER_SLOTS)
         self.map = self.map_padded[: self.slots]
-        self.zeromap = self._bytes("o_zeromap", -(-self.slots // 32) * 4)
+        self.zeromap = self._bytes("o_zeromap", -(-self.slots // (8 * WORD_BYTES)) * WORD_BYTES)
         self.stored = self._words("o_stored", self.slots)
         self.cache = self._words("o_cache", self.scalar("n_cache"))
         self.cluster = self._words("o_cluster", self.clusters)
@@ -64,7 +68,7 @@ class DeviceArrays:
         self.zspage = self._records("o_zspage", self.scalar("n_zspages"), layout.ZSPAGE_WORDS)
         self.zgroup = self._words("o_zgroup", classes * layout.ZGROUPS)
         self.zclass = self._records("o_zclass", classes, layout.ZCLASS_WORDS)[:, layout.ZCLASS_INFO]
-        self.zraw = self._bytes("o_zraw", 4097 if classes else 0)
+        self.zraw = self._bytes("o_zraw", PAGE_BYTES + 1 if classes else 0)
         self.proc = self._records("o_proc", self.procs, layout.PROC_WORDS)
         self.vma = self._records("o_vma", self.procs * self.scalar("n_vmas"), layout.VMA_WORDS)
         self.cpu = self._records("o_cpu", self.scalar("n_cpus"), layout.CPU_WORDS)

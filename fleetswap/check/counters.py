@@ -39,7 +39,7 @@ def orders_by_advice(word: Callable[[str], int], advises: bool = True) -> tuple[
     return plain & bits.FAULT_ORDERS, (advised if advises else plain) & bits.FAULT_ORDERS
 
 
-def check_counters(rows: Array, plain: int, advised: int, found: Findings) -> None:
+def check_counters(rows: Array, plain: int, advised: int, findings: Findings) -> None:
     """Check devices whose memory can run short.
 
     Parameters
@@ -48,16 +48,16 @@ def check_counters(rows: Array, plain: int, advised: int, found: Findings) -> No
         Of all time; they may be scaled to real devices.
     plain, advised : int
         Orders of `orders_by_advice`. If the largest one is the same, every swap-in that is smaller has its reason.
-    found : Findings
+    findings : Findings
     """
     for name, wrong in _broken(rows, plain.bit_length() - 1, advised.bit_length() - 1):
-        found.none(wrong, name)
+        findings.forbid(wrong, name)
 
 
 def _broken(rows: Array, plain: int, advised: int) -> Iterator[tuple[str, Array]]:
-    """What must not be, and for each device whether it is; `plain` and `advised` are orders, or -1."""
+    """Every broken rule's text, and which devices break it; `plain` and `advised` are orders, or -1."""
 
-    def one(name: str) -> Array:
+    def scalar(name: str) -> Array:
         return rows[:, counters.SCALAR_NAMES.index(name)]
 
     def of_size(name: str, order: int) -> Array:
@@ -68,7 +68,7 @@ def _broken(rows: Array, plain: int, advised: int) -> Iterator[tuple[str, Array]
         return added
 
     for name, by_size in _HUGE.items():
-        yield f"{name} differs from {by_size} of 2 MiB", one(name) != of_size(by_size, bits.MAX_ORDER)
+        yield f"{name} differs from {by_size} of 2 MiB", scalar(name) != of_size(by_size, bits.MAX_ORDER)
     refused = sum(of_size("swpout_fallback", order) for order in _ORDERS)
     reasons = total(counters.SWAPOUT_REASON, counters.N_SWAPOUT_REASONS)
     yield "the reasons of swap-out do not add up to the folios that got no slots", reasons != refused
@@ -76,7 +76,7 @@ def _broken(rows: Array, plain: int, advised: int) -> Iterator[tuple[str, Array]
     yield "refaults by distance do not add up", distances != rows[:, counters.WORKINGSET_REFAULT_ANON]
 
     # A fault that has to wait for another one has asked the page allocator, and asks again.
-    at_once = one("swapin_waits") == 0
+    at_once = scalar("swapin_waits") == 0
     for order in _ORDERS:
         granted = rows[:, counters.FOLIO_WANTED + order] - rows[:, counters.FOLIO_REFUSED + order]
         yield (
@@ -85,12 +85,12 @@ def _broken(rows: Array, plain: int, advised: int) -> Iterator[tuple[str, Array]
         )
 
     def swapped_in(order: int) -> Array:
-        found: Array = rows[:, counters.FOLIO_ALLOC + order] - of_size("anon_fault_alloc", order)
-        return found
+        swapins: Array = rows[:, counters.FOLIO_ALLOC + order] - of_size("anon_fault_alloc", order)
+        return swapins
 
     # All major faults are those on swap. A region with advice may have all orders that others may have.
     reasons = total(counters.SWAPIN_REASON, counters.N_SWAPIN_REASONS)
-    most = one("pgmajfault") - (swapped_in(advised) if advised >= 0 else 0)
+    most = scalar("pgmajfault") - (swapped_in(advised) if advised >= 0 else 0)
     text = "the reasons of swap-in do not add up to the faults that brought less than the largest folio"
     if plain != advised:
         least = most - swapped_in(plain) if plain >= 0 else 0

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fleetswap_kernels.device.regions import PMD_PAGES
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import words as bits
@@ -20,7 +21,7 @@ _EXCLUSIVE, _DIRTY = bits.PTE_EXCLUSIVE >> 24, bits.PTE_DIRTY >> 24
 _PTE_TOP = np.zeros(256, dtype=bool)
 _PTE_TOP[[_NONE, _ZERO, _SWAP, _SWAP | _EXCLUSIVE]] = True
 _PTE_TOP[[_PRESENT | flags for flags in (0, _EXCLUSIVE, _DIRTY, _EXCLUSIVE | _DIRTY)]] = True
-"""Which values the upper eight bits of a PTE may have: its kind and the flags of that kind."""
+"""Allowed values of the upper eight bits of a PTE: its kind and the flags of that kind."""
 _FOLIO_ORDER = np.array([order == 0 or bool(bits.ANON_ORDERS >> order & 1) for order in range(16)])
 _LISTS = {
     bits.FLAG_FREE: bits.LIST_FREE,
@@ -43,12 +44,12 @@ class Checker:
 
     def __init__(self, view: Any) -> None:
         self.dev = DeviceArrays(view)
-        self.found = Findings()
+        self.findings = Findings()
         self._regions_key = b""
 
     def violations(self) -> list[str]:
-        """What does not hold now, one line each; empty if the state is sound."""
-        self.found = Findings()
+        """Every rule that is broken now, one line each; empty if the state is sound."""
+        self.findings = Findings()
         self._regions()
         self._tables()
         self._slots()
@@ -56,13 +57,13 @@ class Checker:
         self._blocks()
         self._folios()
         self._counters()
-        if not self.found.lines:
+        if not self.findings.lines:
             # These follow the links that the checks above have found sound.
             self._swap_cache()
             self._owners()
             self._mappings()
-            check_zram(self.dev, self.found)
-        return self.found.lines
+            check_zram(self.dev, self.findings)
+        return self.findings.lines
 
     def wrong_pages(self) -> Array:
         """PTE numbers of the pages that do not hold what their process wrote last; the device must be sound."""
@@ -88,7 +89,7 @@ class Checker:
         return np.flatnonzero(wrong & (self.pmd_of >= 0))
 
     def _regions(self) -> None:
-        """Where every PTE belongs: its virtual page and its 2 MiB range; rebuilt when the regions changed."""
+        """Find the virtual page and the 2 MiB range of every PTE, again whenever the regions have changed."""
         dev = self.dev
         key = dev.vma[:, : layout.VMA_RA_PAGE].tobytes()
         if key == self._regions_key:
@@ -103,11 +104,11 @@ class Checker:
             flags, start, pages, pte, pmd = dev.vma[i, : layout.VMA_RA_PAGE].tolist()
             part = slice(pte, pte + pages)
             if not dev.proc[i // vmas, layout.PROC_USED]:
-                self.found.say(f"region {i} belongs to a process that has ended")
+                self.findings.report(f"region {i} belongs to a process that has ended")
             if (self.pmd_of[part] >= 0).any():
-                self.found.say(f"region {i} shares PTEs with another")
+                self.findings.report(f"region {i} shares PTEs with another")
             self.vpn[part] = np.arange(start, start + pages)
-            self.pmd_of[part] = pmd + self.vpn[part] // 512 - start // 512
+            self.pmd_of[part] = pmd + self.vpn[part] // PMD_PAGES - start // PMD_PAGES
             self.plain[part] = not flags & bits.VMA_ANON
         self.outside = self.pmd_of < 0
 
@@ -116,38 +117,45 @@ class Checker:
         dev = self.dev
         pte = dev.pte
         kind = pte >> bits.KIND_SHIFT
-        self.found.none(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
+        self.findings.forbid(~_PTE_TOP[pte >> 24], "a PTE has a bit that its kind does not have")
         self.present = (kind == bits.PRESENT).nonzero()[0]
         self.swap = (kind == bits.SWAP).nonzero()[0]
         self.frame_of = pte[self.present] & bits.PTE_PAYLOAD
         self.slot_of = pte[self.swap] & bits.PTE_PAYLOAD
         mapped = kind != bits.NONE
-        self.found.none(
+        self.findings.forbid(
             (pte & bits.PTE_PAYLOAD != 0) & (kind < bits.PRESENT), "an empty or zero-page PTE has a payload"
         )
-        self.found.none(mapped & self.outside, "a PTE outside of all regions is not empty")
-        self.found.none(
+        self.findings.forbid(mapped & self.outside, "a PTE outside of all regions is not empty")
+        self.findings.forbid(
             (kind >= bits.PRESENT) & self.plain, "a region that fork would not copy has a page or swap entry"
         )
         in_pmd = np.zeros(len(dev.pmd), dtype=bool)
         in_pmd[self.pmd_of[mapped & ~self.outside]] = True
-        self.found.none(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
+        self.findings.forbid(in_pmd & (dev.pmd == bits.PMD_NONE), "a 2 MiB range without a page table has PTEs")
         for at in (dev.pmd >= bits.PMD_HUGE).nonzero()[0].tolist():
             ptes = pte[self.pmd_of == at]
             first = int(ptes[0]) if len(ptes) else 0
-            want = np.full(512, bits.PTE_ZERO)
+            want = np.full(PMD_PAGES, bits.PTE_ZERO)
             if dev.pmd[at] == bits.PMD_HUGE:
-                want = np.arange(512) + (first & ~0x1FF)
-            if len(ptes) != 512 or (ptes != want).any() or first < bits.PTE_ZERO or dev.pmd[at] > bits.PMD_HUGE_ZERO:
-                self.found.say(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
+                want = np.arange(PMD_PAGES) + first // PMD_PAGES * PMD_PAGES
+            if (
+                len(ptes) != PMD_PAGES
+                or (ptes != want).any()
+                or first < bits.PTE_ZERO
+                or dev.pmd[at] > bits.PMD_HUGE_ZERO
+            ):
+                self.findings.report(f"the 2 MiB range {at} is mapped as a whole, but its PTEs are not")
         area = max(1, len(pte) // dev.procs)
         for column, what, ptes in (
             (layout.PROC_ANONPAGES, "MM_ANONPAGES", self.present),
             (layout.PROC_SWAPENTS, "MM_SWAPENTS", self.swap),
         ):
             recount = np.bincount(ptes // area, minlength=dev.procs)
-            self.found.none(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
-        self.found.none(dev.proc[:, layout.PROC_CPU] >= len(dev.cpu), "a process runs on a CPU that does not exist")
+            self.findings.forbid(dev.proc[:, column] != recount, f"{what} of a process differs from its PTEs")
+        self.findings.forbid(
+            dev.proc[:, layout.PROC_CPU] >= len(dev.cpu), "a process runs on a CPU that does not exist"
+        )
 
     def _slots(self) -> None:
         """swap_map and its totals (invariants 1, 2, 4, 6)."""
@@ -157,27 +165,31 @@ class Checker:
         self.count = dev.map & bits.MAP_COUNT
         self.pinned = dev.map & bits.HAS_CACHE != 0
         if dev.map[0] != bits.MAP_BAD or dev.map_padded[dev.slots :].any():
-            self.found.say("the header's slot, or one past the end of the device, has another byte than at swapon")
-        self.found.none(
+            self.findings.report(
+                "the header's slot, or one past the end of the device, has another byte than at swapon"
+            )
+        self.findings.forbid(
             (slots > bits.HAS_CACHE | bits.MAP_COUNT) | (self.count[1:] > bits.MAP_MAX), "a slot cannot be so"
         )
         free, pages = dev.scalar("nr_swap_pages"), dev.scalar("pages")
-        self.found.same(pages, dev.slots - 1, "pages of the swap device")
-        self.found.same(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
-        self.found.same(free, pages - dev.scalar("inuse"), "nr_swap_pages")
+        self.findings.compare(pages, dev.slots - 1, "pages of the swap device")
+        self.findings.compare(dev.scalar("inuse"), np.count_nonzero(used), "inuse")
+        self.findings.compare(free, pages - dev.scalar("inuse"), "nr_swap_pages")
         empty = (slots == 0).nonzero()[0] + 1
         lowest, highest = dev.scalar("lowest_bit"), dev.scalar("highest_bit")
         if highest if not len(empty) else not lowest <= empty[0] <= empty[-1] <= highest:
-            self.found.say(f"lowest_bit {lowest} and highest_bit {highest} do not enclose the {len(empty)} free slots")
+            self.findings.report(
+                f"lowest_bit {lowest} and highest_bit {highest} do not enclose the {len(empty)} free slots"
+            )
         entries = np.bincount(self.slot_of, minlength=dev.slots)
         if len(entries) != dev.slots or entries[0]:
-            self.found.say("a swap entry names a slot that cannot be")
+            self.findings.report("a swap entry names a slot that cannot be")
             return
-        self.found.none(entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
+        self.findings.forbid(entries[1:] != self.count[1:], "the count of a slot, less 1, differs from its swap PTEs")
         zero = np.unpackbits(dev.zeromap, bitorder="little").view(bool)
         if zero[dev.slots :].any() or zero[0]:
-            self.found.say("zeromap has a bit for the header or past the end of the device")
-        self.found.none((zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents")
+            self.findings.report("zeromap has a bit for the header or past the end of the device")
+        self.findings.forbid((zero[1 : dev.slots] | (dev.stored[1:] != 0)) & ~used, "a free slot, less 1, has contents")
 
     def _clusters(self) -> None:
         """Cluster words, lists, percpu next (invariants 1, 3)."""
@@ -189,31 +201,31 @@ class Checker:
         for c, (word, taken) in enumerate(zip(words, used, strict=True)):
             count, order = word & bits.CLUSTER_COUNT, word >> bits.CLUSTER_ORDER_SHIFT & 15
             flags = word >> bits.CLUSTER_FLAGS_SHIFT
-            self.found.same(count, taken, f"slots in use of cluster {c}")
+            self.findings.compare(count, taken, f"slots in use of cluster {c}")
             free, full = flags == bits.FLAG_FREE, flags == bits.FLAG_FULL
             sound = free == (count == 0) and full == (count == bits.CLUSTER_SLOTS) and order <= bits.MAX_ORDER
             if flags not in _LISTS or not sound or (free and order):
-                self.found.say(f"cluster {c} with {count} slots in use has flags {flags} and order {order}")
+                self.findings.report(f"cluster {c} with {count} slots in use has flags {flags} and order {order}")
             on_list.append(_LISTS.get(flags, 0) + (0 if free or full else order))
         members = 0
         for number, (head, tail) in enumerate(zip(dev.list_head.tolist(), dev.list_tail.tolist(), strict=True)):
             walked = []
             if head != bits.NIL or tail != bits.NIL:
-                walked = self.found.walk(head, dev.cluster_next, dev.cluster_prev, f"cluster list {number}")
+                walked = self.findings.walk_list(head, dev.cluster_next, dev.cluster_prev, f"cluster list {number}")
                 if not walked or walked[-1] != tail or any(on_list[c] != number for c in walked):
-                    self.found.say(
+                    self.findings.report(
                         f"cluster list {number} holds {walked} with tail {tail}; not all of them belong there"
                     )
             members += len(walked)
             if number >= bits.LIST_FRAG:
                 order = number - bits.LIST_FRAG
-                self.found.same(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
-        self.found.same(members, dev.clusters, "clusters on lists")
+                self.findings.compare(int(dev.frag_nr[order]), len(walked), f"frag_nr of order {order}")
+        self.findings.compare(members, dev.clusters, "clusters on lists")
         for cpu, row in enumerate(dev.cpu[:, : bits.N_ORDERS].tolist()):
             for order, slot in enumerate(row):
                 end = min((slot // bits.CLUSTER_SLOTS + 1) * bits.CLUSTER_SLOTS, dev.slots)
                 if slot and (slot % (1 << order) or slot + (1 << order) > end):
-                    self.found.say(f"next of order {order} on CPU {cpu} is {slot}, where no such entry fits")
+                    self.findings.report(f"next of order {order} on CPU {cpu} is {slot}, where no such entry fits")
 
     def _blocks(self) -> None:
         """Free blocks of frames: lists, links, alignment, merging, totals; frames of the pool."""
@@ -229,51 +241,51 @@ class Checker:
             seen = set()
             while at != bits.FRAME_NIL:
                 if at % n or at + n > (dev.frames if reserved else start) or self.free[at] or (at < start) == reserved:
-                    self.found.say(f"frame {at} cannot be a free block of order {order}")
+                    self.findings.report(f"frame {at} cannot be a free block of order {order}")
                     return
                 info = int(dev.frame[at])
                 if info & ~bits.FRAME_LINK != bits.FRAME_FREE | order << bits.FRAME_ORDER_SHIFT:
-                    self.found.say(f"the free block {at} of order {order} says {info:#x}")
+                    self.findings.report(f"the free block {at} of order {order} says {info:#x}")
                     return
                 if int(dev.content[at]) != last:
-                    self.found.say(f"the link back from free block {at} is {int(dev.content[at])}, not {last}")
+                    self.findings.report(f"the link back from free block {at} is {int(dev.content[at])}, not {last}")
                 if at ^ n in seen and order < top:
-                    self.found.say(f"the free block {at} of order {order} is not merged with its buddy")
+                    self.findings.report(f"the free block {at} of order {order} is not merged with its buddy")
                 self.free[at : at + n] = True
                 seen.add(at)
                 last, at = at, info & bits.FRAME_LINK
-        self.found.same(dev.scalar("frames_free"), np.count_nonzero(self.free[:start]), "free frames")
-        self.found.same(dev.scalar("reserve_free"), np.count_nonzero(self.free[start:]), "free reserved frames")
+        self.findings.compare(dev.scalar("frames_free"), np.count_nonzero(self.free[:start]), "free frames")
+        self.findings.compare(dev.scalar("reserve_free"), np.count_nonzero(self.free[start:]), "free reserved frames")
         pool = dev.pool_frame[: int(dev.counter[counters.POOL_PAGES])]
-        self.found.none(self.free[pool], "a frame of the pool is free")
+        self.findings.forbid(self.free[pool], "a frame of the pool is free")
         self.in_pool[pool] = True
-        self.found.same(np.count_nonzero(self.in_pool), len(pool), "frames of the pool")
+        self.findings.compare(np.count_nonzero(self.in_pool), len(pool), "frames of the pool")
 
     def _folios(self) -> None:
         """Every frame belongs to one live folio or free block; folio words, mapcounts, nr_anon gauges."""
         dev = self.dev
         mapped = np.bincount(self.frame_of, minlength=dev.frames)
         if len(mapped) != dev.frames:
-            self.found.say("a PTE maps a frame that does not exist")
+            self.findings.report("a PTE maps a frame that does not exist")
             return
-        self.found.none(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
-        self.found.none((mapped != 0) & (self.free | self.in_pool), "a PTE maps a free frame or one of the pool")
+        self.findings.forbid(mapped != dev.mapcount, "the mapcount of a frame differs from its PTEs")
+        self.findings.forbid((mapped != 0) & (self.free | self.in_pool), "a PTE maps a free frame or one of the pool")
         frames = (~self.free & ~self.in_pool).nonzero()[0]
         info = dev.frame[frames].astype(np.int64)
         order = info >> bits.FRAME_ORDER_SHIFT & 15
         head = frames >> order << order
         is_head = head == frames
-        whole = np.bincount(head, minlength=dev.frames)[head] == 1 << order
-        whole &= (dev.frame[head] >> bits.FRAME_ORDER_SHIFT & 15) == order
-        self.found.none(
-            ~whole | self.free[head] | ~_FOLIO_ORDER[order], "a frame is neither free nor part of a whole folio"
+        complete = np.bincount(head, minlength=dev.frames)[head] == 1 << order
+        complete &= (dev.frame[head] >> bits.FRAME_ORDER_SHIFT & 15) == order
+        self.findings.forbid(
+            ~complete | self.free[head] | ~_FOLIO_ORDER[order], "a frame is neither free nor part of a whole folio"
         )
-        self.found.none(
+        self.findings.forbid(
             (info >> bits.FRAME_ORDER_SHIFT > 15) & (~is_head | (info >= bits.FRAME_FREE)), "a frame has odd flags"
         )
         self.head, self.order, self.info = frames[is_head], order[is_head], info[is_head]
         self.cached = self.info & bits.FRAME_CACHED != 0
-        if self.found.lines:
+        if self.findings.lines:
             return
         # Folios are whole and in order of address: their pages are consecutive in `frames`.
         first = is_head.nonzero()[0]
@@ -281,20 +293,20 @@ class Checker:
         in_use = np.add.reduceat(mapped[frames] > 0, first, dtype=np.int64) if len(first) else mapped[:0]
         fault = [f - 1 for f in dev.cpu[:, layout.CPU_FAULT + layout.FAULT_FRAME].tolist() if f]
         halted = np.isin(self.head, fault) if fault else np.zeros(len(self.head), dtype=bool)
-        self.found.same(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
-        self.found.none(halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
-        self.found.none(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
+        self.findings.compare(len(fault), np.count_nonzero(halted), "halted faults that hold a folio")
+        self.findings.forbid(halted & ((mappings > 0) | self.cached), "the folio of a halted fault is mapped or cached")
+        self.findings.forbid(~halted & ~self.cached & (mappings == 0), "nothing holds a folio")
         mark = self.info & bits.FRAME_PARTIAL != 0
         partial = mark & (self.order > 0)
         size = 1 << self.order
-        self.found.none(
+        self.findings.forbid(
             partial & ((in_use == size) | (in_use == 0)), "a folio is queued as partially mapped, which it is not"
         )
-        self.found.none(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
+        self.findings.forbid(mark & ~partial & ~self.cached, "a page outside of the swap cache has the readahead mark")
         for which, counted in ((counters.Mthp.NR_ANON, ~halted), (counters.Mthp.NR_ANON_PARTIALLY_MAPPED, partial)):
             recount = np.bincount(self.order[counted], minlength=bits.N_ORDERS)
             gauge = dev.counter[counters.N_SCALAR + which : counters.FOLIO_ALLOC : len(counters.MTHP)]
-            self.found.none(
+            self.findings.forbid(
                 gauge[2:] != recount[2:], f"{counters.MTHP[which]} of an order, less 2, differs from the folios"
             )
 
@@ -302,7 +314,7 @@ class Checker:
         """Counters add up; of devices whose memory can run short, only those have reasons."""
         dev = self.dev
         if dev.scalar("n_gens"):
-            check_counters(dev.counter[None].astype(np.int64), *orders_by_advice(dev.scalar), self.found)
+            check_counters(dev.counter[None].astype(np.int64), *orders_by_advice(dev.scalar), self.findings)
 
     def _slot_contents(self) -> Array:
         stored = self.dev.stored
@@ -315,28 +327,28 @@ class Checker:
         self.cached_slot = np.zeros(dev.frames, dtype=np.int64)
         self.in_cache = np.zeros(dev.slots, dtype=np.int64)
         slot = self.info & bits.FRAME_LINK
-        self.found.none(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
+        self.findings.forbid(~self.cached & (slot != 0), "a folio outside of the swap cache has a slot")
         head, order, slot = self.head[self.cached], self.order[self.cached], slot[self.cached]
-        self.found.same(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
-        self.found.none(
+        self.findings.compare(dev.scalar("swap_cache_pages"), int((1 << order).sum()), "pages in the swap cache")
+        self.findings.forbid(
             slot % (1 << order) != 0, "a swap-cache folio starts at a slot that is not a multiple of its size"
         )
         for f, k, s in zip(head.tolist(), order.tolist(), slot.tolist(), strict=True):
             part = self.in_cache[s : s + (1 << k)]
             if len(part) != 1 << k or part.any() or s == 0:
-                self.found.say(f"the swap-cache folio at frame {f} has slots that are taken or do not exist")
+                self.findings.report(f"the swap-cache folio at frame {f} has slots that are taken or do not exist")
                 return
             part[:] = f + 1
             self.cached_slot[f : f + (1 << k)] = np.arange(s, s + (1 << k))
         if len(dev.cache) or len(head):
             table = dev.cache if len(dev.cache) else np.zeros(dev.slots, dtype=np.uint32)
-            self.found.none(table != self.in_cache, "the swap cache's table differs from the folios in it")
+            self.findings.forbid(table != self.in_cache, "the swap cache's table differs from the folios in it")
         if len(head):
             frames = self.cached_slot.nonzero()[0]
             dirty = np.repeat(self.info[self.cached] & bits.FRAME_DIRTY != 0, 1 << order)
             dirty |= np.isin(frames, self.frame_of[dev.pte[self.present] & bits.PTE_DIRTY != 0])
             lost = dev.content[frames] != self._slot_contents()[self.cached_slot[frames]]
-            self.found.none(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
+            self.findings.forbid(lost & ~dirty, "a clean swap-cache page differs from what its slot stores")
 
     def _owners(self) -> None:
         """HAS_CACHE means exactly one owner: a slot cache, the swap cache or a halted fault (invariant 5)."""
@@ -347,7 +359,7 @@ class Checker:
             cur, n, returned = row[layout.CPU_ALLOC_CUR], row[layout.CPU_ALLOC_NR], row[layout.CPU_RET_NR]
             active = dev.scalar("cache_active")
             if cur + n > bits.SWAP_BATCH or returned > bits.SWAP_BATCH or ((n or returned) and not active):
-                self.found.say(f"the slot caches of CPU {cpu} hold {n} and {returned} slots, which they cannot")
+                self.findings.report(f"the slot caches of CPU {cpu} hold {n} and {returned} slots, which they cannot")
                 return
             parked += row[layout.CPU_ALLOC + cur : layout.CPU_ALLOC + cur + n]
             parked += row[layout.CPU_RET : layout.CPU_RET + returned]
@@ -356,34 +368,34 @@ class Checker:
                 order = fault[layout.FAULT_ORDER]
                 first = (fault[layout.FAULT_PTE] & bits.PTE_PAYLOAD) >> order << order
                 if int(dev.frame[fault[layout.FAULT_FRAME] - 1]) >> bits.FRAME_ORDER_SHIFT & 15 != order:
-                    self.found.say(f"the fault halted on CPU {cpu} holds a folio of another order")
+                    self.findings.report(f"the fault halted on CPU {cpu} holds a folio of another order")
                 if dev.scalar("pin_swapin"):
                     owners[first : first + (1 << order)] += 1
         if parked:
             if max(parked) >= dev.slots:
-                self.found.say("a slot cache holds a slot that does not exist")
+                self.findings.report("a slot cache holds a slot that does not exist")
                 return
-            self.found.none(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
+            self.findings.forbid(dev.map[parked] != bits.HAS_CACHE, "a slot in a slot cache is not just that")
             owners += np.bincount(parked, minlength=dev.slots)
-        self.found.none(owners > 1, "a slot has two owners besides its PTEs")
-        self.found.none(self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round")
+        self.findings.forbid(owners > 1, "a slot has two owners besides its PTEs")
+        self.findings.forbid(self.pinned != (owners > 0), "a slot has HAS_CACHE and no owner, or the other way round")
 
     def _mappings(self) -> None:
         """Exclusive pages and entries have one user; large folios lie aligned in the address space (spec 01 §1.2)."""
         dev = self.dev
         exclusive = self.frame_of[dev.pte[self.present] & bits.PTE_EXCLUSIVE != 0]
-        self.found.none(dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings")
+        self.findings.forbid(dev.mapcount[exclusive] != 1, "a page that is mapped exclusively has other mappings")
         entry = self.slot_of[dev.pte[self.swap] & bits.PTE_EXCLUSIVE != 0]
-        self.found.none(self.count[entry] != 1, "an exclusive swap entry is not the only one")
+        self.findings.forbid(self.count[entry] != 1, "an exclusive swap entry is not the only one")
         if self.cached.any():
             slot = self.cached_slot[exclusive]
-            self.found.none(
+            self.findings.forbid(
                 (slot != 0) & (self.count[slot] != 0), "a page that is mapped exclusively has swap entries besides"
             )
             mapped = np.zeros(dev.slots, dtype=bool)
             mapped[self.cached_slot[dev.mapcount > 0]] = True
-            self.found.none(mapped[entry], "the page of an exclusive swap entry is mapped besides")
+            self.findings.forbid(mapped[entry], "the page of an exclusive swap entry is mapped besides")
         index = (1 << (dev.frame[self.frame_of] >> bits.FRAME_ORDER_SHIFT & 15)) - 1
-        self.found.none(
+        self.findings.forbid(
             (self.vpn[self.present] ^ self.frame_of) & index != 0, "a page of a large folio has the wrong address"
         )

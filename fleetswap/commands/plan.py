@@ -220,7 +220,7 @@ def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
         "shards": -(-told["devices"] // fit),
         "seconds": seconds,
         "events_per_s": sum(parts.values()) / seconds,
-        "workloads": {name: {"page_events": parts[name], **one.told()} for name, one in predictions.items()},
+        "workloads": {name: {"page_events": parts[name], **one.as_record()} for name, one in predictions.items()},
     }
     if "hours" in told:
         found["device_hours_per_s"] = told["devices"] * told["hours"] / seconds

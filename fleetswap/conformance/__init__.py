@@ -1,1 +1,1 @@
-"""What a real kernel did and what was published, beside what is simulated."""
+"""Recordings of a real kernel and published tables, compared with simulated ones."""

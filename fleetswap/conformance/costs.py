@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.layout import counters
-from fleetswap_kernels.layout.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
+from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_KIB, SIZES_KIB, order_of_kib
 
 from ..fleet.price import Price, price
 from ..scenario.content_library import class_names
@@ -19,7 +19,7 @@ Events = npt.NDArray[np.int64]
 
 CALIBRATED, PREDICTED, EXACT = "calibrated", "predicted", "exact"
 TOLERANCE_PERMILLE = 20
-"""What a calibrated row may be off: its inputs are rounded to nanoseconds, and one mix stands for all contents."""
+"""Largest deviation of a calibrated row: its inputs are rounded to nanoseconds, and one mix stands for all contents."""
 PROFILE = "patch-phone"
 
 # (codec, KiB of folio and block): swap-in and swap-out of 100 x 100 MiB, ms; what cost/patch-phone.toml was fitted to.
@@ -97,12 +97,12 @@ def swap_times() -> list[Row]:
 def compressed_sizes() -> list[Row]:
     """1,048,576,000 bytes in zram, zstd, by block size."""
     title = "1,048,576,000 bytes, zstd"
-    found = {}
+    compressed_bytes = {}
     for kib in (4, 16, 64):
         events = changes_by_dump(size_script("zstd", kib))["out"]
-        found[kib] = int(events[counters.COMPR_DATA_SIZE])
-    rows = [Row(title, f"{kib}K", "bytes", ZSTD_BYTES[kib], found[kib], CALIBRATED) for kib in ZSTD_BYTES]
-    ratio = found[16] * 1000 // found[4]
+        compressed_bytes[kib] = int(events[counters.COMPR_DATA_SIZE])
+    rows = [Row(title, f"{kib}K", "bytes", ZSTD_BYTES[kib], compressed_bytes[kib], CALIBRATED) for kib in ZSTD_BYTES]
+    ratio = compressed_bytes[16] * 1000 // compressed_bytes[4]
     return [*rows, Row(title, "16K over 4K", "permille", ZSTD_16K_PERMILLE, ratio, PREDICTED)]
 
 
@@ -131,8 +131,8 @@ def fault_reduction() -> list[Row]:
             large: int(changes_by_dump(bandwidth_script(kib, large))["in"][counters.PGMAJFAULT])
             for large in (False, True)
         }
-        found = faults[False] // faults[True] if faults[False] % faults[True] == 0 else 0
-        rows.append(Row("major faults, fewer by", f"{kib}K folios", "times", kib // 4, found, EXACT))
+        ratio = faults[False] // faults[True] if faults[False] % faults[True] == 0 else 0
+        rows.append(Row("major faults, fewer by", f"{kib}K folios", "times", kib // PAGE_KIB, ratio, EXACT))
     return rows
 
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from itertools import zip_longest
 from typing import Any
 
+from fleetswap_kernels.layout.words import CLUSTER_SLOTS
+
 NOT_COMPARABLE = ("pgactivate", "pgsteal_anon", "workingset_refault_anon")
 """Counters of a recorded vmstat that say nothing about the swap state or were not reproducible."""
 SHOWN = 3
@@ -149,9 +151,9 @@ def _process(where: str, a: dict[str, Any] | None, b: dict[str, Any] | None) -> 
 
 
 def _pages(where: str, a: list[list[Any]], b: list[list[Any]], pages: int) -> Iterator[Difference]:
-    found = list(_each(where, "page", _expanded(a, pages, _page_of, 1), _expanded(b, pages, _page_of, 1), _page))
+    changes = list(_each(where, "page", _expanded(a, pages, _page_of, 1), _expanded(b, pages, _page_of, 1), _page))
     # Pages alike in other runs: a folio ends where the other dump goes on with it.
-    yield from found or _each(f"{where} folios", "run", a, b, _text)
+    yield from changes or _each(f"{where} folios", "run", a, b, _text)
 
 
 def _expanded(runs: list[list[Any]], length: int, value: Callable[[list[Any], int], Any], at: int = 0) -> list[Any]:
@@ -193,8 +195,8 @@ def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
         elif name in _MAPS:
             noun, slots, show = _MAPS[name]
             n = -(-b["max"] // slots)
-            found = list(_each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show))
-            yield from found or _each(f"{name} runs", "run", x, y, _text)
+            changes = list(_each(name, noun, _expanded(x, n, _value_of), _expanded(y, n, _value_of), show))
+            yield from changes or _each(f"{name} runs", "run", x, y, _text)
         elif name in ("free", "full"):
             yield from _order(f"{name} list", "cluster", _members(x), _members(y))
         elif name in ("nonfull", "frag"):
@@ -250,7 +252,7 @@ def _cluster(state: tuple[int, int, int] | None) -> str:
 _MAPS: dict[str, tuple[str, int, Callable[[Any], str]]] = {
     "swap_map": ("slot", 1, _map_byte),
     "zeromap": ("slot", 1, _zero_bit),
-    "clusters": ("cluster", 512, _cluster),
+    "clusters": ("cluster", CLUSTER_SLOTS, _cluster),
 }
 """Fields made of runs: what an element is, how many slots it stands for, and how it is shown."""
 

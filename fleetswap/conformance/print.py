@@ -20,7 +20,7 @@ def check_table(check: Check) -> Table:
 
 
 def verdict(passed: bool) -> Text:
-    """Whether a check passed."""
+    """The word for a check that passed or failed."""
     return Text("pass", "green") if passed else Text("FAIL", "bold red")
 
 

@@ -30,7 +30,7 @@ OWN_FOLIO = ("anon_fault_alloc", "split_deferred")
 
 @dataclass(frozen=True)
 class KernelTable:
-    """What a real kernel counted.
+    """Counts of a real kernel.
 
     Parameters
     ----------

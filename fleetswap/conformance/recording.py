@@ -7,50 +7,100 @@ import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
 
 from ..errors import InputError
+from ..scenario.problems import validate_table
+from ..scenario.units import Rule
 
 SUFFIXES = (".jsonl.gz", ".jsonl")
 """Endings of the file that holds the dumps of NAME.ops."""
 
-# What a dump must look like, so that it can be compared. A list has any number of elements of one shape, a tuple is a
-# list of exactly these; a mapping with the key `str` has any keys.
-_INTS = [int]
-_PIECES = [(int, int, int)]
-_RUNS = {"n": (str, int, int), "z": (str, int, int), "s": (str, int, int, int), "p": (str, int, int, int, int, str)}
-_SUMMARY = {
-    "line": int,
-    "label": str,
-    "procs": {str: {"majflt": int, "regions": {str: {}}}},
-    "vmstat": {str: int},
-    "mthp": {str: {str: int}},
-    "mm_stat": _INTS,
-    "io_stat": _INTS,
-    "ops": [(int, int, int, int, int)],
-}
-_DUMP = {
-    **_SUMMARY,
-    "procs": {str: {"majflt": int, "regions": {str: {"pages": int, "vpn": int, "runs": [_RUNS]}}}},
-    "kernel": {
-        "max": int,
-        "swap_map": _PIECES,
-        "zeromap": [(int, int)],
-        "clusters": [(int, int, int, int, int)],
-        "free": _PIECES,
-        "full": _PIECES,
-        "nonfull": {str: _PIECES},
-        "frag": {str: _PIECES},
-        "frag_nr": _INTS,
-        "percpu_next": [_INTS],
-        "slot_cache": [{"slots": _INTS, "ret": _INTS}],
-    },
-}
+_RUNS = {"n": [str, int, int], "z": [str, int, int], "s": [str, int, int, int], "p": [str, int, int, int, int, str]}
+"""Types of a run's elements by the kind of its pages, which is the first element."""
+
+
+def _read_run(value: object) -> list[Any]:
+    kind = str(value[0]) if isinstance(value, list) and value else ""
+    if not isinstance(value, list) or [type(element) for element in value] != _RUNS.get(kind):
+        raise ValueError(value)
+    return value
+
+
+_Run = Annotated[list[Any], Rule(_read_run, "runs of pages n, z, s or p", {"type": "array"}, str)]
+_Pair = Annotated[list[int], Field(min_length=2, max_length=2)]
+_Piece = Annotated[list[int], Field(min_length=3, max_length=3)]
+_Five = Annotated[list[int], Field(min_length=5, max_length=5)]
+
+
+class _Table(BaseModel):
+    """An object of a dump, with the fields that comparing takes for granted."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class _Heading(_Table):
+    line: int
+    label: str
+
+
+class _SummaryProcess(_Table):
+    majflt: int
+    regions: dict[str, dict[str, Any]]
+
+
+class _Region(_Table):
+    pages: int
+    vpn: int
+    runs: list[_Run]
+
+
+class _Process(_Table):
+    majflt: int
+    regions: dict[str, _Region]
+
+
+class _SlotCache(_Table):
+    slots: list[int]
+    ret: list[int]
+
+
+class _Kernel(_Table):
+    max: int
+    swap_map: list[_Piece]
+    zeromap: list[_Pair]
+    clusters: list[_Five]
+    free: list[_Piece]
+    full: list[_Piece]
+    nonfull: dict[str, list[_Piece]]
+    frag: dict[str, list[_Piece]]
+    frag_nr: list[int]
+    percpu_next: list[list[int]]
+    slot_cache: list[_SlotCache]
+
+
+class _State(_Heading):
+    vmstat: dict[str, int]
+    mthp: dict[str, dict[str, int]]
+    mm_stat: list[int]
+    io_stat: list[int]
+    ops: list[_Five]
+
+
+class _Summary(_State):
+    procs: dict[str, _SummaryProcess]
+
+
+class _Dump(_State):
+    procs: dict[str, _Process]
+    kernel: _Kernel
 
 
 @dataclass(frozen=True)
 class Recording:
-    """What a real kernel did with a script.
+    """Dumps of a real kernel that ran a script.
 
     Parameters
     ----------
@@ -72,9 +122,7 @@ class Recording:
             If a field is missing or has another type than the corpus gives it.
         """
         dump = self.dumps[index]
-        flaw = _flaw(dump, _DUMP if "dump" in dump else _SUMMARY)
-        if flaw:
-            raise InputError(f"{self.path}:{index + 1}: the dump is corrupt: {flaw}")
+        validate_table(_Dump if "dump" in dump else _Summary, dump, f"{self.path}:{index + 1}: the dump is corrupt")
 
 
 def load_recording(script: str | Path) -> Recording:
@@ -130,33 +178,5 @@ def _parse(path: Path, at: int, line: bytes) -> dict[str, Any]:
         raise InputError(f"{path}:{at}: the dump is corrupt, no JSON") from None
     if not isinstance(dump, dict) or not ("dump" in dump or "summary" in dump):
         raise InputError(f"{path}:{at}: the dump is corrupt: expected an object with `dump` or `summary`")
-    flaw = _flaw(dump, {"line": int, "label": str})
-    if flaw:
-        raise InputError(f"{path}:{at}: the dump is corrupt: {flaw}")
+    validate_table(_Heading, dump, f"{path}:{at}: the dump is corrupt")
     return dump
-
-
-def _flaw(value: Any, shape: Any, where: str = "") -> str:
-    """What is wrong with a value; empty if it has the shape."""
-    if shape is _RUNS:
-        kind = str(value[0]) if isinstance(value, list) and value else ""
-        shape = _RUNS.get(kind, int)  # a number is what no run is
-    named = isinstance(shape, dict)
-    container = isinstance(value, dict if named else list) and not isinstance(shape, type)
-    if isinstance(shape, tuple):
-        container = container and len(value) == len(shape)
-    if not container and (not isinstance(shape, type) or not isinstance(value, shape) or isinstance(value, bool)):
-        return f"{where.lstrip('.') or 'it'} cannot be {json.dumps(value)[:60]}"
-    parts: list[tuple[Any, Any, Any]] = []
-    if isinstance(shape, tuple):
-        parts = list(zip(range(len(shape)), value, shape, strict=True))
-    elif isinstance(shape, list):
-        parts = [(i, element, shape[0]) for i, element in enumerate(value)]
-    elif named and str in shape:
-        parts = [(name, element, shape[str]) for name, element in value.items()]
-    elif named:
-        lacking = [name for name in shape if name not in value]
-        if lacking:
-            return f"it lacks {f'{where}.{lacking[0]}'.lstrip('.')}"
-        parts = [(name, value[name], part) for name, part in shape.items()]
-    return next((flaw for name, element, part in parts if (flaw := _flaw(element, part, f"{where}.{name}"))), "")

@@ -55,7 +55,7 @@ class Mismatch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How a script fared.
+    """Result of comparing a script's dumps.
 
     Parameters
     ----------
@@ -82,10 +82,10 @@ def find_scripts(paths: Iterable[str | Path]) -> list[Path]:
     scripts: dict[Path, None] = {}
     for path in map(Path, paths):
         if path.is_dir():
-            found = sorted(path.rglob("*.ops"))
-            if not found:
+            inside = sorted(path.rglob("*.ops"))
+            if not inside:
                 raise InputError(f"{path}: the folder contains no scripts (*.ops)")
-            scripts.update(dict.fromkeys(found))
+            scripts.update(dict.fromkeys(inside))
         elif path.exists() and path.suffix != ".ops":
             raise InputError(f"{path}: is no script; expected a file NAME.ops or a folder of them")
         else:
@@ -141,10 +141,10 @@ def _first_mismatches(script: Script, recording: Recording, backend: Backend) ->
             return (Mismatch(script.path, line, label, where, "a dump", error.message, *before, executed),)
         if recorded != dump:
             recording.check(index)
-            found = differences(recorded, dump, script.lines, forked)
-            if found:
+            changes = differences(recorded, dump, script.lines, forked)
+            if changes:
                 return tuple(
-                    Mismatch(script.path, line, label, d.where, d.expected, d.got, *before, executed) for d in found
+                    Mismatch(script.path, line, label, d.where, d.expected, d.got, *before, executed) for d in changes
                 )
         before = (label, line)
     return ()
@@ -157,7 +157,7 @@ def _executed(lines: Sequence[str], after: int, before: int) -> tuple[str, ...]:
 
 
 def describe(outcome: Outcome) -> list[str]:
-    """Lines that tell a person what differs; none if everything matches."""
+    """Lines that describe to a person all that differs; none if everything matches."""
     if not outcome.mismatches:
         return []
     first = outcome.mismatches[0]

@@ -1,1 +1,1 @@
-"""What is asked: fleets, policies, experiments, costs; read from files and checked once."""
+"""Scenarios: fleets, policies, experiments and costs, read from files and checked once."""

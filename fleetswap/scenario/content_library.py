@@ -32,7 +32,7 @@ _SHAPES: dict[str, tuple[int, ...]] = {
 
 
 def measured_path() -> Path:
-    """Where the built-in library is."""
+    """The path of the built-in library."""
     return Path(str(resources.files("fleetswap") / "data" / "content" / MEASURED))
 
 

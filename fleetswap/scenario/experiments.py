@@ -2,135 +2,100 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, ConfigDict, ValidationError
+from pydantic.dataclasses import dataclass as parameters
 
 from fleetswap_kernels.layout.codecs import CODECS
-from fleetswap_kernels.layout.pages import MIB_PAGES, SIZES_KIB
+from fleetswap_kernels.layout.pages import PAGE_KIB, SIZES_KIB
 
 from ..errors import InputError
 from .content_library import class_names
 from .device_limits import KERNELS, MAX_CPUS
+from .problems import word_problems
+from .toml import read_setting
+from .units import MAX_SEED, listed_rule, near, number, refusal
 
 BUILT_IN = ("allocator-test", "breakeven")
-MAX_DIGITS = 18
-"""Longer numbers are no parameter."""
+MAX_REGION_MIB = 128
+MAX_TOUCHED_MIB = 4096
+"""Memory that an iteration touches or discards."""
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
-DEVICES = 1000
-"""Devices of an allocator test whose number is not given."""
+DEVICES, BREAKEVEN_DEVICES = 1000, 4
+"""Devices of an allocator test, and of the other question, whose number is not given."""
 
 
 class ScenarioError(InputError):
     """A scenario cannot be run; the message names scenario, key, bad value and an allowed one."""
 
 
-@dataclass(frozen=True)
+def _known_content(value: str) -> str:
+    if value != "fill" and value not in class_names():
+        raise refusal(", ".join(("fill", *class_names())))
+    return value
+
+
+@parameters(frozen=True, config=ConfigDict(strict=True))
 class AllocatorTest:
-    """Parameters of the test; the defaults are those of the posting.
+    """Parameters of the test; the defaults are those of the posting."""
 
-    Parameters
-    ----------
-    region_mib : int
-        Region with large folios (60).
-    small_region_mib : int
-        Region without, used if `small_folios` (4).
-    zram_mib : int
-        Size of the zram device (64).
-    folio_kib : int
-        The one enabled folio size (64).
-    swapin_mib : int
-        How much is touched at random, every iteration (16).
-    dontneed_mib : int
-        How much is discarded and rewritten at random, in folio-sized blocks (16).
-    small_swapin_mib : int
-        How much of the small region is touched, every iteration (1).
-    aligned : bool
-        Touch whole folios (option -a of the test).
-    small_folios : bool
-        Swap out the small region as well (option -s).
-    iterations : int
-        Iterations after the warm-up (17).
-    cpus : int
-        CPUs of the device; the test runs on CPU 0.
-    kernel : str
-        Preset of rules, "6.12" or "v7" (spec 07).
-    large_swapin : bool
-        Whether large folios are swapped in as a whole.
-    content : str
-        What pages hold: "fill", the 0x11 of the test program, or a class of the built-in content library.
-    codec : str
-        Compression algorithm of zram; it matters to contents of a class only.
-    block_kib : int
-        zram compresses blocks of this size, 4 to 1024, where folios cover them.
-    cost : str
-        Cost profile that prices what the devices count: a built-in name or a file.
-    random : str
-        "philox": every device has its own numbers, from the seed. "glibc": all draw like an unseeded C program.
-    seed : int
-        Seed of the fleet.
-    """
-
-    region_mib: int = 60
-    small_region_mib: int = 4
-    zram_mib: int = 64
-    folio_kib: int = 64
-    swapin_mib: int = 16
-    dontneed_mib: int = 16
-    small_swapin_mib: int = 1
+    region_mib: int = number(60, 1, MAX_REGION_MIB, "Region with large folios")
+    small_region_mib: int = number(4, 1, MAX_REGION_MIB, "Region without, used if `small_folios`")
+    zram_mib: int = number(64, 1, 65_536, "Size of the zram device")
+    folio_kib: Annotated[int, listed_rule(SIZES_KIB[:-1])] = 64
+    """The one enabled folio size."""
+    swapin_mib: int = number(16, 0, MAX_TOUCHED_MIB, "How much is touched at random, every iteration")
+    dontneed_mib: int = number(16, 0, MAX_TOUCHED_MIB, "Discarded and rewritten at random, in blocks of a folio's size")
+    small_swapin_mib: int = number(1, 0, MAX_TOUCHED_MIB, "Touched of the small region, every iteration")
     aligned: bool = False
+    """Touch whole folios (option -a of the test)."""
     small_folios: bool = False
-    iterations: int = 17
-    cpus: int = 1
-    kernel: str = "6.12"
+    """Swap out the small region as well (option -s)."""
+    iterations: int = number(17, 1, 10_000, "Iterations after the warm-up")
+    cpus: int = number(1, 1, MAX_CPUS, "CPUs of the device; the test runs on CPU 0")
+    kernel: Annotated[str, listed_rule(KERNELS)] = "6.12"
+    """Preset of rules (spec 07)."""
     large_swapin: bool = True
-    content: str = "fill"
-    codec: str = "lz4"
-    block_kib: int = 4
+    """Whether large folios are swapped in as a whole."""
+    content: Annotated[str, AfterValidator(_known_content)] = "fill"
+    """What pages hold: "fill", the 0x11 of the test program, or a class of the built-in content library."""
+    codec: Annotated[str, listed_rule(CODECS)] = "lz4"
+    """Compression algorithm of zram; it matters to contents of a class only."""
+    block_kib: Annotated[int, listed_rule((PAGE_KIB, *SIZES_KIB[:-1]))] = PAGE_KIB
+    """zram compresses blocks of this size, where folios cover them."""
     cost: str = "patch-phone"
-    random: str = "philox"
-    seed: int = 0
+    """Cost profile that prices what the devices count: a built-in name or a file."""
+    random: Annotated[str, listed_rule(("philox", "glibc"))] = "philox"
+    """philox: every device has its own numbers, from the seed. glibc: all draw like an unseeded C program."""
+    seed: int = number(0, 0, MAX_SEED, "Seed of the fleet")
 
 
-@dataclass(frozen=True)
+@parameters(frozen=True, config=ConfigDict(strict=True))
 class Breakeven:
-    """Parameters of the question when large compression blocks pay; a resolved scenario by itself.
+    """Parameters of the question when large compression blocks pay; a resolved scenario by itself."""
 
-    Parameters
-    ----------
-    devices : int
-        Devices of the fleet, each with its own contents and luck.
-    memory_mib : int
-        Anonymous memory of a device.
-    rounds : int
-        How often it is written, swapped out, and read again.
-    step_percent : int
-        Distance of the simulated success rates of large-folio allocation, from 0 to 100 %.
-    cost : str
-        Cost profile: a built-in name or a file.
-    content : str
-        What memory holds: "patch-mix", a class of the built-in library, or a library file, whose classes have equal
-        shares.
-    seed : int
-        Seed of the fleet.
-    """
-
-    devices: int = 4
-    memory_mib: int = 256
-    rounds: int = 2
-    step_percent: int = 10
+    devices: int = BREAKEVEN_DEVICES
+    """Devices of the fleet, each with its own contents and luck."""
+    memory_mib: int = number(256, 1, 1024, "Anonymous memory of a device")
+    rounds: int = number(2, 1, 1000, "How often it is written, swapped out, and read again")
+    step_percent: Annotated[int, listed_rule((1, 2, 4, 5, 10, 20, 25, 50, 100))] = 10
+    """Distance of the simulated success rates of large-folio allocation, from 0 to 100 %; it divides 100."""
     cost: str = "patch-phone"
+    """Cost profile: a built-in name or a file."""
     content: str = "patch-mix"
-    seed: int = 0
+    """What memory holds: "patch-mix", a class of the built-in library, or a library file, whose classes share it."""
+    seed: int = number(0, 0, MAX_SEED, "Seed of the fleet")
 
     def resolved(self) -> dict[str, Any]:
         """Every parameter, defaults included; of a file what is in it, not where it is."""
-        told = {"scenario": "breakeven", **asdict(self)}
-        return told | {key: file_or_name(told[key]) for key in ("cost", "content")}
+        table = {"scenario": "breakeven", **asdict(self)}
+        return table | {key: file_or_name(table[key]) for key in ("cost", "content")}
 
     def digest(self) -> str:
         """Hash of the resolved scenario."""
@@ -184,7 +149,18 @@ class Scenario:
 
 
 def load_scenario(name: str, devices: int | None, seed: int, settings: tuple[str, ...]) -> Scenario | Breakeven:
-    """Resolve a built-in scenario with ``KEY=VALUE`` settings; without a number of devices the scenario's own.
+    """Resolve a built-in scenario.
+
+    Parameters
+    ----------
+    name : str
+        One of `BUILT_IN`.
+    devices : int or None
+        Devices of the fleet; the scenario's own number if None.
+    seed : int
+        Seed of all random numbers, below 2^63.
+    settings : tuple of str
+        ``KEY=VALUE``, by the parameters of the scenario.
 
     Raises
     ------
@@ -194,88 +170,29 @@ def load_scenario(name: str, devices: int | None, seed: int, settings: tuple[str
     if name not in BUILT_IN:
         raise ScenarioError(f"unknown scenario {name!r}; built in are {', '.join(BUILT_IN)}")
     if devices is None:
-        devices = Breakeven.devices if name == "breakeven" else DEVICES
+        devices = BREAKEVEN_DEVICES if name == "breakeven" else DEVICES
     if devices < 1:
         raise ScenarioError(f"devices: {devices} is not possible; allowed are 1 and more")
-    if not 0 <= seed < 1 << 63:
-        raise ScenarioError(f"seed: {seed} is out of range; allowed are 0 to {(1 << 63) - 1}")
+    model: type[AllocatorTest | Breakeven] = Breakeven if name == "breakeven" else AllocatorTest
+    known = tuple(f.name for f in fields(model) if f.name not in ("seed", "large_swapin", "devices"))
     problems: list[str] = []
-    parameters: type[AllocatorTest | Breakeven] = Breakeven if name == "breakeven" else AllocatorTest
-    known = {f.name: f.type for f in fields(parameters) if f.name not in ("seed", "large_swapin", "devices")}
     values: dict[str, Any] = {"seed": seed}
     for setting in settings:
-        try:
-            key, value = _setting(setting, known)
-            values[key] = value
-        except ValueError as error:
-            problems.append(str(error))
-    resolved: Scenario | Breakeven
-    if name == "breakeven":
-        resolved = Breakeven(devices=devices, **values)
-        problems += _breakeven_problems(resolved)
-    else:
-        resolved = Scenario(name, AllocatorTest(**values), devices)
-        problems += _problems(resolved.test)
-    if problems:
+        key, equals, word = setting.partition("=")
+        if not equals:
+            problems.append(f"bad setting {setting!r}; expected KEY=VALUE")
+        elif key not in known:
+            problems.append(f"unknown key {key!r}; {near(key, known)}")
+        else:
+            values[key] = read_setting(word)
+    scenario: Scenario | Breakeven | None = None
+    try:
+        if model is Breakeven:
+            scenario = Breakeven(devices=devices, **values)
+        else:
+            scenario = Scenario(name, AllocatorTest(**values), devices)
+    except ValidationError as error:
+        problems += [": ".join((*key, text)) for key, text in word_problems(model, error, known).items()]
+    if problems or scenario is None:
         raise ScenarioError(f"{name}: " + "; ".join(problems))
-    return resolved
-
-
-def _setting(text: str, known: dict[str, Any]) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise ValueError(f"bad setting {text!r}; expected KEY=VALUE")
-    if key not in known:
-        near = difflib.get_close_matches(key, known, 1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        raise ValueError(f"unknown key {key!r}; {hint}")
-    if known[key] == "bool":
-        if value not in ("true", "false"):
-            raise ValueError(f"{key}: bad value {value!r}; allowed are true, false")
-        return key, value == "true"
-    if known[key] == "int":
-        if not (value.isascii() and value.isdigit() and len(value) <= MAX_DIGITS):
-            raise ValueError(f"{key}: bad value {value!r}; expected a number")
-        return key, int(value)
-    return key, value
-
-
-def _breakeven_problems(test: Breakeven) -> list[str]:
-    """What is wrong with the parameters of the question."""
-    found = []
-    for key, least, most in (("memory_mib", 1, 1024), ("rounds", 1, 1000), ("step_percent", 1, 100)):
-        value = getattr(test, key)
-        if not least <= value <= most:
-            found.append(f"{key}: {value!r} is not possible; allowed are {least} to {most}")
-    if 100 % max(1, test.step_percent):
-        found.append(
-            f"step_percent: {test.step_percent} does not divide 100; allowed are 1, 2, 4, 5, 10, 20, 25, 50, 100"
-        )
-    return found
-
-
-def _problems(test: AllocatorTest) -> list[str]:
-    """What is wrong with the parameters of a test."""
-    found = []
-
-    def check(key: str, good: bool, allowed: str) -> None:
-        if not good:
-            found.append(f"{key}: {getattr(test, key)!r} is not possible; allowed are {allowed}")
-
-    check("region_mib", 1 <= test.region_mib <= 128, "1 to 128")
-    check("small_region_mib", 1 <= test.small_region_mib <= 128, "1 to 128")
-    check("zram_mib", 1 <= test.zram_mib <= 65536, "1 to 65536")
-    check("folio_kib", test.folio_kib in SIZES_KIB[:-1], ", ".join(map(str, SIZES_KIB[:-1])))
-    check("swapin_mib", 0 <= test.swapin_mib <= 4096, "0 to 4096")
-    check("dontneed_mib", 0 <= test.dontneed_mib <= 4096, "0 to 4096")
-    check("small_swapin_mib", 0 <= test.small_swapin_mib <= 4096, "0 to 4096")
-    check("iterations", 1 <= test.iterations <= 10_000, "1 to 10000")
-    check("cpus", 1 <= test.cpus <= MAX_CPUS, f"1 to {MAX_CPUS}")
-    check("kernel", test.kernel in KERNELS, ", ".join(KERNELS))
-    check("content", test.content == "fill" or test.content in class_names(), f"fill, {', '.join(class_names())}")
-    check("codec", test.codec in CODECS, ", ".join(CODECS))
-    check("block_kib", test.block_kib in (4, *SIZES_KIB[:-1]), f"4, {', '.join(map(str, SIZES_KIB[:-1]))}")
-    check("random", test.random in ("philox", "glibc"), "philox, glibc")
-    if test.region_mib >= 1 and test.folio_kib in SIZES_KIB:
-        check("folio_kib", test.region_mib * MIB_PAGES * 4 >= test.folio_kib, "sizes up to the region's")
-    return found
+    return scenario

@@ -1,9 +1,8 @@
-"""Scenario files of fleets: found, inherited, changed by settings, checked once; what is wrong is told in one line."""
+"""Scenario files of fleets: found, inherited, changed by settings and checked once; errors are one line."""
 
 from __future__ import annotations
 
 import re
-import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -17,8 +16,9 @@ from .experiments import BUILT_IN as OTHERS
 from .experiments import digest_of, file_or_name
 from .limits import broken_limits
 from .model import FleetScenario
-from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, json_schema, wording
-from .toml import read_toml
+from .problems import word_problems
+from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, json_schema
+from .toml import read_setting, read_toml
 from .units import Key, near, not_possible, shown_value
 
 __all__ = ["built_in", "digest", "json_schema", "load_fleet_scenario", "notes", "resolved"]
@@ -97,9 +97,9 @@ def load_fleet_scenario(
         sources["devices",] = f"{layers[-1].label} --devices"
     sources["seed",] = f"{layers[-1].label} --seed"
     merged |= {"name": name, "seed": seed}
-    scenario, found = _check(merged, {problem.key for problem in problems})
+    scenario, broken = _check(merged, {problem.key for problem in problems})
     order = [*(layer.label for layer in layers), set_label]
-    problems += (_Problem(_source(sources, key, order), key, text) for key, text in found)
+    problems += (_Problem(_source(sources, key, order), key, text) for key, text in broken)
     if problems or scenario is None:
         raise InputError("; ".join(map(str, problems)))
     return scenario
@@ -107,26 +107,28 @@ def load_fleet_scenario(
 
 def resolved(scenario: FleetScenario) -> dict[str, Any]:
     """Every key, defaults included, sizes in canonical form; of files what is in them, not where they are."""
-    told: dict[str, Any] = scenario.model_dump(mode="json")
-    told["content_library"] = file_or_name(scenario.content_library)
-    for device in told["device_class"].values():
+    table: dict[str, Any] = scenario.model_dump(mode="json")
+    table["content_library"] = file_or_name(scenario.content_library)
+    for device in table["device_class"].values():
         device["cost"] = file_or_name(device["cost"])
-    return {"scenario": told.pop("name"), **told}
+    return {"scenario": table.pop("name"), **table}
 
 
 def digest(scenario: FleetScenario) -> str:
     """Hash of the resolved scenario; its name is left out: a copy of a file has the digest of the file."""
-    told = resolved(scenario)
-    del told["scenario"]
-    return digest_of(told)
+    table = resolved(scenario)
+    del table["scenario"]
+    return digest_of(table)
 
 
 def notes(name_or_path: str) -> dict[Key, str]:
     """The comment behind each value, or above it, of the files a scenario is read from."""
-    found: dict[Key, str] = {}
+    comments: dict[Key, str] = {}
     for layer in _layers(name_or_path):
         replaced = [*filter(is_one_value, _tables(layer.table)), *(tuple(key.split(".")) for key in layer.replaces)]
-        found = {key: text for key, text in found.items() if not any(key[: len(one)] == one for one in replaced)}
+        comments = {
+            key: text for key, text in comments.items() if not any(key[: len(prefix)] == prefix for prefix in replaced)
+        }
         path = _path(layer.label) or Path(layer.label)
         table: Key = ()
         above = ""
@@ -142,9 +144,9 @@ def notes(name_or_path: str) -> dict[Key, str]:
                     r"""([A-Za-z0-9_.-]+)\s*=\s*(?:"[^"]*"|'[^']*'|[^"'#]+|\{[^#]*\})\s*(?:# ?(.*))?""", line
                 )
                 if value:
-                    found[(*table, *value[1].split("."))] = value[2] or above
+                    comments[(*table, *value[1].split("."))] = value[2] or above
             above = ""
-    return found
+    return comments
 
 
 def _layers(name_or_path: str) -> list[_Layer]:
@@ -265,7 +267,7 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
         if isinstance(classes, dict) and key[1] not in classes:
             problems.append(_Problem(label, key[:2], f"unknown class; {near(key[1], tuple(classes))}"))
             return
-    value = _setting_value(word)
+    value = read_setting(word)
     # A section that is given whole would drop, or keep, what is not in it: neither is what everybody means.
     new_class = key[0] in CLASSES and len(key) == 2 and key[1] not in (_inner(merged, key[:1]) or {})
     if isinstance(value, dict) and is_section(key) and not new_class:
@@ -281,37 +283,23 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
     _merge(table, {key[-1]: value}, key[:-1], _Layer(label, {}, Path()), sources)
 
 
-def _setting_value(word: str) -> Any:
-    """A TOML value, or the word itself; no key takes a fraction or a date, so that ``kernel=6.12`` is a name."""
-    try:
-        table = tomllib.loads(f"value = {word}")
-    except (ValueError, RecursionError):
-        return word
-    value = table.get("value")
-    return value if len(table) == 1 and isinstance(value, (bool, int, str, list, dict)) else word
-
-
 def _check(merged: Table, known: set[Key]) -> tuple[FleetScenario | None, list[tuple[Key, str]]]:
     """The scenario, or all that is wrong with it; `known` are keys that are wrong already."""
-    found: dict[Key, str] = {}
+    texts: dict[Key, str] = {}
     scenario = None
     try:
         scenario = FleetScenario.model_validate(merged)
     except ValidationError as error:
-        for one in error.errors(include_url=False):
-            key = tuple(str(part) for part in one["loc"])
-            if key[-1:] == ("[key]",):
-                key = key[:-1]
-            found.setdefault(key, wording(key, dict(one)))
+        texts = word_problems(FleetScenario, error, tuple(json_schema()["properties"]))
     # What is right is checked against each other, even if something else is wrong.
-    whole = scenario or _rest(merged, set(found))
-    if whole is not None:
-        broken = known | set(found)
-        for limit in broken_limits(whole):
+    checked = scenario or _rest(merged, set(texts))
+    if checked is not None:
+        broken = known | set(texts)
+        for limit in broken_limits(checked):
             if not any(_touches(key, bad) for key in (limit.key, *limit.others) for bad in broken):
-                found[limit.key] = limit.text
+                texts[limit.key] = limit.text
                 broken.add(limit.key)
-    return scenario, list(found.items())
+    return scenario, list(texts.items())
 
 
 def _touches(key: Key, bad: Key) -> bool:
@@ -349,7 +337,7 @@ def _dotted(key: Key) -> str:
 
 
 def _source(sources: dict[Key, str], key: Key, order: list[str]) -> str:
-    """Who gave a value; of a table, who changed it last; of one that is missing, who gave its table."""
+    """The source of a value: of a table the last that changed it, of a missing key the source of its table."""
     inside = [label for inner, label in sources.items() if len(inner) > len(key) and inner[: len(key)] == key]
     if inside:
         return max(inside, key=order.index)

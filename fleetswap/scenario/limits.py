@@ -13,7 +13,7 @@ from .content_library import class_names, load_library
 from .cost import BUILT_IN, load_profile
 from .device_limits import MAX_SLOTS
 from .model import FleetScenario
-from .units import KIB, MIB, Key, near, not_possible, shown_size, shown_value
+from .units import DAY_MINUTES, KIB, MIB, Key, near, not_possible, shown_size, shown_value
 
 MIN_FRAMES = 1024
 """Fewest page frames of a miniature."""
@@ -24,7 +24,6 @@ MAX_PROCESSES = 60
 MAX_SWITCHES = 100_000
 """Of the average user; the busiest has up to about four times as many."""
 MAX_STEPS = 10_000
-DAY_MINUTES = 1440
 RESERVE_PERCENT = 5
 """RAM that must remain for single pages beside a pool of large folios."""
 
@@ -58,7 +57,7 @@ def broken_limits(scenario: FleetScenario) -> Iterator[Limit]:
 
 
 def _run(scenario: FleetScenario) -> Iterator[Limit]:
-    """How long a run may be."""
+    """Limits of the length of a run."""
     habit, days = scenario.behaviour, scenario.days
     if days * habit.switches_per_day > MAX_SWITCHES:
         allowed = f"at most {MAX_SWITCHES // days} with days = {days}: a run has {MAX_SWITCHES} switches or fewer"
@@ -81,7 +80,7 @@ def _run(scenario: FleetScenario) -> Iterator[Limit]:
 
 
 def _device(scenario: FleetScenario, name: str) -> Iterator[Limit]:
-    """What the miniature of a device must hold."""
+    """Limits of the miniature of a device."""
     device, scale = scenario.device_class[name], scenario.page_scale
     at = ("device_class", name)
     given = f"with page_scale = {scale}"
@@ -129,7 +128,7 @@ def _device(scenario: FleetScenario, name: str) -> Iterator[Limit]:
 
 
 def _memory(scenario: FleetScenario) -> Iterator[Limit]:
-    """What must fit into the class of devices that has least."""
+    """Limits of memory, in the device class that has least of it."""
     name, device = min(scenario.device_class.items(), key=lambda item: (item[1].available_bytes, item[0]))
     at = ("device_class", name)
     needs = ((*at, "ram"), (*at, "unavailable_percent"))

@@ -18,16 +18,19 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES
 from .units import (
     BLOCK,
     CLASS_NAME,
+    DAY_MINUTES,
     FOLIO,
     FOLIO_KEY,
     KIB,
     LARGE_SWAPIN,
+    MAX_SEED,
     MEM_LIMIT,
     RAM,
     SWAPIN_BYTES,
     SWAPIN_KEY,
     ZRAM,
     natural,
+    number,
     parse_size,
     refusal,
     shown_size,
@@ -36,8 +39,11 @@ from .units import (
 from .warnings import found_warnings
 
 MAX_DEVICES = 10_000_000
-MAX_SEED = (1 << 63) - 1
 MAX_CLASSES = 32
+MAX_SHARE = 1_000_000
+MAX_PATH_LENGTH = 4096
+MAX_RECLAIMED_PAGES = 4096
+"""Pages of one call of reclaim."""
 MAX_KINDS = 3
 """Content classes of one app class."""
 ONE_ENTRY = "one entry a size"
@@ -52,13 +58,8 @@ SESSION_PERMILLE = (155, 268, 364, 460, 560, 669, 789, 925, 1082, 1268, 1495, 17
 _Class = TypeVar("_Class")
 
 
-def _whole(default: Any, least: int, most: int, text: str) -> Any:
-    """A whole number; `...` instead of a default for one that must be given."""
-    return Field(default, ge=least, le=most, description=text)
-
-
 def _percent(default: Any, text: str) -> Any:
-    return _whole(default, 0, 100, f"{text}, %")
+    return number(default, 0, 100, f"{text}, %")
 
 
 def _choice(default: Any, text: str) -> Any:
@@ -94,10 +95,10 @@ def _by_name(value: dict[str, _Class]) -> dict[str, _Class]:
 
 def _mix(value: dict[str, int]) -> dict[str, int]:
     """A mix without what has no weight, in one order: equal mixes must give equal devices."""
-    kept = {name: weight for name, weight in sorted(value.items()) if weight}
-    if not 1 <= len(kept) <= MAX_KINDS:
+    weighted = {name: weight for name, weight in sorted(value.items()) if weight}
+    if not 1 <= len(weighted) <= MAX_KINDS:
         raise refusal(f"1 to {MAX_KINDS} content classes with a weight above 0")
-    return kept
+    return weighted
 
 
 def _no_truth(value: object) -> object:
@@ -128,7 +129,7 @@ class _Table(BaseModel):
 class LargePool(_Table):
     """Frames kept for large folios of one size, like TAO's `nomerge`."""
 
-    share_percent: int = _whole(0, 0, 90, "Part of RAM kept for folios of `size`, %; 0 is no pool")
+    share_percent: int = number(0, 0, 90, "Part of RAM kept for folios of `size`, %; 0 is no pool")
     size: Annotated[int, FOLIO] = _choice(
         64 * KIB, "The one size of folios that get the pool's frames; no smaller or larger one does"
     )
@@ -138,21 +139,23 @@ class AppCompaction(_Table):
     """App compaction: Android pages out apps that left the screen (AOSP CachedAppOptimizer)."""
 
     enabled: bool = _choice(True, "Whether cached apps are paged out")
-    min_rss_kib: int = _whole(12_000, 0, 1 << 24, "Resident memory an app must have, KiB")
-    min_delta_kib: int = _whole(8_000, 0, 1 << 24, "Change of it since its last compaction, KiB")
+    min_rss_kib: int = number(12_000, 0, 1 << 24, "Resident memory an app must have, KiB")
+    min_delta_kib: int = number(8_000, 0, 1 << 24, "Change of it since its last compaction, KiB")
     min_free_swap_percent: int = _percent(20, "Free swap below which anonymous memory is left alone")
-    throttle_minutes: int = _whole(10, 0, 1440, "Least time between two compactions of an app, minutes")
+    throttle_minutes: int = number(10, 0, DAY_MINUTES, "Least time between two compactions of an app, minutes")
 
 
 class Reclaim(_Table):
     """When the kernel reclaims, and how much at a time."""
 
-    watermark_scale_permyriad: int = _whole(
+    watermark_scale_permyriad: int = number(
         10, 1, 1000, "vm.watermark_scale_factor: distance from min to low and from low to high, 1/10000 of RAM"
     )
-    min_free_kib: int = _whole(27_386, 0, 4 << 20, "vm.min_free_kbytes of the real device, divided by page_scale")
-    kswapd_pages_per_fault: int = _whole(32, 1, 4096, "Pages kswapd reclaims while a process takes one fault")
-    direct_pages: int = _whole(32, 1, 4096, "Pages a direct reclaim asks for (SWAP_CLUSTER_MAX)")
+    min_free_kib: int = number(27_386, 0, 4 << 20, "vm.min_free_kbytes of the real device, divided by page_scale")
+    kswapd_pages_per_fault: int = number(
+        32, 1, MAX_RECLAIMED_PAGES, "Pages kswapd reclaims while a process takes one fault"
+    )
+    direct_pages: int = number(32, 1, MAX_RECLAIMED_PAGES, "Pages a direct reclaim asks for (SWAP_CLUSTER_MAX)")
 
 
 class Lmkd(_Table):
@@ -160,7 +163,7 @@ class Lmkd(_Table):
 
     enabled: bool = _choice(True, "Whether apps are killed")
     swap_free_low_percent: int = _percent(10, "Free swap below which cached apps are killed")
-    thrashing_limit_percent: int = _whole(100, 0, 10_000, "Refaults, in % of resident pages, that kill an app")
+    thrashing_limit_percent: int = number(100, 0, 10_000, "Refaults, in % of resident pages, that kill an app")
     thrashing_decay_percent: int = _percent(10, "How much a kill lowers that limit for the next")
 
 
@@ -204,20 +207,20 @@ class Policy(_Table):
 class DeviceClass(_Table):
     """Devices of one model."""
 
-    share: int = _whole(..., 1, 1_000_000, "Devices of this class, relative to the other classes")
+    share: int = number(..., 1, MAX_SHARE, "Devices of this class, relative to the other classes")
     ram: Annotated[int, RAM] = _choice(..., "Memory of the device")
     zram: Annotated[str, ZRAM] = _choice(..., 'Size of zram: "4G", or "50p" of RAM')
     codec: Literal["lz4", "lzo-rle", "zstd"] = _choice("lz4", "Compression algorithm of zram")
     block: Annotated[int, BLOCK] = _choice(PAGE_BYTES, "zram compresses blocks of this size where folios cover them")
-    cpus: int = _whole(
+    cpus: int = number(
         8, 1, 64, "CPUs; each has slot caches of real size, also in a miniature: give few if page_scale is above 1"
     )
-    page_cluster: int = _whole(0, 0, 5, "vm.page-cluster: swap readahead of 2^N pages")
+    page_cluster: int = number(0, 0, 5, "vm.page-cluster: swap readahead of 2^N pages")
     mem_limit: Annotated[int, MEM_LIMIT] = _choice(0, "Most memory zram may use; 0 is no limit")
-    cost: str = _text("patch-phone", 4096, "Cost profile: patch-phone, x86-server, or a .toml file")
-    unavailable_percent: int = _whole(35, 0, 90, "RAM that neither apps nor zram get: kernel, firmware, page cache, %")
-    installed_apps: int = _whole(30, 1, 200, "Apps in use on a device, drawn from the app classes")
-    cached_apps: int = _whole(16, 1, 40, "Most apps kept in the background")
+    cost: str = _text("patch-phone", MAX_PATH_LENGTH, "Cost profile: patch-phone, x86-server, or a .toml file")
+    unavailable_percent: int = number(35, 0, 90, "RAM that neither apps nor zram get: kernel, firmware, page cache, %")
+    installed_apps: int = number(30, 1, 200, "Apps in use on a device, drawn from the app classes")
+    cached_apps: int = number(16, 1, 40, "Most apps kept in the background")
     mthp: FolioSettings = Field(default={}, description="Setting of folio sizes; one not named has that of policy.mthp")
 
     @property
@@ -234,10 +237,10 @@ class DeviceClass(_Table):
 class AppClass(_Table):
     """Apps of one kind."""
 
-    share: int = _whole(..., 1, 1_000_000, "Apps of this class, relative to the other classes")
-    anon_10s_mib: int = _whole(..., 1, 65_536, "Anonymous memory 10 s after launch, MiB")
-    anon_5min_mib: int = _whole(..., 1, 65_536, "Anonymous memory 5 min after launch, MiB")
-    spread_percent: int = _whole(25, 0, 90, "How much apps of the class differ in it, up or down, %")
+    share: int = number(..., 1, MAX_SHARE, "Apps of this class, relative to the other classes")
+    anon_10s_mib: int = number(..., 1, 65_536, "Anonymous memory 10 s after launch, MiB")
+    anon_5min_mib: int = number(..., 1, 65_536, "Anonymous memory 5 min after launch, MiB")
+    spread_percent: int = number(25, 0, 90, "How much apps of the class differ in it, up or down, %")
     content: Mix = Field(..., description=f"What memory holds: weights of 1 to {MAX_KINDS} content classes")
     hot_percent: int = _percent(30, "Pages of the app that a relaunch touches")
     similarity_percent: int = _percent(70, "Hot pages that the next relaunch touches again")
@@ -252,12 +255,12 @@ class AppClass(_Table):
 class Behaviour(_Table):
     """What people do."""
 
-    switches_per_day: int = _whole(120, 1, 5_000, "Switches to another app")
+    switches_per_day: int = number(120, 1, 5_000, "Switches to another app")
     switches_spread_percent: int = _percent(50, "How much users differ in that: sigma of a log-normal")
-    session_minutes: int = _whole(3, 1, 600, "Median time in an app, minutes")
-    popularity_permille: int = _whole(1000, 0, 5_000, "Zipf exponent of the apps of a device, 1/1000")
+    session_minutes: int = number(3, 1, 600, "Median time in an app, minutes")
+    popularity_permille: int = number(1000, 0, 5_000, "Zipf exponent of the apps of a device, 1/1000")
     background_touch_percent: int = _percent(2, "Pages of an app that it touches in the background, each time")
-    background_apps_per_switch: int = _whole(2, 0, 40, "Cached apps that run in the background between two switches")
+    background_apps_per_switch: int = number(2, 0, 40, "Cached apps that run in the background between two switches")
     relaunch_of_recent_percent: int = _percent(60, "Probability that the next app is one of the most recent")
 
     @property
@@ -276,10 +279,10 @@ class Behaviour(_Table):
 class SystemMemory(_Table):
     """Zygote and the processes that are never killed."""
 
-    zygote_mib: int = _whole(48, 1, 1_024, "Anonymous memory that apps share with zygote, MiB")
+    zygote_mib: int = number(48, 1, 1_024, "Anonymous memory that apps share with zygote, MiB")
     zygote_cow_percent: int = _percent(20, "Part of it that an app writes to")
-    processes: int = _whole(6, 1, 20, "System processes, standing for the real 150 to 250")
-    process_mib: int = _whole(80, 1, 1_024, "Anonymous memory of each, MiB")
+    processes: int = number(6, 1, 20, "System processes, standing for the real 150 to 250")
+    process_mib: int = number(80, 1, 1_024, "Anonymous memory of each, MiB")
     content: Mix = Field(
         default={"java_tool": 40, "native_db": 30, "native_compiler": 30},
         description=f"What it holds: weights of 1 to {MAX_KINDS} content classes",
@@ -299,14 +302,14 @@ class FleetScenario(_Table):
     name: str = _text(..., 255, "The built-in's name, or the file's without .toml")
     title: str = _text(..., 120, "One line for reports")
     description: str = _text(..., 4_000, "What this fleet is, and what of it is assumed")
-    devices: int = _whole(10_000, 1, MAX_DEVICES, "Devices of the fleet")
-    seed: int = _whole(0, 0, MAX_SEED, "Seed of all random numbers")
-    days: int = _whole(1, 1, 365, "Simulated days")
-    steps_per_day: int = _whole(24, 1, 1_440, "Entries of the time series in a day")
+    devices: int = number(10_000, 1, MAX_DEVICES, "Devices of the fleet")
+    seed: int = number(0, 0, MAX_SEED, "Seed of all random numbers")
+    days: int = number(1, 1, 365, "Simulated days")
+    steps_per_day: int = number(24, 1, DAY_MINUTES, "Entries of the time series in a day")
     page_scale: Annotated[Scale, BeforeValidator(_no_truth)] = _choice(
         64, "Real pages that one simulated page stands for: RAM, zram and apps are divided by it, folios are not"
     )
-    content_library: str = _text("measured", 4096, "Content library: measured, or a .npz file")
+    content_library: str = _text("measured", MAX_PATH_LENGTH, "Content library: measured, or a .npz file")
     policy: Policy = Field(default=Policy(), description="Policy of the devices")
     behaviour: Behaviour = Field(default=Behaviour(), description="What people do")
     device_class: Annotated[dict[Annotated[str, CLASS_NAME], DeviceClass], AfterValidator(_by_name)] = Field(

@@ -1,4 +1,4 @@
-"""Arrays of an .npz file: whatever is wrong with it is bad input, told in this project's words."""
+"""Arrays of an .npz file; a broken file is bad input, with an error in this project's words."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ def read_npz(path: Path, what: str, expected: str) -> dict[str, npt.NDArray[Any]
     Raises
     ------
     InputError
+        If the file cannot be read, is damaged or of another kind, or holds something else than arrays.
     """
     import numpy as np
 

@@ -1,4 +1,4 @@
-"""TOML file: what is wrong with it is bad input, told with its line."""
+"""Table of a TOML file; a broken file is bad input, with an error that names its line."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_toml(path: Path, asked: str = "") -> dict[str, Any]:
     ----------
     path : Path
     asked : str
-        What errors put before its name: who asked for it.
+        Text before the file's name in errors: the file and key that name it.
 
     Raises
     ------
@@ -53,3 +53,13 @@ def read_toml(path: Path, asked: str = "") -> dict[str, Any]:
         raise InputError(f"{asked}{path}: {where}: is no TOML: {what}") from None
     except ValueError:
         raise InputError(f"{asked}{path}: is no TOML: a number is too long") from None
+
+
+def read_setting(word: str) -> Any:
+    """A TOML value, or the word itself; no key takes a fraction or a date, so that ``kernel=6.12`` is a name."""
+    try:
+        table = tomllib.loads(f"value = {word}")
+    except (ValueError, RecursionError):
+        return word
+    value = table.get("value")
+    return value if len(table) == 1 and isinstance(value, (bool, int, str, list, dict)) else word

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
 from pydantic_core import PydanticCustomError, core_schema
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES, SIZES_KIB
@@ -31,20 +32,42 @@ SWAPIN_BYTES = FOLIO_BYTES[:-1]
 BLOCK_BYTES = tuple(PAGE_BYTES << order for order in range(10))
 """Blocks that zram compresses as one."""
 MAX_ZRAM_PERCENT = 200
+DAY_MINUTES = 24 * 60
+MAX_SEED = (1 << 63) - 1
 _UNITS = "KMGT"
-_SIZE = re.compile(r"(0|[1-9][0-9]{0,17})([KMGT]?)", re.ASCII | re.IGNORECASE)
+_SIZE = re.compile(r"([0-9][0-9A-FX]*)([KMGT]?)", re.ASCII | re.IGNORECASE)
+_DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)
 _PERCENT = re.compile(r"([1-9][0-9]{0,2})[p%]", re.ASCII)
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}", re.ASCII)
 
 
-def parse_size(value: object) -> int:
-    """Bytes of a size as files have it: 65536, "64K", "8G"; ValueError if it is none."""
+def read_decimal(digits: str) -> int | None:
+    """Value of a decimal number as TOML writes it; None for any other text."""
+    return int(digits) if _DECIMAL.fullmatch(digits) else None
+
+
+def parse_size(value: object, read_digits: Callable[[str], int | None] = read_decimal) -> int:
+    """Bytes of a size: 65536, "64K", "8G".
+
+    Parameters
+    ----------
+    value : object
+        A number of bytes, or a text of digits with an optional unit K, M, G or T.
+    read_digits : function of str
+        Value of the digits, or None; scripts have C's numbers, files TOML's.
+
+    Raises
+    ------
+    ValueError
+        If it is no size.
+    """
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
     match = _SIZE.fullmatch(value) if isinstance(value, str) else None
-    if match is None:
+    number = read_digits(match[1]) if match else None
+    if match is None or number is None:
         raise ValueError(f"{shown_value(value)} is no size")
-    return int(match[1]) << 10 * (_UNITS.find(match[2].upper()) + 1 if match[2] else 0)
+    return number << 10 * (_UNITS.find(match[2].upper()) + 1 if match[2] else 0)
 
 
 def shown_size(size: int) -> str:
@@ -69,7 +92,7 @@ def refusal(allowed: str) -> PydanticCustomError:
 
 @dataclass(frozen=True)
 class Rule:
-    """What one kind of value may be, in the metadata of its type.
+    """The rule of one kind of value, in the metadata of its type.
 
     Parameters
     ----------
@@ -95,7 +118,7 @@ class Rule:
             raise refusal(self.allowed) from None
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        """How pydantic reads and writes such a value."""
+        """The schema by which pydantic reads and writes such a value."""
         return core_schema.no_info_plain_validator_function(
             self._validate, serialization=core_schema.plain_serializer_function_ser_schema(self.show)
         )
@@ -103,8 +126,13 @@ class Rule:
     def __get_pydantic_json_schema__(
         self, core: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> JsonSchemaValue:
-        """What the JSON schema says about it."""
+        """The JSON schema of such a value."""
         return {**self.schema, "x-allowed": self.allowed}
+
+
+def number(default: Any, least: int, most: int, text: str) -> Any:
+    """A field for a whole number, with its meaning; `...` instead of a default for one that must be given."""
+    return Field(default, ge=least, le=most, description=text)
 
 
 _SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+[KMGTkmgt]?$"}]}
@@ -133,6 +161,17 @@ def choice_rule(sizes: tuple[int, ...]) -> Rule:
         return size
 
     return Rule(read, ", ".join(map(shown_size, sizes)), _SIZE_SCHEMA, shown_size)
+
+
+def listed_rule(values: tuple[int, ...] | tuple[str, ...]) -> Rule:
+    """One of some numbers or names."""
+
+    def read(value: object) -> object:
+        if type(value) is not type(values[0]) or value not in values:
+            raise ValueError(value)
+        return value
+
+    return Rule(read, ", ".join(map(str, values)), {"enum": list(values)}, str)
 
 
 def _key_rule(sizes: tuple[int, ...]) -> Rule:
@@ -203,12 +242,12 @@ def zram_bytes(zram: str, ram: int) -> int:
 
 
 def not_possible(value: object, allowed: str) -> str:
-    """How every error of a value reads."""
+    """The text of every error of a value."""
     return f"{shown_value(value)} is not possible; allowed {verb(allowed)}"
 
 
 def verb(allowed: str) -> str:
-    """What is allowed, with its verb."""
+    """A text of allowed values with its verb."""
     return f"{'is' if allowed.startswith(('a ', 'one ')) else 'are'} {allowed}"
 
 
@@ -216,6 +255,8 @@ def shown_value(value: object) -> str:
     """A value of a file, shortened."""
     if isinstance(value, bool):
         return "true" if value else "false"
+    if value is None:
+        return "null"
     if isinstance(value, dict):
         return f"a table of {len(value)}"
     if isinstance(value, list):
@@ -246,5 +287,5 @@ def _toml_key(key: str) -> str:
 
 def near(name: str, known: tuple[str, ...]) -> str:
     """The known name that is meant, or all of them."""
-    found = difflib.get_close_matches(name, known, 1)
-    return f"did you mean {found[0]}?" if found else f"known are {', '.join(known)}"
+    matches = difflib.get_close_matches(name, known, 1)
+    return f"did you mean {matches[0]}?" if matches else f"known are {', '.join(known)}"

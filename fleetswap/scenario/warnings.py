@@ -1,7 +1,7 @@
 """Values of a fleet that can be simulated but do not act as they read: one line each, with key, value and what acts.
 
 A miniature holds whole pages, of which it needs a few, and one key can make another one pointless. A default that does
-nothing is nobody's mistake and is not told, unless the page scale is the reason.
+nothing is nobody's mistake and gets no line, unless the page scale is the reason.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 
-from .units import KIB, MIB, shown_size, shown_value
+from .units import DAY_MINUTES, KIB, MIB, shown_size, shown_value
 
 if TYPE_CHECKING:
     from .model import FleetScenario
 
-MIN_THP_RAM_BYTES = 512 << 20
+MIN_THP_RAM_BYTES = 512 * MIB
 """Below, the kernel turns huge pages off at boot (spec 06 §6.2)."""
 USUAL_FOLIO_BYTES = 64 * KIB
 SWAP_CLUSTER_MAX = 32
@@ -164,10 +164,13 @@ def _outdone(scenario: FleetScenario) -> Iterator[str]:
         )
     # An app is opened and left before it can be compacted again, two switches later; the busiest user is soonest.
     busiest = people.switches_per_day * max(people.activity_q16)
-    if "throttle_minutes" in _changed(compaction) and 0 < compaction.throttle_minutes * busiest <= 2 * 1440 << 16:
+    if (
+        "throttle_minutes" in _changed(compaction)
+        and 0 < compaction.throttle_minutes * busiest <= 2 * DAY_MINUTES << 16
+    ):
         yield (
             f"policy.compaction.throttle_minutes: {compaction.throttle_minutes} has no effect: two switches of the "
-            f"busiest user take as long; values from {(2 * 1440 << 16) // busiest + 1} on act"
+            f"busiest user take as long; values from {(2 * DAY_MINUTES << 16) // busiest + 1} on act"
         )
 
 
@@ -181,9 +184,9 @@ def _shown(table: Any, key: str) -> str:
 
 
 def _on(scenario: FleetScenario, names: list[str]) -> str:
-    """Where something is so: on all devices, or on those of some classes."""
-    whole = len(names) == len(scenario.device_class)
-    return "on all devices" if whole else f"on {', '.join(f'device_class.{name}' for name in names)}"
+    """Names of the devices concerned: all of them, or those of some classes."""
+    everywhere = len(names) == len(scenario.device_class)
+    return "on all devices" if everywhere else f"on {', '.join(f'device_class.{name}' for name in names)}"
 
 
 def _usable(scenario: FleetScenario, device_class: str) -> set[int]:

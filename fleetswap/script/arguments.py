@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-import re
-
+from ..scenario.units import parse_size, shown_size
 from .patterns import c_number
-
-_UNITS = "KMGT"
 
 
 def read_number(word: str, what: str, least: int = 0, most: int = (1 << 32) - 1) -> int:
     """Value of a number as C's ``strtoul`` with base 0 reads it: 17, 0x11, 021.
+
+    Parameters
+    ----------
+    word : str
+        As it stands in the script.
+    what : str
+        What the number is, for errors.
+    least, most : int
+        Smallest and largest number that is allowed.
 
     Raises
     ------
@@ -28,37 +34,32 @@ def read_number(word: str, what: str, least: int = 0, most: int = (1 << 32) - 1)
 def read_size(word: str, what: str, least: int, most: int) -> int:
     """Bytes of a size such as ``64M`` or ``1600K``, as the kernel's ``memparse`` reads it.
 
+    Parameters
+    ----------
+    word : str
+        As it stands in the script.
+    what : str
+        What has the size, for errors.
+    least, most : int
+        Smallest and largest size that is allowed, bytes.
+
     Raises
     ------
     ValueError
         If it is not a number with an optional suffix K, M, G or T, or lies outside `least` to `most`.
     """
-    match = re.fullmatch(r"([0-9][0-9a-fA-FxX]*)([kKmMgGtT]?)", word)
-    value = c_number(match[1]) if match else None
-    if match is None or value is None:
-        raise ValueError(f"bad {what} {word!r}; expected a number with an optional K, M, G or T, such as 64M")
-    value <<= 10 * (_UNITS.find(match[2].upper()) + 1 if match[2] else 0)
+    try:
+        value = parse_size(word, c_number)
+    except ValueError:
+        expected = "a number with an optional K, M, G or T, such as 64M"
+        raise ValueError(f"bad {what} {word!r}; expected {expected}") from None
     if not least <= value <= most:
-        raise ValueError(f"{what} {word!r} cannot be; allowed are {_shown(least)} to {_shown(most)}")
+        raise ValueError(f"{what} {word!r} cannot be; allowed are {shown_size(least)} to {shown_size(most)}")
     return value
 
 
 def read_choice(word: str, what: str, allowed: tuple[str, ...]) -> str:
-    """The word itself, if it is one of the allowed ones.
-
-    Raises
-    ------
-    ValueError
-    """
+    """The word itself; ValueError if it is none of the allowed ones."""
     if word not in allowed:
         raise ValueError(f"bad {what} {word!r}; allowed are {', '.join(allowed)}")
     return word
-
-
-def _shown(size: int) -> str:
-    """A size in the largest unit that divides it."""
-    unit = 0
-    while size and size % 1024 == 0 and unit < len(_UNITS):
-        size //= 1024
-        unit += 1
-    return f"{size}{('', *_UNITS)[unit]}"

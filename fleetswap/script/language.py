@@ -124,6 +124,7 @@ def parse_script(text: str, path: str = "script", classes: tuple[str, ...] = ())
     Raises
     ------
     ScriptError
+        With the first line that cannot be.
     """
     parser = _Parser(classes or class_names())
     # Lines and words end where the replayer's do: splitlines() and split() know many more separators.

@@ -78,7 +78,7 @@ _WORDS_PER_DRAW = 12
 
 
 class Pattern(NamedTuple):
-    """What a script's ``write`` fills its pages with.
+    """Content that a script's ``write`` fills its pages with.
 
     Attributes
     ----------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fleetswap_kernels.backend.arena import Blueprint
 from fleetswap_kernels.device.content.page_patterns import CLASS, FILL, ZERO
+from fleetswap_kernels.device.regions import PMD_PAGES
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout.codecs import CODECS
@@ -26,7 +27,8 @@ from .stored_size import stored_bytes
 VPN_BASE = 1 << 32
 """Page number of a process's first region address (16 TiB)."""
 REGION_STRIDE_PAGES = 1 << 18
-PMD_PAGES = 512
+_SIZED_AT_ONCE = 4096
+"""Pages whose stored sizes are found together: their contents are bytes."""
 
 _ADVICE = {"hugepage": bits.VMA_HUGEPAGE, "nohugepage": bits.VMA_NOHUGEPAGE, "none": 0}
 _VERDICTS = {"folio": VERDICT_FOLIO, "charge": VERDICT_CHARGE, "swap": VERDICT_SWAP}
@@ -34,7 +36,7 @@ _VERDICTS = {"folio": VERDICT_FOLIO, "charge": VERDICT_CHARGE, "swap": VERDICT_S
 
 @dataclass(frozen=True)
 class Region:
-    """Where a region lies in its process's address space and PTE array."""
+    """Place of a region in its process's address space and PTE array."""
 
     name: str
     index: int
@@ -135,15 +137,15 @@ class _Contents:
         unique, inverse = np.unique(all_codes, return_inverse=True)
         # Code 0, the zero page, sorts first and becomes content 1.
         sizes = np.zeros(len(unique) + 2, dtype=np.uint32)
-        for first in range(0, len(unique), 4096):
-            part = unique[first : first + 4096]
+        for first in range(0, len(unique), _SIZED_AT_ONCE):
+            part = unique[first : first + _SIZED_AT_ONCE]
             sizes[1 + first : 1 + first + len(part)] = stored_bytes(pages_bytes(part), algorithm)
         header = len(unique) + 1
         sizes[header] = stored_bytes(swap_header_page(slots)[None, :], algorithm)[0]
         return sizes, (inverse[1:] + 1).astype(np.uint32), header
 
     def entry(self, pattern: Pattern) -> tuple[int, int]:
-        """Where a pattern stands in the content map, and its advance; of a class, its number and version."""
+        """Place of a pattern in the content map, and its advance; of a class, its number and version."""
         if pattern.kind == CLASS:
             return load_library(self.library).names.index(pattern.name) | pattern.argument << 5, ops.MODELLED
         return self.entries[pattern]
@@ -182,6 +184,41 @@ def _gap(taken: list[tuple[int, int]], length: int) -> int:
     return at
 
 
+@dataclass
+class _Peak:
+    """The most that a script has at once: what its device is sized by.
+
+    Parameters
+    ----------
+    procs, vmas, ptes, pmds : int
+        Length of each of the device's tables.
+    pages : int
+        Pages mapped in all processes.
+    orders : set of int
+        Folio orders that are ever enabled.
+    """
+
+    procs: int = 1
+    vmas: int = 1
+    ptes: int = 16
+    pmds: int = 1
+    pages: int = 1
+    orders: set[int] = field(default_factory=set)
+
+    def raise_to(self, numbers: dict[str, int], spaces: dict[str, _Space]) -> None:
+        """Take in the processes that live now, by their numbers and regions."""
+        regions = [region for space in spaces.values() for region in space.regions.values()]
+        self.procs = max([self.procs, *(number + 1 for number in numbers.values())])
+        self.vmas = max([self.vmas, *(r.index + 1 for r in regions)])
+        self.ptes = max([self.ptes, *(-(-(r.pte + r.pages) // 16) * 16 for r in regions)])
+        self.pmds = max([self.pmds, *(r.pmd + _ranges(r) for r in regions)])
+        self.pages = max(self.pages, sum(r.pages for r in regions))
+
+    def enable(self, settings: dict[int, str]) -> None:
+        """Take in the settings of folio sizes, KiB."""
+        self.orders |= {order_of_kib(size) for size, setting in settings.items() if setting != "never"}
+
+
 def compile_script(script: Script, library: Path | None = None) -> Compiled:
     """Compile a script and lay out its device.
 
@@ -197,13 +234,31 @@ def compile_script(script: Script, library: Path | None = None) -> Compiled:
         _note_contents(op, regions, contents)
     slots = script.config.zram_bytes // PAGE_BYTES
     content_bytes, content_map, header = contents.build(slots, script.config.algorithm)
+    peak = _Peak()
+    peak.enable(script.config.thp)
+    rows, steps = _lay_out_steps(script, contents, peak)
+    program = np.zeros((max(1, len(rows)), ops.OP_WORDS), dtype=np.uint32)
+    for i, row in enumerate(rows):
+        program[i, : len(row)] = row
+    compressible = bool((content_bytes > 0).any()) or contents.modelled
+    blueprint = Blueprint(
+        _size_device(script.config, peak, (len(content_bytes), len(content_map)), compressible),
+        policy(script.config),
+        content_bytes,
+        content_map,
+        size_classes(block_order=script.config.block_order),
+        header,
+        library_model(library) if contents.modelled else None,
+    )
+    return Compiled(script, tuple(steps), program, blueprint)
 
+
+def _lay_out_steps(script: Script, contents: _Contents, peak: _Peak) -> tuple[list[tuple[int, ...]], list[Step]]:
+    """The program's rows and the script's steps; `peak` takes in every state between two of them."""
     rows: list[tuple[int, ...]] = []
     steps: list[Step] = []
     spaces: dict[str, _Space] = {}
     numbers: dict[str, int] = {}
-    most = {"procs": 1, "vmas": 1, "ptes": 16, "pmds": 1, "pages": 1}
-    orders = {order_of_kib(size) for size, setting in script.config.thp.items() if setting != "never"}
     for op in script.ops:
         first = len(rows)
         if op.name not in ("dump", "summary", "thp", "zswap", "verdict") and op.process not in numbers:
@@ -211,50 +266,35 @@ def compile_script(script: Script, library: Path | None = None) -> Compiled:
             spaces[op.process] = _Space()
             rows.append((ops.PROC, numbers[op.process]))
             # Here as well: a process may end with its first operation.
-            most["procs"] = max(most["procs"], numbers[op.process] + 1)
-        orders |= {order_of_kib(size) for size, setting in op.thp.items() if setting != "never"}
+            peak.raise_to(numbers, spaces)
+        peak.enable(op.thp)
         if op.name not in ("dump", "summary"):
             rows.append(_row(op, spaces, numbers, contents))
-        every = [r for s in spaces.values() for r in s.regions.values()]
-        most["procs"] = max([most["procs"], *(n + 1 for n in numbers.values())])
-        most["vmas"] = max([most["vmas"], *(r.index + 1 for r in every)])
-        most["ptes"] = max([most["ptes"], *(-(-(r.pte + r.pages) // 16) * 16 for r in every)])
-        most["pmds"] = max([most["pmds"], *(r.pmd + _ranges(r) for r in every)])
-        most["pages"] = max(most["pages"], sum(r.pages for r in every))
+        peak.raise_to(numbers, spaces)
         alive = {name: (number, spaces[name].in_order()) for name, number in numbers.items()}
         steps.append(Step(op, first, len(rows), alive))
+    return rows, steps
 
-    program = np.zeros((max(1, len(rows)), ops.OP_WORDS), dtype=np.uint32)
-    for i, row in enumerate(rows):
-        program[i, : len(row)] = row
-    classes = size_classes(block_order=script.config.block_order)
-    compressible = bool((content_bytes > 0).any()) or contents.modelled
-    sizes = Sizes(
+
+def _size_device(config: Config, peak: _Peak, contents: tuple[int, int], compressible: bool) -> Sizes:
+    """Sizes of the device; `contents` are the lengths of its tables of contents and of their map."""
+    slots = config.zram_bytes // PAGE_BYTES
+    return Sizes(
         slots=slots,
-        ptes=most["ptes"],
-        pmds=most["pmds"],
+        ptes=peak.ptes,
+        pmds=peak.pmds,
         # One live folio of every order per block and process, swap-cache leftovers, and room for compaction; at most
         # what a PTE can name.
-        frames=min(most["pages"] * (1 + len(orders)) + slots + 1024, bits.FRAME_NIL),
-        procs=most["procs"],
-        vmas=most["vmas"],
-        cpus=script.config.cpus,
-        contents=len(content_bytes),
-        content_map=max(1, len(content_map)),
-        zspages=slots + 2 if compressible and not script.config.pool_packed else 0,
-        zclasses=len(classes.class_bytes) if compressible else 0,
-        block_order=script.config.block_order if compressible else 0,
+        frames=min(peak.pages * (1 + len(peak.orders)) + slots + 1024, bits.FRAME_NIL),
+        procs=peak.procs,
+        vmas=peak.vmas,
+        cpus=config.cpus,
+        contents=contents[0],
+        content_map=max(1, contents[1]),
+        zspages=slots + 2 if compressible and not config.pool_packed else 0,
+        zclasses=len(size_classes(block_order=config.block_order).class_bytes) if compressible else 0,
+        block_order=config.block_order if compressible else 0,
     )
-    blueprint = Blueprint(
-        sizes,
-        policy(script.config),
-        content_bytes,
-        content_map,
-        classes,
-        header,
-        library_model(library) if contents.modelled else None,
-    )
-    return Compiled(script, tuple(steps), program, blueprint)
 
 
 def _note_contents(op: Op, regions: dict[tuple[str, str], int], contents: _Contents) -> None:

@@ -187,7 +187,7 @@ class Snapshot:
 
     @staticmethod
     def _incidents(values: dict[str, int]) -> dict[str, Any]:
-        """What no kernel counts and a correct one never meets; left out of a dump if nothing of it happened."""
+        """Counters of events that a correct kernel never meets; left out of a dump if all are 0."""
         some = {name: values[name] for name in INCIDENTS if values[name]}
         return {"fleetswap": some} if some else {}
 
@@ -249,8 +249,8 @@ def _aligned_blocks(offsets: npt.NDArray[np.int64], start: int, order: int) -> i
     count = max(0, len(offsets) - skip) // n
     blocks = offsets[skip : skip + count * n].reshape(count, n)
     first = blocks[:, :1]
-    whole = (blocks == first + np.arange(n)).all(axis=1)
-    return int(np.count_nonzero(whole & (first[:, 0] >= 0) & (first[:, 0] % n == 0)))
+    consecutive = (blocks == first + np.arange(n)).all(axis=1)
+    return int(np.count_nonzero(consecutive & (first[:, 0] >= 0) & (first[:, 0] % n == 0)))
 
 
 def _slot_cache(cpu: list[int]) -> dict[str, Any]:

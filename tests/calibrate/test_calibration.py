@@ -19,9 +19,7 @@ from fleetswap.calibrate.library import (
     describe_origin,
     fill_fractions,
     gain_table,
-    intraclass_correlation,
     profile_text,
-    ranks,
     totals,
     write_files,
     write_pages,
@@ -50,38 +48,6 @@ def _made(regions: int, seed: int) -> PageSizes:
         cells[:, :, start : start + (512 >> order)] = sums * random.uniform(0.5, 1.1, sums.shape)
         start += 512 >> order
     return PageSizes(("lz4", "zstd"), cells, np.zeros((regions, 512), dtype=np.uint8))
-
-
-# P. E. Shrout, J. L. Fleiss, Intraclass correlations (1979), table 2: six targets, four judges; table 4: ICC(1,1) .17
-SHROUT_FLEISS = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
-
-
-def test_intraclass_correlation_of_a_published_example() -> None:
-    values = np.array(SHROUT_FLEISS, dtype=np.float64).reshape(-1)
-    found = intraclass_correlation(values, np.repeat(np.arange(6), 4))
-    assert round(found, 2) == 0.17
-
-
-@pytest.mark.parametrize(
-    ("values", "groups", "expected"),
-    [
-        ([1, 2, 3, 4], [0, 0, 1, 1], 7 / 9),  # between 4, within 1/2: (4 - 1/2) / (4 + 1/2)
-        ([1, 3, 2, 4], [5, 5, 9, 9], -1 / 3),  # between 1, within 2: (1 - 2) / (1 + 2)
-        # Groups of 1 and 2: means 1 and 4, of all 3; between 1*4 + 2*1 = 6, within 2, typical 3 - 5/3 = 4/3.
-        ([1, 3, 5], [0, 1, 1], (6 - 2) / (6 + 2 / 3)),
-        ([4, 4, 7, 7, 7], [0, 0, 1, 1, 1], 1),
-        ([3, 3, 3, 3], [0, 0, 1, 1], 0),  # no differences
-        ([1, 2, 3], [0, 0, 0], 0),  # one group
-        ([1, 2, 3], [0, 1, 2], 0),  # one value in each
-    ],
-)
-def test_intraclass_correlation_by_hand(values: list[float], groups: list[int], expected: float) -> None:
-    found = intraclass_correlation(np.array(values, dtype=np.float64), np.array(groups))
-    assert found == pytest.approx(expected, abs=1e-12)
-
-
-def test_ranks_of_equal_values() -> None:
-    assert ranks(np.array([20, 30, 10, 20])).tolist() == [2.5, 4, 1, 2.5]
 
 
 def test_identical_blocks() -> None:

@@ -16,7 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from fleetswap.calibrate.content import pool_bytes, quantiles, rank_correlation, simulate_blocks
+from fleetswap.calibrate.content import pool_bytes, simulate_blocks
+from fleetswap.calibrate.ranks import percentiles, rank_correlation
 from fleetswap.scenario.content_library import load_library
 
 TABLES = Path(__file__).parents[1] / "data/compressibility"
@@ -61,7 +62,7 @@ def _figures(name: str, codec: str, order: int) -> tuple[int, int, int, int, lis
     # Only these correlations were measured.
     neighbours = rank_correlation(one.raw[:-1], one.raw[1:]) if (codec, order) == ("zstd", 0) else 0.0
     totals = (int(one.raw.sum()), pool_bytes(one.stored, order), int(one.members.sum()), one.pool_members)
-    return (*totals, quantiles(one.raw), quantiles(one.members), neighbours)
+    return (*totals, percentiles(one.raw), percentiles(one.members), neighbours)
 
 
 @cache
@@ -170,20 +171,6 @@ def test_a_process_of_64_mib_has_about_the_size_of_its_class(seed: int) -> None:
 # What the figures are made with
 
 
-def test_rank_correlation_of_a_sample_with_ties() -> None:
-    # Ranks 1, 2.5, 2.5, 4 and 1, 3, 2, 4: 4.5 / sqrt(4.5 * 5).
-    found = rank_correlation(np.array([10, 20, 20, 30]), np.array([5, 90, 70, 100]))
-    assert abs(found - 4.5 / 22.5**0.5) < 1e-12
-    assert rank_correlation(np.array([1, 2, 3, 9]), np.array([9, 3, 2, 1])) == -1
-    assert rank_correlation(np.array([1, 2, 3]), np.array([7, 7, 7])) == 0
-
-
-def test_quantiles_are_values_that_occur() -> None:
-    # Of 101 values i + 1 are at least i %; of two values the lower one is a half.
-    assert quantiles(np.arange(101)[::-1] * 10) == [10 * i for i in range(1, 100)]
-    assert quantiles(np.array([9, 4])) == [4] * 50 + [9] * 49
-
-
 def test_pool_memory_of_some_objects() -> None:
     # zsmalloc_classes.csv, chain size 8: 32 bytes 128 to a page, 3,632 bytes 9 to 8 pages; same-filled and raw pages.
     assert pool_bytes(np.array([24] * 128 + [3624] * 9 + [0] * 5 + [4096] * 3), 0) == (1 + 8 + 3) * 4096
@@ -199,8 +186,3 @@ def test_sizes_do_not_depend_on_how_many_blocks_are_measured() -> None:
     many = simulate_blocks(library, "native_db", "zstd", 4, 64)
     for column in ("raw", "stored", "members"):
         assert getattr(few, column).tolist() == getattr(many, column)[:10].tolist()
-
-
-def test_quantiles_have_the_rank_that_integers_give() -> None:
-    # Of 1 .. 100 the p % quantile is p, whatever floating point makes of 0.07 * 100.
-    assert quantiles(np.arange(1, 101)) == list(range(1, 100))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tomllib
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -46,7 +45,7 @@ PROFILE = CostProfile(
     split_ns=SPLIT,
     swapout_folio_ns=OUT_FOLIO,
     swapout_page_ns=OUT_PAGE,
-    codecs={"lz4": CodecCost(COMPRESS, DECOMPRESS)},
+    codec={"lz4": CodecCost(compress_ns=COMPRESS, decompress_ns=DECOMPRESS)},
 )
 STALL = ("fault", "map", "allocate", "fill", "copy", "zram read", "decompress")
 SWAPOUT = ("unmap", "split", "zram write", "compress")
@@ -154,8 +153,13 @@ def test_bytes_of_rewrites_were_not_put_out_for_faults(order: int) -> None:
 
 
 def test_a_class_has_its_share_of_the_time_in_each_direction() -> None:
-    cost = CodecCost((1000,) * 10, (2000,) * 10, {"even": 917, "odd": 1313}, {"odd": 500})
-    profile = replace(PROFILE, codecs={"zstd": cost})
+    cost = CodecCost(
+        compress_ns=(1000,) * 10,
+        decompress_ns=(2000,) * 10,
+        compress_permille={"even": 917, "odd": 1313},
+        decompress_permille={"odd": 500},
+    )
+    profile = PROFILE.model_copy(update={"codecs": {"zstd": cost}})
     work = ("compressed_pages", "compressed_blocks", "decompressed_pages", "decompressed_blocks")
     # Classes 0 "odd", 1 "plain", 2 "even", and 31, contents of a table, which have no name.
     events = counted(
@@ -305,9 +309,14 @@ def test_a_device_pays_what_the_spec_says_it_does(script: str, parts: dict[str, 
 
 
 def test_a_device_pays_its_class_of_content() -> None:
-    cost = CodecCost(COMPRESS, DECOMPRESS, {"java_app": 1500, "media": 1}, {"java_app": 250, "media": 1})
+    cost = CodecCost(
+        compress_ns=COMPRESS,
+        decompress_ns=DECOMPRESS,
+        compress_permille={"java_app": 1500, "media": 1},
+        decompress_permille={"java_app": 250, "media": 1},
+    )
     events = replayed(f"{BLOCKS}write A 0 16 class:java_app\n{ROUND_TRIP}")
-    parts = price(events, replace(PROFILE, codecs={"lz4": cost}), "lz4", 4, class_names()).parts
+    parts = price(events, PROFILE.model_copy(update={"codecs": {"lz4": cost}}), "lz4", 4, class_names()).parts
     # 1,004,000 and 2,004,000 ns a block of order 4.
     assert (int(parts["compress"]), int(parts["decompress"])) == (1_506_000, 501_000)
 
@@ -387,7 +396,13 @@ def test_a_file_is_read_as_it_stands(tmp_path: Path) -> None:
         split_ns=17,
         swapout_folio_ns=18,
         swapout_page_ns=19,
-        codecs={"lz4": CodecCost(tuple(range(20, 30)), tuple(range(30, 40)), {"media": 900}, {})},
+        codec={
+            "lz4": CodecCost(
+                compress_ns=tuple(range(20, 30)),
+                decompress_ns=tuple(range(30, 40)),
+                compress_permille={"media": 900},
+            )
+        },
     )
 
 
@@ -403,67 +418,57 @@ def test_a_file_inherits_what_it_leaves_out(tmp_path: Path, parent: str) -> None
     assert {name: mine.codecs[name] for name in ("lz4", "lzo-rle")} == {
         name: base.codecs[name] for name in ("lz4", "lzo-rle")
     }
-    assert mine == replace(base, name="mine", split_ns=7, codecs=mine.codecs)
+    assert mine == base.model_copy(update={"name": "mine", "split_ns": 7, "codecs": mine.codecs})
 
 
 INHERIT = 'inherits = "x86-server"\n'
 TIMES = "[20, 21, 22, 23, 24, 25, 26, 27, 28, 29]"
 # What the file says, and what the message must name: key, value, and what is allowed.
+NS = "are whole numbers 0 to 1000000000"
+TEN = f"lists of 10 {NS.removeprefix('are ')}"
 BAD: list[tuple[str, str, list[str]]] = [
-    (
-        "unknown key",
-        COMPLETE.replace("fault_ns", "falt_ns"),
-        ["unknown key 'falt_ns'", "fault_ns", "codec", "inherits"],
-    ),
-    (
-        "negative",
-        COMPLETE.replace("split_ns = 17", "split_ns = -1"),
-        ["split_ns", "-1", "nanoseconds, 0 to"],
-    ),
-    ("bool", COMPLETE.replace("fault_ns = 1", "fault_ns = true"), ["fault_ns", "True", "nanoseconds, 0 to"]),
-    (
-        "fraction",
-        COMPLETE.replace("fault_ns = 1", "fault_ns = 1.5"),
-        ["fault_ns", "1.5", "nanoseconds, 0 to"],
-    ),
-    ("text for a number", f'{INHERIT}map_page_ns = "4"', ["map_page_ns", "'4'", "nanoseconds, 0 to"]),
-    ("number for a text", f"{INHERIT}name = 3", ["name", "3", "a text"]),
-    ("two lines", f'{INHERIT}fault_ns = "a\\nb"', ["fault_ns", r"'a\nb'", "nanoseconds, 0 to"]),
-    ("too short", f"{INHERIT}alloc_ns = [1, 2, 3]", ["alloc_ns", "[1, 2, 3]", "10 numbers"]),
-    (
-        "too long",
-        f"{INHERIT}alloc_ns = {list(range(11))}",
-        ["alloc_ns", "[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]", "10 num"],
-    ),
-    ("no array", f"{INHERIT}alloc_ns = 5", ["alloc_ns", "5", "10 numbers"]),
-    ("negative in an array", f"{INHERIT}alloc_ns = [0, 0, 0, 0, 0, 0, 0, 0, 0, -4]", ["alloc_ns", "-4", "10 numbers"]),
-    ("bool in an array", f"{INHERIT}alloc_ns = [0, 0, 0, 0, 0, 0, 0, 0, 0, true]", ["alloc_ns", "True", "10 numbers"]),
-    ("missing key", COMPLETE.replace("split_ns = 17\n", ""), ["split_ns: is missing", "inherits"]),
-    ("missing name", COMPLETE.replace('name = "mine"\n', ""), ["name: is missing", "inherits"]),
-    ("empty", "", ["name: is missing", "inherits"]),
+    ("unknown key", COMPLETE.replace("fault_ns", "falt_ns"), ["falt_ns: unknown key", "fault_ns"]),
+    ("unlike any key", f"{COMPLETE}[xyz]\n", ["xyz: unknown key", "fault_ns", "codec", "inherits"]),
+    ("negative", COMPLETE.replace("split_ns = 17", "split_ns = -1"), ["split_ns", "-1", NS]),
+    ("bool", COMPLETE.replace("fault_ns = 1", "fault_ns = true"), ["fault_ns", "true", NS]),
+    ("fraction", COMPLETE.replace("fault_ns = 1", "fault_ns = 1.5"), ["fault_ns", "1.5", NS]),
+    ("whole fraction", COMPLETE.replace("fault_ns = 1", "fault_ns = 1.0"), ["fault_ns", "1.0", NS]),
+    ("date", COMPLETE.replace("fault_ns = 1", "fault_ns = 1979-05-27"), ["fault_ns", "1979-05-27", NS]),
+    ("text for a number", f'{INHERIT}map_page_ns = "4"', ["map_page_ns", "'4'", NS]),
+    ("number for a text", f"{INHERIT}name = 3", ["name", "3", "texts"]),
+    ("two lines", f'{INHERIT}fault_ns = "a\\nb"', ["fault_ns", r"'a\nb'", NS]),
+    ("too short", f"{INHERIT}alloc_ns = [1, 2, 3]", ["alloc_ns", "a list of 3", TEN]),
+    ("too long", f"{INHERIT}alloc_ns = {list(range(11))}", ["alloc_ns", "a list of 11", TEN]),
+    ("no array", f"{INHERIT}alloc_ns = 5", ["alloc_ns", "5", TEN]),
+    ("negative in an array", f"{INHERIT}alloc_ns = [0, 0, 0, 0, 0, 0, 0, 0, 0, -4]", ["alloc_ns.9", "-4", NS]),
+    ("bool in an array", f"{INHERIT}alloc_ns = [0, 0, 0, 0, 0, 0, 0, 0, 0, true]", ["alloc_ns.9", "true", NS]),
+    ("missing key", COMPLETE.replace("split_ns = 17\n", ""), ["split_ns: is missing", NS]),
+    ("missing name", COMPLETE.replace('name = "mine"\n', ""), ["name: is missing", "texts"]),
+    ("empty", "", ["name: is missing", "texts"]),
     (
         "codec without a time",
         f"{COMPLETE}[codec.zstd]\ncompress_ns = {TIMES}\n",
-        ["codec.zstd.decompress_ns: is missing"],
+        ["codec.zstd.decompress_ns: is missing", TEN],
     ),
-    ("codec's time", f"{INHERIT}[codec.lz4]\ncompress_ns = [1]", ["codec.lz4.compress_ns", "[1]", "10 numbers"]),
+    ("codec's time", f"{INHERIT}[codec.lz4]\ncompress_ns = [1]", ["codec.lz4.compress_ns", "a list of 1", TEN]),
     ("unknown codec", f"{INHERIT}[codec.lz5]\ncompress_ns = {TIMES}", ["codec.lz5", "lz4, lzo-rle, zstd"]),
+    ("misspelt codec table", f"{INHERIT}[codecs.lz4]\ncompress_ns = {TIMES}", ["codecs: unknown key", "codec?"]),
     (
         "unknown key of a codec",
-        f"{INHERIT}[codec.lz4]\ncompres_ns = {TIMES}",
-        ["codec.lz4", "unknown key 'compres_ns'", "compress_ns", "decompress_permille"],
+        f"{INHERIT}[codec.lz4]\nxyz = {TIMES}",
+        ["codec.lz4.xyz: unknown key", "compress_ns", "decompress_permille"],
     ),
-    ("codec no table", f"{INHERIT}[codec]\nlz4 = 3", ["codec.lz4", "3", "expected a table"]),
-    ("codecs no table", f"{INHERIT}codec = 3", ["codec", "3", "tables codec.NAME"]),
+    ("codec no table", f"{INHERIT}[codec]\nlz4 = 3", ["codec.lz4", "3", "a table"]),
+    ("codecs no table", f"{INHERIT}codec = 3", ["codec", "3", "a table"]),
     (
         "permille no table",
         f"{INHERIT}[codec.lz4]\ncompress_permille = 900",
-        ["codec.lz4.compress_permille", "900", "CLASS = permille"],
+        ["codec.lz4.compress_permille", "900", "a table"],
     ),
     (
         "negative permille",
         f"{INHERIT}[codec.lz4]\ndecompress_permille = {{ media = -9 }}",
-        ["codec.lz4.decompress_permille", "-9", "CLASS = permille"],
+        ["codec.lz4.decompress_permille.media", "-9", NS],
     ),
     ("unknown parent", 'inherits = "phone"', ["inherits", "'phone'", "patch-phone, x86-server"]),
     ("parent no text", "inherits = 3", ["inherits", "3", "patch-phone, x86-server"]),
@@ -487,7 +492,7 @@ def test_a_bad_profile_is_refused_in_one_line(tmp_path: Path, text: str, names: 
 def test_a_profile_that_is_no_text_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
     path.write_bytes(b'name = "caf\xe9"\n')
-    with pytest.raises(InputError, match=r"mine\.toml: is no TOML"):
+    with pytest.raises(InputError, match=r"mine\.toml: line 1: byte 0xe9 .* UTF-8"):
         load_profile(str(path))
 
 
@@ -512,12 +517,12 @@ def test_a_codec_inherits_what_its_table_leaves_out(tmp_path: Path) -> None:
     parent = load_profile("patch-phone").codecs["lz4"]
     text = 'inherits = "patch-phone"\n[codec.lz4]\ncompress_ns = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10]\n'
     child = load_profile(profile_file(tmp_path, text)).codecs["lz4"]
-    assert child == replace(parent, compress_ns=tuple(range(1, 11)))
+    assert child == parent.model_copy(update={"compress_ns": tuple(range(1, 11))})
     assert child.decompress_permille
 
 
 def test_more_than_a_second_for_one_event_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="fault_ns: cannot be 1000000001"):
+    with pytest.raises(InputError, match="fault_ns: 1000000001 is not possible"):
         load_profile(profile_file(tmp_path, f"{INHERIT}fault_ns = 1000000001\n"))
 
 

@@ -130,7 +130,7 @@ def test_what_only_some_regions_may_have_bounds_the_reasons():
 
 def test_a_run_whose_counters_do_not_add_up_ends_with_an_error(monkeypatch):
     monkeypatch.setattr(
-        "fleetswap.fleet.shard.check_counters", lambda _rows, _plain, _advised, found: found.say("lost")
+        "fleetswap.fleet.shard.check_counters", lambda _rows, _plain, _advised, findings: findings.report("lost")
     )
     with pytest.raises(BrokenDeviceError, match="lost"):
         run("low-ram")

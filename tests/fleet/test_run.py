@@ -165,3 +165,32 @@ def test_digest_notices_a_changed_file(finished: Path, tmp_path: Path) -> None:
 def test_problems_are_reported_together() -> None:
     with pytest.raises(ValueError, match=r"zram_mib.*folio_kib"):
         load_scenario("allocator-test", 1, 0, ("zram_mib=0", "folio_kib=5"))
+
+
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ("zram_mib=0", ["zram_mib: 0", "1 to 65536"]),
+        ("iterations=1.5", ["iterations: '1.5'", "1 to 10000"]),
+        ("folio_kib=2048", ["folio_kib: 2048", "1024"]),
+        ("block_kib=5", ["block_kib: 5", "4, 16"]),
+        ("aligned=1", ["aligned: 1", "true, false"]),
+        ("kernel=6.6", ["kernel: '6.6'", "6.12, v7"]),
+        ("random=dice", ["random: 'dice'", "philox, glibc"]),
+        ("content=nothing", ["content: 'nothing'", "fill", "java_app"]),
+        ("large_swapin=true", ["unknown key 'large_swapin'", "codec"]),
+        ("seed=1", ["unknown key 'seed'", "codec"]),
+    ],
+)
+def test_a_parameter_that_cannot_be(setting: str, words: list[str]) -> None:
+    with pytest.raises(ValueError, match=r"^allocator-test: ") as raised:
+        load_scenario("allocator-test", 1, 0, (setting,))
+    for word in words:
+        assert word in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["allocator-test", "breakeven"])
+@pytest.mark.parametrize("seed", [-1, 1 << 63])
+def test_a_seed_that_cannot_be(name: str, seed: int) -> None:
+    with pytest.raises(ValueError, match=f"^{name}: seed: {seed} .* 0 to {(1 << 63) - 1}$"):
+        load_scenario(name, 1, seed, ())

@@ -152,12 +152,18 @@ def test_a_gpu_of_ones_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[sms]\nvalue = 132", "[sms]\nvalue = -1", "sms.value: cannot be -1; allowed are numbers above 0"),
-        ("[sms]", "[smz]", "sms: is missing"),
+        ("[sms]\nvalue = 132", "[sms]\nvalue = -1", "sms.value: -1 is not possible; allowed are numbers above 0"),
+        ("[sms]", "[smz]", "smz: unknown key; did you mean sms?"),
+        ("[sms]\nvalue = 132\n", "[sms]\n", "sms.value: is missing; allowed are numbers above 0"),
+        (
+            'compute_capability = "9.0"',
+            'compute_capability = "9"',
+            "compute_capability: '9' is not possible; allowed are texts",
+        ),
         (
             'title = "',
             'tytle = 1\ntitle = "',
-            "tytle: is unknown; keys are title, compute_capability",
+            "tytle: unknown key; did you mean title?",
         ),
         ("[sms]", "[sms", "is no TOML"),
     ],
