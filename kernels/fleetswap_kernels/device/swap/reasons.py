@@ -97,7 +97,7 @@ def count_smaller_swapin(dev, o_vma, page, pte, got_order):
         order = np.int64(8)
         while wanted >> order & 1 == 0:
             order -= 1
-        refused_margin = dev.margin_rule and not has_margin(dev, order)
+        refused_margin = dev.margin_rule != 0 and not has_margin(dev, order)
         reason = SwapinReason.MARGIN if refused_margin else SwapinReason.ALLOCATION
     count(dev, SWAPIN_REASON + reason, 1)
 

@@ -184,4 +184,4 @@ def map_cached(dev, p, o_vma, page, pte, head, write):
     account_pages(dev, p, pages, -pages)
     count(dev, PAGE_EVENTS, pages)
     count(dev, FAULT_PAGES, pages)
-    return write and flags & PTE_EXCLUSIVE == 0
+    return write != 0 and flags & PTE_EXCLUSIVE == 0
