@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.cli import main
-from fleetswap.fleet import fleet_directory as fleet_results
+from fleetswap.execution import work
 from fleetswap.fleet.metrics import METRICS, columns
 from fleetswap.fleet.shard import run_shard
 
@@ -108,7 +108,7 @@ def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(whole, tmp_path, mo
 
     folder = tmp_path / "full"
     with monkeypatch.context() as patched:
-        patched.setattr(fleet_results, "finish_directory", full)
+        patched.setattr(work, "write_manifest", full)
         assert run(folder) == 2
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert message.startswith(f"fleetswap: {folder}")
