@@ -101,10 +101,11 @@ def line_figure(
     """
     with drawing(3.0) as figure:
         axes = figure.add_subplot()
-        for i, line in enumerate(lines[:MAX_SERIES]):
+        lines = lines[:MAX_SERIES]
+        for i, line in enumerate(lines):
             if line.low is not None and line.high is not None:
                 axes.fill_between(line.x, line.low, line.high, color=COLOURS[i], alpha=0.16, linewidth=0)
-        for i, line in enumerate(lines[:MAX_SERIES]):
+        for i, line in enumerate(lines):
             axes.plot(
                 line.x,
                 line.y,
@@ -116,11 +117,8 @@ def line_figure(
                 drawstyle="steps-pre" if steps else "default",
                 label=label(line.label, 24),
             )
-        values = [
-            v for line in lines[:MAX_SERIES] for part in (line.y, line.high or ()) for v in part if math.isfinite(v)
-        ]
-        top = max(values, default=0.0)
-        axes.set_ylim(0, _above(top, y_most))
+        values = [v for line in lines for part in (line.y, line.high or ()) for v in part if math.isfinite(v)]
+        axes.set_ylim(0, _above(max(values, default=0.0), y_most))
         axes.set_xlim(left=0)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
@@ -175,8 +173,7 @@ def spread_figure(
         _rows(axes, [name for name, _ in rows])
         axes.set_xlabel(x_label)
         _plain_ticks(axes, "x")
-        handles = _keys(series) if len(series) > 1 else _spread_key()
-        _legend(figure, handles)
+        _legend(figure, _series_keys(series) if len(series) > 1 else _spread_keys())
         return inline(figure, caption)
 
 
@@ -232,7 +229,7 @@ def bar_figure(
         axes.set_xlabel(x_label)
         _plain_ticks(axes, "x")
         if len(series) > 1:
-            _legend(figure, _keys(series))
+            _legend(figure, _series_keys(series))
         return inline(figure, caption)
 
 
@@ -264,8 +261,6 @@ def forest_figure(caption: Caption, rows: Sequence[Difference], names: dict[Verd
     colours = {"a": COLOURS[0], "b": COLOURS[1], "unclear": GREY}
     markers = {"a": "o", "b": "s", "unclear": "D"}
     with drawing(0.95 + 0.32 * len(rows)) as figure:
-        from matplotlib.lines import Line2D
-
         axes = figure.add_subplot()
         axes.axvline(0, color=INK, linewidth=1)
         for i, row in enumerate(rows):
@@ -286,8 +281,7 @@ def forest_figure(caption: Caption, rows: Sequence[Difference], names: dict[Verd
         axes.set_xlabel("relative difference")
         verdicts: tuple[Verdict, ...] = ("b", "a", "unclear")
         used = [verdict for verdict in verdicts if verdict in {row.verdict for row in rows}]
-        handles = [Line2D([], [], color=colours[v], marker=markers[v], label=label(names[v])) for v in used]
-        _legend(figure, handles)
+        _legend(figure, [_key(names[v], colours[v], marker=markers[v]) for v in used])
         return inline(figure, caption)
 
 
@@ -329,21 +323,23 @@ def _legend(figure: Figure, handles: Sequence[Any]) -> None:
     figure.legend(handles=handles, loc="outside upper left", ncols=columns)
 
 
-def _keys(series: Sequence[str]) -> list[Any]:
+def _key(name: str, colour: str, **style: Any) -> Any:
+    """An entry of a legend."""
     from matplotlib.lines import Line2D
 
+    return Line2D([], [], color=colour, label=label(name), **style)
+
+
+def _series_keys(series: Sequence[str]) -> list[Any]:
     return [
-        Line2D([], [], color=COLOURS[j % MAX_SERIES], marker=MARKERS[j % MAX_SERIES], linewidth=4, label=label(name))
+        _key(name, COLOURS[j % MAX_SERIES], marker=MARKERS[j % MAX_SERIES], linewidth=4)
         for j, name in enumerate(series)
     ]
 
 
-def _spread_key() -> list[Any]:
-    from matplotlib.lines import Line2D
-
-    colour = COLOURS[0]
+def _spread_keys() -> list[Any]:
     return [
-        Line2D([], [], color=colour, linestyle="", marker=MARKERS[0], markersize=5.5, label="median device"),
-        Line2D([], [], color=colour, alpha=0.35, linewidth=6.5, label="5 % to 95 % of devices"),
-        Line2D([], [], color=colour, linestyle="", marker="|", markersize=8, markeredgewidth=1.6, label="99 %"),
+        _key("median device", COLOURS[0], linestyle="", marker=MARKERS[0], markersize=5.5),
+        _key("5 % to 95 % of devices", COLOURS[0], alpha=0.35, linewidth=6.5),
+        _key("99 %", COLOURS[0], linestyle="", marker="|", markersize=8, markeredgewidth=1.6),
     ]
