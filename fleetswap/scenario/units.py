@@ -131,11 +131,20 @@ class Rule:
 
 
 def number(default: Any, least: int, most: int, text: str) -> Any:
-    """A field for a whole number, with its meaning; `...` instead of a default for one that must be given."""
+    """A field for a whole number.
+
+    Parameters
+    ----------
+    default : int, or `...` for one that must be given
+    least, most : int
+    text : str
+        Its meaning and unit.
+    """
     return Field(default, ge=least, le=most, description=text)
 
 
 _SIZE_SCHEMA = {"anyOf": [{"type": "integer", "minimum": 0}, {"type": "string", "pattern": "^[0-9]+[KMGTkmgt]?$"}]}
+_KEY_SCHEMA = {"type": "string", "pattern": "^[0-9]+[KMkm]?$"}
 
 
 def size_rule(least: int, most: int, or_none: bool = False) -> Rule:
@@ -151,8 +160,8 @@ def size_rule(least: int, most: int, or_none: bool = False) -> Rule:
     return Rule(read, allowed, _SIZE_SCHEMA, shown_size)
 
 
-def choice_rule(sizes: tuple[int, ...]) -> Rule:
-    """One of some sizes."""
+def choice_rule(sizes: tuple[int, ...], schema: Mapping[str, Any] = _SIZE_SCHEMA) -> Rule:
+    """One of some sizes; as keys of a table they have another schema."""
 
     def read(value: object) -> int:
         size = parse_size(value)
@@ -160,7 +169,7 @@ def choice_rule(sizes: tuple[int, ...]) -> Rule:
             raise ValueError(value)
         return size
 
-    return Rule(read, ", ".join(map(shown_size, sizes)), _SIZE_SCHEMA, shown_size)
+    return Rule(read, ", ".join(map(shown_size, sizes)), schema, shown_size)
 
 
 def listed_rule(values: tuple[int, ...] | tuple[str, ...]) -> Rule:
@@ -172,12 +181,6 @@ def listed_rule(values: tuple[int, ...] | tuple[str, ...]) -> Rule:
         return value
 
     return Rule(read, ", ".join(map(str, values)), {"enum": list(values)}, str)
-
-
-def _key_rule(sizes: tuple[int, ...]) -> Rule:
-    """One of some sizes as the key of a table."""
-    rule = choice_rule(sizes)
-    return Rule(rule.read, rule.allowed, {"type": "string", "pattern": "^[0-9]+[KMkm]?$"}, shown_size)
 
 
 def _read_zram(value: object) -> str:
@@ -205,8 +208,8 @@ RAM = size_rule(64 * MIB, 256 * GIB)
 BLOCK = choice_rule(BLOCK_BYTES)
 FOLIO = choice_rule(FOLIO_BYTES)
 MEM_LIMIT = size_rule(MIB, MAX_LIMIT_BYTES, or_none=True)
-FOLIO_KEY = _key_rule(FOLIO_BYTES)
-SWAPIN_KEY = _key_rule(SWAPIN_BYTES)
+FOLIO_KEY = choice_rule(FOLIO_BYTES, _KEY_SCHEMA)
+SWAPIN_KEY = choice_rule(SWAPIN_BYTES, _KEY_SCHEMA)
 ZRAM = Rule(
     _read_zram,
     f"{ZRAM_SIZE.allowed}, or 1p to {MAX_ZRAM_PERCENT}p of RAM",

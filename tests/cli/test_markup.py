@@ -87,7 +87,7 @@ def test_what_is_refused(words: list[str], capsys: pytest.CaptureFixture[str]) -
 
 
 def test_tables_that_differ(capsys: pytest.CaptureFixture[str]) -> None:
-    from fleetswap.report.tables import print_checks
+    from fleetswap.conformance.print import print_checks
 
     print_checks(Console(columns=100), [Check(ODD, SMILE, [(1, 2)], [(1, 3)], [f"1: {ODD}"])], full=False)
     told = capsys.readouterr().out
