@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# zstandard 0.23.0 (zstd 1.5.6) and 0.25.0 (zstd 1.5.7): level 3, zram's default, gives other sizes of the same pages and of
-# the same 64 KiB blocks. Whoever compares a device's mm_stat with sizes from a library must have the kernel's zstd:
-# a patch release of it moves pages over the limits of zsmalloc's size classes.
+# zstandard 0.23.0 (zstd 1.5.6) and 0.25.0 (zstd 1.5.7): level 3, zram's default, gives other sizes of the same memory:
+# larger ones of its pages, smaller ones of its blocks of 64 KiB. Whoever compares a device's mm_stat with sizes from a
+# library needs the zstd release that its kernel has.
 set -euo pipefail
 
 folder=$(mktemp -d)
