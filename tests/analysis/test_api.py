@@ -7,16 +7,17 @@ import gc
 import importlib
 import json
 import shutil
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
-from fleetswap import api
-from fleetswap.api import RunResult, Scenario, compare, run
+from fleetswap.api import RunResult, Scenario, compare, resume, run
 from fleetswap.cli import main
 from fleetswap.errors import InputError
+from fleetswap.execution import run_result, work
 from fleetswap.fleet.metrics import METRICS
 from fleetswap.scenario.file import load_fleet_scenario
 
@@ -122,16 +123,36 @@ def test_what_is_no_run_is_refused(result: RunResult, tmp_path: Path) -> None:
         run(small(), tmp_path / "run")
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
-def test_nothing_is_left_of_a_run_that_fails(
-    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(*_words: Any, **_names: Any) -> None:
-        raise error
+@pytest.fixture(params=[KeyboardInterrupt(), OSError(errno.ENOSPC, "No space left on device")])
+def failing(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> type[BaseException]:
+    """All is simulated when writing fails; what is raised to the caller."""
 
-    monkeypatch.setattr(pq, "write_table", fail)
-    with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else InputError):
-        run(small(), tmp_path / "run")
+    def fail(*_words: Any, **_names: Any) -> None:
+        raise request.param
+
+    monkeypatch.setattr(work, "write_manifest", fail)
+    return KeyboardInterrupt if isinstance(request.param, KeyboardInterrupt) else InputError
+
+
+def test_a_run_that_fails_is_gone_on_with(
+    failing: type[BaseException], result: RunResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(failing, match="what is done is kept: go on with --resume"):
+        run(small(), tmp_path / "run", threads=1)
+    monkeypatch.undo()
+    monkeypatch.setattr("fleetswap.job.worker.run_shard", lambda *_: pytest.fail("simulated again"))
+    again = resume(tmp_path / "run")
+    assert isinstance(again, RunResult)
+    assert again.summary == result.summary
+
+
+def test_nothing_is_left_of_results_that_nobody_keeps(
+    failing: type[BaseException], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for begin in (lambda: run(small()), lambda: compare(small(), small(large_swapin="off"))):
+        with pytest.raises(failing):
+            begin()
     assert list(tmp_path.iterdir()) == []
 
 
@@ -156,7 +177,7 @@ def test_what_is_missing_is_named(
             raise ImportError(name)
         return real(name, *words)
 
-    monkeypatch.setattr(api.importlib, "import_module", without)
+    monkeypatch.setattr(run_result.importlib, "import_module", without)
     with pytest.raises(ImportError) as error:
         use(result)
     assert str(error.value).startswith(message)
