@@ -269,9 +269,9 @@ def test_numbers_of_dumps(recorded: tuple[Path, Path, bytes], capsys: pytest.Cap
         (b"", "no JSON"),
         (b"[]", "an object with `dump` or `summary`"),
         (b"[" * 100_000, "no JSON"),
-        (b'{"dump":1}', "it lacks line"),
-        (b'{"dump":1,"line":2.5,"label":"x"}', "line cannot be 2.5"),
-        (b'{"dump":1,"line":10,"label":"out"}', "it lacks procs"),
+        (b'{"dump":1}', "line: is missing"),
+        (b'{"dump":1,"line":2.5,"label":"x"}', "line: 2.5 is not possible"),
+        (b'{"dump":1,"line":10,"label":"out"}', "vmstat: is missing"),
     ],
 )
 def test_corrupt_lines(
