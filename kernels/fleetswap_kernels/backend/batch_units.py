@@ -31,7 +31,7 @@ def do_unit(unit: Any, part: Any, work: Any) -> None:
     BODIES[type(work)](unit, part, work)
 
 
-def body_by_type(unit: Any, part: Any, work: Any) -> Any:
+def body_by_type(unit, part, work):  # type: ignore[no-untyped-def] # Numba compares it with a body, annotations too
     """The compiled `do_unit`."""
     body: Any = BODIES[work.instance_class]
     return body.py_func
