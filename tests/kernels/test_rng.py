@@ -124,11 +124,11 @@ def test_glibc_generators_in_one_array_are_independent():
 
 _INTERPRETED = """
 import numpy as np
-from fleetswap_kernels import rng
+from fleetswap_kernels.device import rng
 words = np.zeros(rng.GLIBC_WORDS, np.uint32)
 rng.glibc_seed(words, 0, 0xDEADBEEF)
 block = rng.philox_block(*[np.int64(v) for v in (-3, 200, 2**32 - 1, 77, 5, 6)])
-print(int(rng.hashed(np.int64(2**32 - 1), np.int64(2**32 - 2), np.int64(2**32 - 3))))
+print(int(rng.hash_word(np.int64(2**32 - 1), np.int64(2**32 - 2), np.int64(2**32 - 3))))
 print([int(v) for v in block], [int(rng.glibc_next(words, 0)) for _ in range(5)])
 """
 
