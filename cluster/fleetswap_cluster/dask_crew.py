@@ -63,7 +63,7 @@ class DaskCrew:
     def work(
         self, orders: Iterable[Order], ledger: Ledger, tasks: Tasks, progress: Progress, report: Report
     ) -> Iterator[Record]:
-        """Do tasks as workers are free; the progress is told as each is done."""
+        """Do tasks as workers are free; the progress is told as each is done. See `Crew.work`."""
         do = partial(do_here, backend=self.backend, threads=self.threads)
         return Dispatcher(self.client, do, ledger, tasks, progress, report, self.patience).work(orders)
 

@@ -139,6 +139,13 @@ def read_side(folder: Path) -> Side:
 def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> None:
     """Refuse to compare different fleets; both scenarios are resolved.
 
+    Parameters
+    ----------
+    a, b : mapping
+        Scenarios, resolved (`scenario.file.resolved`).
+    name_a, name_b : str
+        What errors call them.
+
     Raises
     ------
     InputError
@@ -170,7 +177,19 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
 
 
 def pair(metric: str, left: Ints, right: Ints, classes: Ints, names: Sequence[str]) -> PairedComparison:
-    """One metric of the same devices under two policies, as `Side.values` has it."""
+    """One metric of the same devices under two policies, as `Side.values` has it.
+
+    Parameters
+    ----------
+    metric : str
+        One of `METRICS`.
+    left, right : int64 array of shape (devices,), of a share (devices, 2)
+        Its values under each policy, in the same order of devices; a share as columns numerator and denominator.
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    names : sequence of str
+        Of the classes.
+    """
     known = METRICS[metric]
     better: Literal["min", "max"] = "max" if known.better == "max" else "min"
     return compare_pairs(

@@ -69,7 +69,18 @@ def points_of(scenario: Breakeven) -> int:
 
 
 def run_points(scenario: Breakeven, shards: list[Shard], backend: Backend, progress: Progress) -> Iterator[Point]:
-    """Simulate every point, shard after shard; single pages need no large folio and are simulated once."""
+    """Simulate every point, shard after shard; single pages need no large folio and are simulated once.
+
+    Parameters
+    ----------
+    scenario : Breakeven
+    shards : list of Shard
+        Ranges that hold all devices together.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with the number of devices after every point.
+    """
     fit = Fit()
     for codec in CODECS:
         for variant in VARIANTS:

@@ -67,7 +67,19 @@ class FleetShard:
     step_ns: int = 0
 
     def add(self, step: int, tally: Tally, names: tuple[str, ...], devices: npt.NDArray[np.int64]) -> None:
-        """Add what the devices did in a step; of the named classes there are so many devices."""
+        """Add what the devices did in a step; of the named classes there are so many devices.
+
+        Parameters
+        ----------
+        step : int
+            The step from 0, or `WHOLE_RUN`.
+        tally : Tally
+            What they did, by class.
+        names : tuple of str
+            Of the classes.
+        devices : int64 array of shape (classes,)
+            Number of devices of each class.
+        """
         for (name, metric), cell in cells_of(tally, names, devices).items():
             self.cells[name, step, metric] = cell
         for name, counted in totals_of(tally, names, devices).items():
@@ -85,6 +97,17 @@ class Keeper:
         """Take note that so many steps are done: devices and their fold as they are, cells and totals of `result`.
 
         It is told whenever the backend has done some of them at once (`STEPS_AT_ONCE`).
+
+        Parameters
+        ----------
+        arena : Arena
+            Memory of the devices.
+        fold : Fold
+            What the arena's counters were folded into so far.
+        result : FleetShard
+            Cells and totals of the steps done.
+        steps : int
+            Number of steps done since the start of the simulation.
         """
 
 
@@ -122,6 +145,14 @@ def run_shard(
 
     Parameters
     ----------
+    laid_out : LaidOut
+        The fleet.
+    shard : Shard
+        Range of its devices, which fits the backend's memory.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done.
     check : bool
         Recount after every step that nothing is lost: frames, slots, swap counts, compressed bytes, mappings.
     keeper : Keeper
@@ -228,7 +259,21 @@ def run_shards(
     progress: Progress = no_progress,
     check: bool = False,
 ) -> Iterator[FleetShard]:
-    """Simulate shards one after the other, in pieces that fit memory (`run_shard`)."""
+    """Simulate shards one after the other, in pieces that fit memory (`run_shard`).
+
+    Parameters
+    ----------
+    laid_out : LaidOut
+        The fleet.
+    shards : list of Shard
+        In the order of devices.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done; those of a piece that did not fit are taken back.
+    check : bool
+        Recount every device after every step.
+    """
     fit = Fit()
     for shard in shards:
         yield from fit.run(shard, lambda piece, count: run_shard(laid_out, piece, backend, count, check), progress)

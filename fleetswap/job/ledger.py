@@ -194,6 +194,17 @@ class Ledger:
     def commit(self, tasks: Tasks, number: int, result: FleetShard, made: Made) -> Record:
         """Write the files of a task, then its record.
 
+        Parameters
+        ----------
+        tasks : Tasks
+            Those that the task is one of.
+        number : int
+            Of the task, from 0.
+        result : FleetShard
+            What the task yielded.
+        made : Made
+            Who did it, and on what.
+
         Raises
         ------
         StorageError

@@ -178,6 +178,10 @@ def plan_fleet(
         Shards that are simulated at the same time.
     shards : int
         How many instead, if not 0.
+    check : bool
+        Whether every device is recounted after every step.
+    about : mapping, optional
+        What the command that plans wants to find again (`Plan`). Plain JSON.
     """
     if not shards:
         each = max(mean_device_bytes(fleet) for fleet in fleets)
