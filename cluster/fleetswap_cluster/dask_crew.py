@@ -52,9 +52,9 @@ class DaskCrew:
     def at_once(self, device_bytes: int) -> int:
         """How many devices the memory of every worker holds."""
         question = partial(self.client.run, _at_once, self.backend, self.threads, device_bytes)
-        found: dict[str, int] = ask(self.client, question)
+        device_counts: dict[str, int] = ask(self.client, question)
         limit = [self.memory_bytes // MEMORY_SHARE // device_bytes] if self.memory_bytes else []
-        return max(min([*found.values(), *limit]), 1)
+        return max(min([*device_counts.values(), *limit]), 1)
 
     def facts(self) -> dict[str, Any]:
         """Of the workers that were there at the start."""

@@ -43,14 +43,19 @@ def ask_comparison(
     sources = [source for source in (a, b, reference) if source is not None]
     check_sources(sources, [*called, "the reference"][: len(sources)])
     fleets: list[LaidOut] = []
-    told: list[int | str] = []
+    source_references: list[int | str] = []
     for source in sources:
         if isinstance(source, FleetScenario):
-            told.append(len(fleets))
+            source_references.append(len(fleets))
             fleets.append(lay_out(source))
         else:
-            told.append(str(source.absolute()))
-    about = {"kind": "comparison", "started": datetime.now(UTC).isoformat(), "names": list(called), "sources": told}
+            source_references.append(str(source.absolute()))
+    about = {
+        "kind": "comparison",
+        "started": datetime.now(UTC).isoformat(),
+        "names": list(called),
+        "sources": source_references,
+    }
     return Question("comparison", fleets, about)
 
 

@@ -78,7 +78,9 @@ def merge_sweep(
     import pyarrow.parquet as pq
 
     started = time.perf_counter()
-    points = [Point(own, fleet.scenario) for own, fleet in zip(about["settings"], fleets, strict=True)]
+    points = [
+        Point(point_settings, fleet.scenario) for point_settings, fleet in zip(about["settings"], fleets, strict=True)
+    ]
     result = sweep(points, shards, about["metrics"], about["pareto"])
     summary = result.to_dict()
     write_json(folder / "summary.json", summary)
