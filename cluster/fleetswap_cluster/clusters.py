@@ -63,8 +63,8 @@ def check_name(name: str) -> None:
     needed = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}.get(name, "distributed")
     for module in ("distributed", needed):
         if find_spec(module) is None:
-            own = module == "distributed"
-            command = install_command("cluster") if own else f"pip install {module.replace('_', '-')}"
+            is_distributed = module == "distributed"
+            command = install_command("cluster") if is_distributed else f"pip install {module.replace('_', '-')}"
             raise InputError(f"--cluster {name}: {module} is not installed: {command}")
 
 
@@ -76,10 +76,10 @@ def backend_on(cluster: str | Client, backend: str) -> str:
     InputError
         If the cluster is for another.
     """
-    own = BACKENDS.get(cluster) if isinstance(cluster, str) else None
-    if own and backend not in ("auto", own):
-        raise InputError(f"--backend {backend}: is not for --cluster {cluster}; allowed are auto, {own}")
-    return own or backend
+    cluster_backend = BACKENDS.get(cluster) if isinstance(cluster, str) else None
+    if cluster_backend and backend not in ("auto", cluster_backend):
+        raise InputError(f"--backend {backend}: is not for --cluster {cluster}; allowed are auto, {cluster_backend}")
+    return cluster_backend or backend
 
 
 @contextlib.contextmanager
@@ -178,8 +178,10 @@ def _start(cluster: str, workers: int | None, threads: int) -> Any:
 
 def worker_environment(threads: int) -> dict[str, str]:
     """Environment of workers that are started here: they share compiled kernels with this process."""
-    kept = {name: os.environ[name] for name in ("FLEETSWAP_CACHE_DIR", "PYTHONPATH") if name in os.environ}
-    return {**kept, "NUMBA_NUM_THREADS": str(threads)}
+    inherited_variables = {
+        name: os.environ[name] for name in ("FLEETSWAP_CACHE_DIR", "PYTHONPATH") if name in os.environ
+    }
+    return {**inherited_variables, "NUMBA_NUM_THREADS": str(threads)}
 
 
 def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: str = "auto") -> DaskCrew:
@@ -206,11 +208,11 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: s
     answers = ask(client, partial(client.run, _present, scenario, backend, threads, on_error="return"))
     with answering(client):
         info = client.scheduler_info(n_workers=-1)["workers"].values()
-    for address, told in answers.items():
-        if isinstance(told, BaseException):
-            wrong.append(f"worker {address} cannot take part ({type(told).__name__}: {told})")
+    for address, answer in answers.items():
+        if isinstance(answer, BaseException):
+            wrong.append(f"worker {address} cannot take part ({type(answer).__name__}: {answer})")
             continue
-        installed, facts = told
+        installed, facts = answer
         if here.differences(installed.told()):
             wrong.append(f"worker {address} has {', '.join(here.differences(installed.told()))}")
         devices.setdefault(facts["name"], facts)

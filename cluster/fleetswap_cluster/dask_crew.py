@@ -52,9 +52,9 @@ class DaskCrew:
     def at_once(self, device_bytes: int) -> int:
         """How many devices the memory of every worker holds."""
         question = partial(self.client.run, _at_once, self.backend, self.threads, device_bytes)
-        found: dict[str, int] = ask(self.client, question)
+        device_counts: dict[str, int] = ask(self.client, question)
         limit = [self.memory_bytes // MEMORY_SHARE // device_bytes] if self.memory_bytes else []
-        return max(min([*found.values(), *limit]), 1)
+        return max(min([*device_counts.values(), *limit]), 1)
 
     def facts(self) -> dict[str, Any]:
         """Of the workers that were there at the start."""
@@ -63,7 +63,7 @@ class DaskCrew:
     def work(
         self, orders: Iterable[Order], ledger: Ledger, tasks: Tasks, progress: Progress, report: Report
     ) -> Iterator[Record]:
-        """Do tasks as workers are free; the progress is told as each is done."""
+        """Do tasks as workers are free; the progress is told as each is done. See `Crew.work`."""
         do = partial(do_here, backend=self.backend, threads=self.threads)
         return Dispatcher(self.client, do, ledger, tasks, progress, report, self.patience).work(orders)
 

@@ -176,8 +176,8 @@ class Dispatcher:
             return
         self._looked = now
         self.progress(0)  # Who counts may end the work, too.
-        found = self._ask(self.client.scheduler.ncores)
-        self._slots = sum(threads for address, threads in found.items() if address not in self._refused)
+        threads_by_worker = self._ask(self.client.scheduler.ncores)
+        self._slots = sum(threads for address, threads in threads_by_worker.items() if address not in self._refused)
         self._most_slots = max(self._most_slots, self._slots)
         if self._slots < self._most_slots and not self._refused:
             start_again(self.client.cluster)

@@ -48,6 +48,16 @@ def ask(client: Client, question: Callable[..., Awaitable[Any]], seconds: float 
     A question has a connection of its own, for which Dask goes on trying; that the scheduler is gone shows in the
     client's other connection at once.
 
+    Parameters
+    ----------
+    client : distributed.Client
+    question : function that gives an awaitable
+        Method of the client or of its scheduler.
+    seconds : float, optional
+        Time the scheduler has to answer.
+    **words : Any
+        Arguments of the question.
+
     Raises
     ------
     ClusterError

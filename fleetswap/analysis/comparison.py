@@ -132,29 +132,38 @@ def read_side(folder: Path) -> Side:
         values = {name: read_metric(devices, name) for name in METRICS}
     except (OSError, KeyError, ValueError, pa.ArrowException):
         raise InputError(f"{folder}: is a run of another version of fleetswap; run it again") from None
-    told = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}
-    return Side(manifest["scenario"], {**summary, **told}, classes, values)
+    origin = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}
+    return Side(manifest["scenario"], {**summary, **origin}, classes, values)
 
 
 def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> None:
     """Refuse to compare different fleets; both scenarios are resolved.
 
+    Parameters
+    ----------
+    a, b : mapping
+        Scenarios, resolved (`scenario.file.resolved`).
+    name_a, name_b : str
+        What errors call them.
+
     Raises
     ------
     InputError
     """
-    found = [f"{key}: {a[key]} and {b[key]}" for key in FLEET if a[key] != b[key]]
-    shares = [{name: one["share"] for name, one in side["device_class"].items()} for side in (a, b)]
+    differences = [f"{key}: {a[key]} and {b[key]}" for key in FLEET if a[key] != b[key]]
+    shares = [{name: class_table["share"] for name, class_table in side["device_class"].items()} for side in (a, b)]
     if list(shares[0]) != list(shares[1]):
-        found.append(f"device_class: {', '.join(shares[0])} and {', '.join(shares[1])}")
+        differences.append(f"device_class: {', '.join(shares[0])} and {', '.join(shares[1])}")
     else:
-        found += [
+        differences += [
             f"device_class.{name}.share: {share} and {shares[1][name]}"
             for name, share in shares[0].items()
             if share != shares[1][name]
         ]
-    if found:
-        raise InputError(f"{name_a} and {name_b} are different fleets: {'; '.join(found)}; allowed is the same fleet")
+    if differences:
+        raise InputError(
+            f"{name_a} and {name_b} are different fleets: {'; '.join(differences)}; allowed is the same fleet"
+        )
 
 
 def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
@@ -164,13 +173,25 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
     ------
     InputError
     """
-    told = [resolved(s) if isinstance(s, FleetScenario) else read_side(s).scenario for s in sources]
-    for other, name in zip(told[1:], names[1:], strict=True):
-        check_same_fleet(told[0], other, names[0], name)
+    scenarios = [resolved(s) if isinstance(s, FleetScenario) else read_side(s).scenario for s in sources]
+    for other, name in zip(scenarios[1:], names[1:], strict=True):
+        check_same_fleet(scenarios[0], other, names[0], name)
 
 
 def pair(metric: str, left: Ints, right: Ints, classes: Ints, names: Sequence[str]) -> PairedComparison:
-    """One metric of the same devices under two policies, as `Side.values` has it."""
+    """One metric of the same devices under two policies, as `Side.values` has it.
+
+    Parameters
+    ----------
+    metric : str
+        One of `METRICS`.
+    left, right : int64 array of shape (devices,), of a share (devices, 2)
+        Its values under each policy, in the same order of devices; a share as columns numerator and denominator.
+    classes : int64 array of shape (devices,)
+        Class of each device, by index.
+    names : sequence of str
+        Of the classes.
+    """
     known = METRICS[metric]
     better: Literal["min", "max"] = "max" if known.better == "max" else "min"
     return compare_pairs(
@@ -207,28 +228,28 @@ def row(metric: str, contrast: Contrast) -> dict[str, Any]:
     """One metric of one class, or of all devices, with plain values; what is of devices is in the metric's unit."""
     known = METRICS[metric]
     per = known.per if known.base else 1
-    told: dict[str, Any] = {"metric": metric, "unit": known.unit, "class": contrast.name or ALL}
-    told |= {"devices": contrast.devices, "a": value(metric, contrast, "a"), "b": value(metric, contrast, "b")}
-    told["better"] = verdict(metric, contrast)
+    row_values: dict[str, Any] = {"metric": metric, "unit": known.unit, "class": contrast.name or ALL}
+    row_values |= {"devices": contrast.devices, "a": value(metric, contrast, "a"), "b": value(metric, contrast, "b")}
+    row_values["better"] = verdict(metric, contrast)
     relative, difference = contrast.relative_paired, contrast.difference_paired
-    told["difference"] = None if contrast.difference is None else contrast.difference * per
-    told["difference_low"] = None if difference is None else difference.low * per
-    told["difference_high"] = None if difference is None else difference.high * per
-    told |= {"relative": contrast.relative, "low": relative and relative.low, "high": relative and relative.high}
+    row_values["difference"] = None if contrast.difference is None else contrast.difference * per
+    row_values["difference_low"] = None if difference is None else difference.low * per
+    row_values["difference_high"] = None if difference is None else difference.high * per
+    row_values |= {"relative": contrast.relative, "low": relative and relative.low, "high": relative and relative.high}
     apart = contrast.relative_unpaired
-    told |= {"unpaired_low": apart and apart.low, "unpaired_high": apart and apart.high}
+    row_values |= {"unpaired_low": apart and apart.low, "unpaired_high": apart and apart.high}
     # Of the change that is shown: the relative one, if there is any.
     gain = contrast.gain
-    told["pairing_gain"] = gain.difference if contrast.relative is None else gain.relative
-    told |= {"pairing_gain_difference": gain.difference, "correlation": gain.correlation}
-    told |= {f"{name}_devices": getattr(contrast, name) for name in ("better", "worse", "equal", "undefined")}
-    told["worse_devices_permille"] = contrast.worse * 1000 // max(contrast.devices, 1)
+    row_values["pairing_gain"] = gain.difference if contrast.relative is None else gain.relative
+    row_values |= {"pairing_gain_difference": gain.difference, "correlation": gain.correlation}
+    row_values |= {f"{name}_devices": getattr(contrast, name) for name in ("better", "worse", "equal", "undefined")}
+    row_values["worse_devices_permille"] = contrast.worse * 1000 // max(contrast.devices, 1)
     for name in ("a", "b", "difference"):
         quantiles = getattr(contrast, f"quantiles_{name}") or dict.fromkeys(("p5", "p50", "p95", "p99"))
         # Quantiles of shares are in millionths.
-        told |= {f"{name}_{q}": n // (PER_MILLION // per) if known.base and n is not None else n
+        row_values |= {f"{name}_{q}": n // (PER_MILLION // per) if known.base and n is not None else n
                  for q, n in quantiles.items()}  # fmt: skip
-    return told
+    return row_values
 
 
 @dataclass(frozen=True)
@@ -263,17 +284,17 @@ class Comparison:
     def rows(self) -> list[dict[str, Any]]:
         """One row per metric and class, all devices first."""
         return [
-            {**row(metric, part), "worst": part.name == found.worst_class}
-            for metric, found in self.metrics.items()
-            for part in (found.overall, *found.classes)
+            {**row(metric, part), "worst": part.name == comparison.worst_class}
+            for metric, comparison in self.metrics.items()
+            for part in (comparison.overall, *comparison.classes)
             if part.devices
         ]
 
     def to_dict(self) -> dict[str, Any]:
         """What `html.page.render_comparison` and summary.json have."""
-        told: dict[str, Any] = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b}
-        told |= {"alike": self.alike, "rows": self.rows}
-        return {**told, "explanations": explain({**told, "reference": self.reference})}
+        content: dict[str, Any] = {"a": self.a, "b": self.b, "label_a": self.label_a, "label_b": self.label_b}
+        content |= {"alike": self.alike, "rows": self.rows}
+        return {**content, "explanations": explain({**content, "reference": self.reference})}
 
     def table(self) -> pa.Table:
         """The rows as a table."""
@@ -297,7 +318,7 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     columns = {}
     for name in rows[0]:
         kind = wide.get(name) or (pa.float64() if name.endswith(floats) else None)
-        columns[name] = pa.array([one[name] for one in rows], kind)
+        columns[name] = pa.array([record[name] for record in rows], kind)
     return pa.table(columns)
 
 

@@ -44,19 +44,19 @@ def settings_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _flat(table: Mapping[str, Any], at: Key) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    flat_values: dict[str, Any] = {}
     for name, inner in table.items():
         key = (*at, name)
         if isinstance(inner, Mapping) and not is_one_value(key):
-            found |= _flat(inner, key)
+            flat_values |= _flat(inner, key)
         else:
-            found[".".join(key)] = inner
-    return found
+            flat_values[".".join(key)] = inner
+    return flat_values
 
 
-def _shown(told: object) -> str:
-    if isinstance(told, Mapping):
-        return joined([f"{key} {value}" for key, value in told.items()]) or "none"
-    if isinstance(told, bool):
-        return "on" if told else "off"
-    return "not set" if told is None else str(told)
+def _shown(setting: object) -> str:
+    if isinstance(setting, Mapping):
+        return joined([f"{key} {value}" for key, value in setting.items()]) or "none"
+    if isinstance(setting, bool):
+        return "on" if setting else "off"
+    return "not set" if setting is None else str(setting)

@@ -215,8 +215,8 @@ def compare_pairs(
     else:
         # Of each g devices or groups, g - 1 were drawn.
         scales = [min(size, GROUPS) / (min(size, GROUPS) - 1) for size in sizes if size]
-        full = [own for own in draws if own is not None]
-        drawn = np.sum([own * scale for own, scale in zip(full, scales, strict=True)], axis=0)
+        full = [draw for draw in draws if draw is not None]
+        drawn = np.sum([draw * scale for draw, scale in zip(full, scales, strict=True)], axis=0)
     overall = _contrast("", columns, strata, drawn, tail, plain, sign)
     judged = [part for part in parts if part.difference is not None]
     worst = max(judged, key=lambda part: sign * (part.difference or 0.0), default=None)

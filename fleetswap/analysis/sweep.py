@@ -95,15 +95,19 @@ class Sweep:
         rows = []
         for i, point in enumerate(self.points):
             at = {"point": i, **point.settings, "front": self.front[i]}
-            for metric, found in self.metrics.items():
-                for part in (found[i].overall, *found[i].classes):
+            for metric, comparisons in self.metrics.items():
+                for part in (comparisons[i].overall, *comparisons[i].classes):
                     if part.devices:
-                        told = row(metric, part)
-                        told["better"] = {"b": "better", "a": "worse"}.get(told["better"], "unclear")
+                        row_values = row(metric, part)
+                        row_values["better"] = {"b": "better", "a": "worse"}.get(row_values["better"], "unclear")
                         # The first point is A, the same in every row.
-                        told["value"] = told.pop("b")
-                        told = {k.removeprefix("b_"): v for k, v in told.items() if k != "a" and not k.startswith("a_")}
-                        rows.append({**at, **told})
+                        row_values["value"] = row_values.pop("b")
+                        row_values = {
+                            k.removeprefix("b_"): v
+                            for k, v in row_values.items()
+                            if k != "a" and not k.startswith("a_")
+                        }
+                        rows.append({**at, **row_values})
         return rows
 
     def to_dict(self) -> dict[str, Any]:
@@ -118,8 +122,12 @@ class Sweep:
             }
             for i, (p, first) in enumerate(zip(self.points, self._first_alike, strict=True))
         ]
-        told = {"scenario": resolved(self.points[0].scenario), "metrics": list(self.metrics), "pareto": [*self.pareto]}
-        return {**told, "points": points, "rows": self.rows}
+        content = {
+            "scenario": resolved(self.points[0].scenario),
+            "metrics": list(self.metrics),
+            "pareto": [*self.pareto],
+        }
+        return {**content, "points": points, "rows": self.rows}
 
 
 @dataclass
@@ -154,10 +162,10 @@ def parse_axis(text: str) -> Axis:
             closing.append(CLOSING[c])
         elif closing and c == closing[-1]:
             closing.pop()
-    values = [one.strip() for one in values]
+    values = [word.strip() for word in values]
     if not key.strip() or not equals or not all(values):
         raise InputError(f"--over {text!r} is not possible; expected KEY=VALUE,VALUE,...")
-    twice = [one for i, one in enumerate(values) if one in values[:i]]
+    twice = [word for i, word in enumerate(values) if word in values[:i]]
     if twice:
         raise InputError(f"--over {key}: {twice[0]} is there twice; allowed are different values")
     return Axis(key.strip(), tuple(values))
@@ -211,11 +219,11 @@ def grid(
     points: list[Point] = []
     problems: list[str] = []
     for words in product(*(axis.values for axis in axes)):
-        own = dict(zip(keys, words, strict=True))
+        words_by_key = dict(zip(keys, words, strict=True))
         try:
-            changed = [*settings, *(f"{key}={word}" for key, word in own.items())]
+            changed = [*settings, *(f"{key}={word}" for key, word in words_by_key.items())]
             scenario = load_fleet_scenario(name_or_path, changed, devices, seed)
-            point = Point({key: _word_of(scenario, key, word) for key, word in own.items()}, scenario)
+            point = Point({key: _word_of(scenario, key, word) for key, word in words_by_key.items()}, scenario)
             if points:
                 first = points[0]
                 check_same_fleet(resolved(first.scenario), resolved(scenario), first.label, point.label)
@@ -229,12 +237,12 @@ def grid(
 
 def _word_of(scenario: FleetScenario, dotted: str, given: str) -> str:
     """The value of a key as a scenario has it; of a file its name as it was given."""
-    found: Any = resolved(scenario)
+    setting: Any = resolved(scenario)
     for part in map(str.strip, dotted.split(".")):
-        found = found.get(part, found.get(_canonical(part))) if isinstance(found, Mapping) else None
-    if found is None:
+        setting = setting.get(part, setting.get(_canonical(part))) if isinstance(setting, Mapping) else None
+    if setting is None:
         return "not set"
-    word = setting_word(found)
+    word = setting_word(setting)
     return given if word.startswith("sha256:") else word
 
 
@@ -248,14 +256,14 @@ def _canonical(key: str) -> str:
 
 def _distinct(problems: Sequence[str]) -> list[str]:
     """Problems without those that only join others: a point has all the problems of its values."""
-    kept: list[str] = []
+    distinct_problems: list[str] = []
     for text in sorted(dict.fromkeys(problems), key=len):
         rest = text
-        for other in kept:
+        for other in distinct_problems:
             rest = rest.replace(other, "")
         if rest.strip("; "):
-            kept.append(text)
-    return sorted(kept, key=problems.index)
+            distinct_problems.append(text)
+    return sorted(distinct_problems, key=problems.index)
 
 
 def sweep(
@@ -280,17 +288,20 @@ def sweep(
     if not pareto:
         raise InputError("--pareto: needs a metric")
     names = list(dict.fromkeys((*metrics, *pareto)))
-    found = [_Devices() for _ in points]
+    devices_of_points = [_Devices() for _ in points]
     for number, shard in simulated:
-        found[number].classes.append(shard.classes)
+        devices_of_points[number].classes.append(shard.classes)
         for name in names:
-            found[number].values.setdefault(name, []).append(shard.metrics[name])
+            devices_of_points[number].values.setdefault(name, []).append(shard.metrics[name])
         del shard  # so that it does not wait in memory for the next one
-    classes = np.concatenate(found[0].classes)
-    whole = [{name: np.concatenate(one.values[name]) for name in names} for one in found]
+    classes = np.concatenate(devices_of_points[0].classes)
+    values_of_points = [{name: np.concatenate(devices.values[name]) for name in names} for devices in devices_of_points]
     labels = list(points[0].scenario.device_class)
-    compared = {name: [pair(name, whole[0][name], one[name], classes, labels) for one in whole] for name in names}
-    totals = {name: [value(name, one.overall, "b") for one in compared[name]] for name in pareto}
+    compared = {
+        name: [pair(name, values_of_points[0][name], values[name], classes, labels) for values in values_of_points]
+        for name in names
+    }
+    totals = {name: [value(name, comparison.overall, "b") for comparison in compared[name]] for name in pareto}
     ways: dict[str, Direction] = {name: "max" if METRICS[name].better == "max" else "min" for name in pareto}
     front = pareto_front(totals, ways)
     return Sweep(points, compared, tuple(pareto), tuple(map(bool, front)))

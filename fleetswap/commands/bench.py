@@ -49,26 +49,26 @@ def _backend(name: str, threads: int | None, quick: bool, as_json: bool) -> None
 
     err = Console(stderr=True)
     chosen = opened(name, threads, err)
-    told = measure(chosen.backend, QUICK if quick else FULL, lambda what: err.print(f"measuring: {what} ..."))
+    measurement = measure(chosen.backend, QUICK if quick else FULL, lambda what: err.print(f"measuring: {what} ..."))
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(measurement))
     else:
-        for load, found in told["loads"].items():
+        for load, load_result in measurement["loads"].items():
             click.echo(
-                f"{load}: {'every counter equal to the CPU' if found['equal'] else 'FAIL: differs from the CPU'}"
+                f"{load}: {'every counter equal to the CPU' if load_result['equal'] else 'FAIL: differs from the CPU'}"
             )
-            for where, one in ((told["backend"], found), ("one CPU thread", found["cpu"])):
+            for where, timing in ((measurement["backend"], load_result), ("one CPU thread", load_result["cpu"])):
                 click.echo(
-                    f"  {where:14} {one['devices']:>9,} devices  {one['events_per_s']:>16,.0f} page events/s  "
-                    f"laid out {one['lay_out_s']:.2f} s  init {one['init_s']:.2f} s  run {one['run_s']:.2f} s"
+                    f"  {where:14} {timing['devices']:>9,} devices  {timing['events_per_s']:>16,.0f} page events/s  "
+                    f"laid out {timing['lay_out_s']:.2f} s  init {timing['init_s']:.2f} s  run {timing['run_s']:.2f} s"
                 )
-            spent = found["spent"]
+            spent = load_result["spent"]
             if spent:
                 click.echo(
                     f"  kernels {spent['compute_s']:.3f} s, waiting for results {spent['waited_s']:.3f} s; "
                     f"{spent['result_bytes']:,} bytes came back, {spent['upload_bytes']:,} went there, "
                     f"{spent['laid_out_bytes']:,} were laid out there"
                 )
-            click.echo(f"  {found['over_cpu']:,.2f} times one CPU thread")
-    if not all(found["equal"] for found in told["loads"].values()):
+            click.echo(f"  {load_result['over_cpu']:,.2f} times one CPU thread")
+    if not all(load_result["equal"] for load_result in measurement["loads"].values()):
         raise click.exceptions.Exit(1)

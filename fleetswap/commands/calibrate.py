@@ -94,14 +94,17 @@ def calibrate(
     chosen = sample_regions(source.extents, max_mib)
     runs = read_runs(source, chosen)
     regions = regions_of(runs)
-    found, taken = sum(e.pages for e in source.extents), sum(len(run.pages) for run in runs)
-    notes = [*source.notes, *_check_blocks(regions, found > sum(e.pages for e in chosen))]
+    found_pages, taken_pages = sum(e.pages for e in source.extents), sum(len(run.pages) for run in runs)
+    notes = [*source.notes, *_check_blocks(regions, found_pages > sum(e.pages for e in chosen))]
     if REPLACEABLE not in [codec.name for codec in codecs]:
         notes.append(
             f"{REPLACEABLE} was not measured (the package python-lzo is not installed): lz4's sizes stand for it"
         )
     names = ", ".join(source.names)
-    click.echo(f"{name}: {taken:,} of {found:,} pages in {len(regions)} regions of {names} ({source.kind})", err=True)
+    click.echo(
+        f"{name}: {taken_pages:,} of {found_pages:,} pages in {len(regions)} regions of {names} ({source.kind})",
+        err=True,
+    )
     for note in notes:
         click.echo(f"note: {note}", err=True)
 
@@ -112,7 +115,7 @@ def calibrate(
         timing = progress.add_task("timing repetitions", total=len(codecs) * (REPETITIONS + 1))
         times = measure_times(regions, REPETITIONS, lambda n: progress.advance(timing, n))
 
-    origin = calibration.describe_origin(source, sizes, found, max_mib, datetime.now(UTC))
+    origin = calibration.describe_origin(source, sizes, found_pages, max_mib, datetime.now(UTC))
     arrays = calibration.class_arrays(sizes, name, origin)
     profile = calibration.profile_text(name, origin, times)
     writers: dict[Path, Callable[[BinaryIO], None]] = {

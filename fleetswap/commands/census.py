@@ -53,15 +53,15 @@ def census(file: Path, orders: str, threads: int | None, backend: str, as_json: 
     with progress_bar(err, "pages", transient=True) as progress:
         task = progress.add_task("census", total=tables.pages)
         try:
-            found = take(chosen, tables, areas, mask, lambda pages: progress.advance(task, pages))
+            result = take(chosen, tables, areas, mask, lambda pages: progress.advance(task, pages))
         except ValueError as error:
             raise InputError(f"{file}: {error}") from None
-    found = {"file": str(file), "backend": chosen.name, **found}
+    result = {"file": str(file), "backend": chosen.name, **result}
     if as_json:
-        click.echo(json.dumps(found))
+        click.echo(json.dumps(result))
         return
     console = Console()
-    for table in census_tables(found):
+    for table in census_tables(result):
         console.print(table)
 
 
@@ -104,7 +104,7 @@ def take(
         progress(part.pages)
     pages = np.concatenate(order_pages)
     by_order, runs = pages.sum(axis=0).tolist(), np.concatenate(run_counts).sum(axis=0).tolist()
-    found = {
+    result = {
         "orders": [k for k in FAULT_ORDERS if mask >> k & 1],
         "processes": tables.processes,
         "regions": tables.regions,
@@ -117,8 +117,8 @@ def take(
     }
     if areas.areas:
         counts = uniformity(backend, areas)[0].tolist()
-        found["blocks"] = {str(order): dict(zip(BLOCK_KINDS, row, strict=True)) for order, row in enumerate(counts)}
-    return found
+        result["blocks"] = {str(order): dict(zip(BLOCK_KINDS, row, strict=True)) for order, row in enumerate(counts)}
+    return result
 
 
 def _parts(tables: PageTables) -> Iterator[tuple[int, int]]:

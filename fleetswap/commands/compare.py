@@ -85,11 +85,11 @@ def compare(
     wanted = [(names[0], "--set-a", set_a), (names[1], "--set-b", set_b)]
     if set_reference:
         wanted.append((names[0], "--set-reference", set_reference))
-    for name, option, own in wanted:
+    for name, option, side_settings in wanted:
         try:
-            sides.append(_source(name, (*both, *own), option, devices, seed))
+            sides.append(_source(name, (*both, *side_settings), option, devices, seed))
         except InputError as error:
-            problems.append(str(error).replace(f"{name} --set:", f"{name} {option if own else '--set'}:"))
+            problems.append(str(error).replace(f"{name} --set:", f"{name} {option if side_settings else '--set'}:"))
     if problems:
         raise InputError("; ".join(dict.fromkeys(problems)))
     question = ask_comparison(sides[0], sides[1], sides[2] if len(sides) > 2 else None, names)
@@ -98,20 +98,20 @@ def compare(
     _show(folder, answer_question(question, folder, workforce, display, shards or 0).summary, as_json, err)
 
 
-def _show(folder: str, told: Mapping[str, Any], as_json: bool, err: Console) -> None:
+def _show(folder: str, summary: Mapping[str, Any], as_json: bool, err: Console) -> None:
     """Print a comparison on stdout, and where it is."""
     from ..console import Console, Text
     from ..report.wording import alike_sentence
 
     if as_json:
-        click.echo(json.dumps({"folder": folder, **told}))
+        click.echo(json.dumps({"folder": folder, **summary}))
     else:
         console = Console(columns=WIDTH)
-        if told["alike"]:
-            console.print(Text(alike_sentence(told["label_a"], told["label_b"]), "bold"))
-        for table in comparison_tables(told):
+        if summary["alike"]:
+            console.print(Text(alike_sentence(summary["label_a"], summary["label_b"]), "bold"))
+        for table in comparison_tables(summary):
             console.print(table)
-        for explanation in told["explanations"]:
+        for explanation in summary["explanations"]:
             console.print(Text(explanation["title"], "bold"), f"{explanation['text']}\n", sep="\n")
     err.print(f"written to {folder} (comparison.parquet, report.html, summary.json, manifest.json)")
 
@@ -126,9 +126,9 @@ def _source(name: str, settings: Sequence[str], option: str, devices: int | None
         raise InputError(f"{name}: is no fleet; allowed are fleets, .toml files and run directories")
     if Path(name).is_dir():
         given = {f"{option} or --set": settings, "--devices": devices is not None, "--seed": seed is not None}
-        for one, value in given.items():
+        for given_option, value in given.items():
             if value:
-                raise InputError(f"{one}: {name} is a finished run; allowed are scenarios")
+                raise InputError(f"{given_option}: {name} is a finished run; allowed are scenarios")
         return Path(name)
     return load_fleet_scenario(name, settings, devices, seed or 0)
 
@@ -177,10 +177,10 @@ def comparison_tables(told: Mapping[str, Any]) -> list[Table]:
     for name in ("devices", *shown):
         classes.add_column(name, justify="right")
     for name in dict.fromkeys(row["class"] for row in rows):
-        own = {row["metric"]: row for row in rows if row["class"] == name}
-        sure = {m: "" if own[m]["better"] != "unclear" else " ?" for m in shown}
-        cells = (f"{shown_change(own[m]['relative'])}{sure[m]}" for m in shown)
-        classes.add_row(name, f"{own[shown[0]]['devices']:,}", *cells)
+        row_of_metric = {row["metric"]: row for row in rows if row["class"] == name}
+        sure = {m: "" if row_of_metric[m]["better"] != "unclear" else " ?" for m in shown}
+        cells = (f"{shown_change(row_of_metric[m]['relative'])}{sure[m]}" for m in shown)
+        classes.add_row(name, f"{row_of_metric[shown[0]]['devices']:,}", *cells)
     classes.caption = "?: the interval of the difference holds 0"
     table.caption = "worse for: share of devices; gain: how many times fewer devices pairing needs"
     return [table, spread, classes]

@@ -41,8 +41,8 @@ def conform(context: click.Context, paths: tuple[str, ...], as_json: bool, jobs:
         load_case(script)  # Bad input is reported before the first replay, not in the middle.
     err = Console(stderr=True)
     with progress_bar(err, transient=True) as progress:
-        found = _outcomes(scripts, jobs or usable_cores())
-        outcomes = list(progress.track(found, total=len(scripts), description="replaying scripts"))
+        pending_outcomes = _outcomes(scripts, jobs or usable_cores())
+        outcomes = list(progress.track(pending_outcomes, total=len(scripts), description="replaying scripts"))
     for outcome in outcomes:
         for line in describe(outcome):
             click.echo(line, err=as_json)

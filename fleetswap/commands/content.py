@@ -47,11 +47,20 @@ def content(
     known = load_library(library)
     if name is not None and name not in known.names:
         raise InputError(f"content class {name!r}: unknown; allowed are {', '.join(known.names)}")
-    each = blocks or (1 << 20) >> order
+    block_count = blocks or (1 << 20) >> order
     with progress_bar(Console(stderr=True), transient=True) as progress:
         names = progress.track([name] if name else known.names, description="sizing blocks")
-        found = [simulate_blocks(known, one, codec, order, each, seed, scaled) for one in names]
-    result = {"class": name, "codec": codec, "order": order, "seed": seed, "scaled": scaled, **describe(found, order)}
+        class_results = [
+            simulate_blocks(known, class_name, codec, order, block_count, seed, scaled) for class_name in names
+        ]
+    result = {
+        "class": name,
+        "codec": codec,
+        "order": order,
+        "seed": seed,
+        "scaled": scaled,
+        **describe(class_results, order),
+    }
     if as_json:
         click.echo(json.dumps(result))
         return

@@ -55,7 +55,19 @@ def refuse_with_resume(names: Sequence[str]) -> None:
 
 
 def workforce_of(cluster: str | None, workers: int | None, backend: str, threads: int | None) -> Workforce:
-    """Who is to work, by the options of a command."""
+    """Who is to work, by the options of a command.
+
+    Parameters
+    ----------
+    cluster : str or None
+        A kind of cluster or the address of its scheduler; None for this process.
+    workers : int or None
+        Workers of the cluster; None for one per usable core or GPU.
+    backend : str
+        "cpu", "cuda", or "auto".
+    threads : int or None
+        CPU threads of each worker; None for the default of `Workforce`.
+    """
     from click.core import ParameterSource
 
     from ..execution.workforce import Workforce

@@ -79,29 +79,29 @@ def plan(
 
     workers = threads or usable_cores()
     gpu = load_gpu(gpu_name) if gpu_name else None
-    told: dict[str, Any]
+    content: dict[str, Any]
     probe: Callable[[], Any]
     if scenario in BUILT_IN:
         test = load_scenario(scenario, devices, 0, settings)
         if isinstance(test, Breakeven):
             raise InputError(f"{scenario}: cannot be planned; allowed are allocator-test, the fleets and .toml files")
-        told, probe = _test_plan(test, shards or 0), lambda: probe_test(test, workers)
+        content, probe = _test_plan(test, shards or 0), lambda: probe_test(test, workers)
     else:
         fleet = load_fleet_scenario(scenario, settings, devices)
-        told, probe = _fleet_plan(fleet, shards or 0), lambda: probe_fleet(fleet, workers)
+        content, probe = _fleet_plan(fleet, shards or 0), lambda: probe_fleet(fleet, workers)
     err = Console(stderr=True)
     err.print("preparing kernels (compiled once, then kept), then timing a few devices ...")
-    told["threads"] = workers
-    told["time"] = {"estimate": True, **probe()}
-    told["memory"]["program"] = _resident_bytes()
-    told["memory"]["peak_estimate"] = sum(told["memory"].values())
+    content["threads"] = workers
+    content["time"] = {"estimate": True, **probe()}
+    content["memory"]["program"] = _resident_bytes()
+    content["memory"]["peak_estimate"] = sum(content["memory"].values())
     if gpu is not None:
-        told["gpu"] = _on_gpu(gpu, told)
+        content["gpu"] = _on_gpu(gpu, content)
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(content))
         return
     console = Console(columns=WIDTH)
-    for table in plan_tables(told):
+    for table in plan_tables(content):
         console.print(table)
 
 
@@ -120,15 +120,21 @@ def groups_of(sizes: Sizes) -> dict[str, int]:
     from fleetswap_kernels.layout.device import arrays
 
     lengths = {name: width * length for name, (width, length) in arrays(sizes).items()}
-    found = {group: sum(lengths.pop(name) for name in names) for group, names in GROUPS.items()}
-    return {**found, REST: device_bytes(sizes) - sum(found.values())}
+    group_bytes = {group: sum(lengths.pop(name) for name in names) for group, names in GROUPS.items()}
+    return {**group_bytes, REST: device_bytes(sizes) - sum(group_bytes.values())}
 
 
 def _class_plan(name: str, devices: int, sizes: Sizes) -> dict[str, Any]:
     groups = groups_of(sizes)
-    each = sum(groups.values())
-    told = {"class": name, "devices": devices, "processes": sizes.procs, "device_bytes": each, "groups": groups}
-    return {**told, "bytes": devices * each}
+    bytes_per_device = sum(groups.values())
+    content = {
+        "class": name,
+        "devices": devices,
+        "processes": sizes.procs,
+        "device_bytes": bytes_per_device,
+        "groups": groups,
+    }
+    return {**content, "bytes": devices * bytes_per_device}
 
 
 def _whole_plan(name: str, devices: int, steps: int, classes: list[dict[str, Any]]) -> dict[str, Any]:
@@ -136,8 +142,8 @@ def _whole_plan(name: str, devices: int, steps: int, classes: list[dict[str, Any
         "scenario": name,
         "devices": devices,
         "steps": steps,
-        "processes": sum(one["devices"] * one["processes"] for one in classes),
-        "bytes": sum(one["bytes"] for one in classes),
+        "processes": sum(class_plan["devices"] * class_plan["processes"] for class_plan in classes),
+        "bytes": sum(class_plan["bytes"] for class_plan in classes),
         "classes": classes,
     }
 
@@ -157,19 +163,19 @@ def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
     counts = [np.bincount(class_of_devices(scenario, p.first, p.end), minlength=len(laid_out.classes)) for p in pieces]
     devices = np.sum(counts, axis=0).tolist()
     sizes = [blueprint.sizes for blueprint in laid_out.blueprints]
-    classes = [_class_plan(*one) for one in zip(laid_out.classes, devices, sizes, strict=True)]
+    classes = [_class_plan(*class_facts) for class_facts in zip(laid_out.classes, devices, sizes, strict=True)]
     steps = scenario.days * scenario.steps_per_day
-    told = _whole_plan(scenario.name, scenario.devices, steps, classes)
-    each = [one["device_bytes"] for one in classes]
-    told["hours"] = 24 * scenario.days
-    told["shards"] = len(pieces)
-    told["memory"] = {
-        "devices_of_a_shard": max(int(count @ np.array(each)) for count in counts),
+    content = _whole_plan(scenario.name, scenario.devices, steps, classes)
+    bytes_of_classes = [class_plan["device_bytes"] for class_plan in classes]
+    content["hours"] = 24 * scenario.days
+    content["shards"] = len(pieces)
+    content["memory"] = {
+        "devices_of_a_shard": max(int(count @ np.array(bytes_of_classes)) for count in counts),
         "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * max(p.end - p.first for p in pieces),
         # Histograms of the fleet and of the shard: by class and for all, by step and for the whole run, by metric.
         "time_series": 2 * (1 + steps) * len(METRICS) * sum(map(_cell_bytes, filter(None, [sum(devices), *devices]))),
     }
-    return told
+    return content
 
 
 def _cell_bytes(devices: int) -> int:
@@ -188,43 +194,45 @@ def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
     pieces = plan_shards(scenario, shards)
     sizes = lay_out(scenario.test).blueprint.sizes
     classes = [_class_plan(scenario.name, scenario.devices, sizes)]
-    told = _whole_plan(scenario.name, scenario.devices, steps_of(scenario), classes)
-    told["shards"] = len(pieces)
+    content = _whole_plan(scenario.name, scenario.devices, steps_of(scenario), classes)
+    content["shards"] = len(pieces)
     most = max(p.end - p.first for p in pieces)
-    told["memory"] = {
+    content["memory"] = {
         "devices_of_a_shard": most * classes[0]["device_bytes"],
         "counters_of_a_shard": 3 * 8 * counters.N_COUNTERS * most,
         "results": len(POLICIES) * 8 * counters.N_COUNTERS * scenario.devices,
     }
-    return told
+    return content
 
 
-def _on_gpu(gpu: Gpu, told: dict[str, Any]) -> dict[str, Any]:
+def _on_gpu(gpu: Gpu, content: dict[str, Any]) -> dict[str, Any]:
     """What a GPU is predicted to make of the run; on it a shard is what its memory holds."""
     from ..bench.gpu_model import devices_that_fit, predict, work_of
 
-    counted = told["time"]["page_events"]
+    counted = content["time"]["page_events"]
     # A run of the allocator test is one under each policy; fleets ask what the phones were counted to ask.
     parts = {f"allocator-test {name}": n for name, n in counted.items()} if isinstance(counted, dict) else {}
     parts = parts or {"phones": counted}
-    fit = devices_that_fit(gpu, told["bytes"] / told["devices"])
+    fit = devices_that_fit(gpu, content["bytes"] / content["devices"])
     if fit == 0:
         return {"title": gpu.title, "devices_of_a_shard": 0}
-    of_shard = min(fit, told["devices"])
+    of_shard = min(fit, content["devices"])
     predictions = {name: predict(gpu, work_of(name, gpu), of_shard) for name in parts}
     seconds = sum(n / predictions[name].events_per_s for name, n in parts.items())
-    found = {
+    gpu_content = {
         "title": gpu.title,
         "prediction": "no GPU has confirmed it",
         "devices_of_a_shard": fit,
-        "shards": -(-told["devices"] // fit),
+        "shards": -(-content["devices"] // fit),
         "seconds": seconds,
         "events_per_s": sum(parts.values()) / seconds,
-        "workloads": {name: {"page_events": parts[name], **one.as_record()} for name, one in predictions.items()},
+        "workloads": {
+            name: {"page_events": parts[name], **prediction.as_record()} for name, prediction in predictions.items()
+        },
     }
-    if "hours" in told:
-        found["device_hours_per_s"] = told["devices"] * told["hours"] / seconds
-    return found
+    if "hours" in content:
+        gpu_content["device_hours_per_s"] = content["devices"] * content["hours"] / seconds
+    return gpu_content
 
 
 def plan_tables(told: dict[str, Any]) -> list[Table]:
@@ -235,11 +243,17 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
     table.add_column("class", no_wrap=True)
     for name in ("devices", "processes", *told["classes"][0]["groups"], "device", "all devices"):
         table.add_column(name, justify="right")
-    for one in told["classes"]:
-        cells = (one["devices"], one["processes"], *one["groups"].values(), one["device_bytes"], one["bytes"])
-        table.add_row(one["class"], *(f"{n:,}" for n in cells))
+    for class_plan in told["classes"]:
+        cells = (
+            class_plan["devices"],
+            class_plan["processes"],
+            *class_plan["groups"].values(),
+            class_plan["device_bytes"],
+            class_plan["bytes"],
+        )
+        table.add_row(class_plan["class"], *(f"{n:,}" for n in cells))
     probe, memory = told["time"]["probe"], told["memory"]
-    whole = Table(title=f"{told['scenario']}: the run", show_header=False)
+    run_table = Table(title=f"{told['scenario']}: the run", show_header=False)
     parts = [f"{name.replace('_', ' ')} {_mib(n)}" for name, n in memory.items() if name != "peak_estimate"]
     rows: Sequence[tuple[str, str]] = (
         ("devices", f"{told['devices']:,}, with {told['processes']:,} processes"),
@@ -254,30 +268,32 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
         ),
     )
     for row in rows:
-        whole.add_row(*row)
-    return [table, whole, *([_gpu_table(told["gpu"])] if "gpu" in told else [])]
+        run_table.add_row(*row)
+    return [table, run_table, *([_gpu_table(told["gpu"])] if "gpu" in told else [])]
 
 
-def _gpu_table(told: dict[str, Any]) -> Table:
+def _gpu_table(content: dict[str, Any]) -> Table:
     """What a GPU is predicted to make of the run."""
     from ..console import Table
 
-    title = f"{told['title']}: PREDICTED, not measured (docs/gpu-model.md)"
+    title = f"{content['title']}: PREDICTED, not measured (docs/gpu-model.md)"
     table = Table(title=title, show_header=False)
-    if not told["devices_of_a_shard"]:
+    if not content["devices_of_a_shard"]:
         table.add_row("devices of a shard", "none: a device is larger than its memory")
         return table
-    table.add_row("devices of a shard", f"{told['devices_of_a_shard']:,}; the run takes {told['shards']:,} shard(s)")
-    rate = f"{_giga(told['events_per_s'])} * 10^9 page events/s"
-    table.add_row("time", f"about {_duration(told['seconds'])} in kernels, {rate} in all")
-    if "device_hours_per_s" in told:
-        table.add_row("device-hours a second", f"{told['device_hours_per_s']:,.0f}")
-    for name, one in told["workloads"].items():
-        ceilings = ", ".join(f"{limit} {_giga(rate)}" for limit, rate in one["ceilings"].items())
-        table.add_row(name, f"{_giga(one['events_per_s'])} * 10^9 page events/s, bound by {one['limit']}")
+    table.add_row(
+        "devices of a shard", f"{content['devices_of_a_shard']:,}; the run takes {content['shards']:,} shard(s)"
+    )
+    rate = f"{_giga(content['events_per_s'])} * 10^9 page events/s"
+    table.add_row("time", f"about {_duration(content['seconds'])} in kernels, {rate} in all")
+    if "device_hours_per_s" in content:
+        table.add_row("device-hours a second", f"{content['device_hours_per_s']:,.0f}")
+    for name, prediction in content["workloads"].items():
+        ceilings = ", ".join(f"{limit} {_giga(rate)}" for limit, rate in prediction["ceilings"].items())
+        table.add_row(name, f"{_giga(prediction['events_per_s'])} * 10^9 page events/s, bound by {prediction['limit']}")
         table.add_row("", f"ceilings in 10^9/s: {ceilings}")
-        room = f"{one['per_warp']} a warp, {one['threads_per_sm']} threads an SM"
-        table.add_row("", f"{one['resident_devices']:,} devices at once, {room}")
+        room = f"{prediction['per_warp']} a warp, {prediction['threads_per_sm']} threads an SM"
+        table.add_row("", f"{prediction['resident_devices']:,} devices at once, {room}")
     return table
 
 

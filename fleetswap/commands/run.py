@@ -157,17 +157,17 @@ def _run_allocator_test(
     workload = plan(scenario.test)
     chosen = choose()
     pieces = plan_shards(scenario, shards, chosen.backend)
-    each = device_bytes(workload.blueprint.sizes)
+    bytes_per_device = device_bytes(workload.blueprint.sizes)
     err.print(
-        f"{scenario.name}: {scenario.devices:,} devices, {each:,} bytes each "
-        f"({each / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), "
+        f"{scenario.name}: {scenario.devices:,} devices, {bytes_per_device:,} bytes each "
+        f"({bytes_per_device / workload.pages:.1f} per page of its regions), {len(pieces)} shard(s), "
         f"seed {scenario.test.seed}"
     )
     compile_s = prepare(err, lambda: warm_up(chosen.backend))
     with progress_bar(err, "device-steps") as progress:
         task = progress.add_task("simulating", total=scenario.devices * steps_of(scenario))
         results = list(run_shards(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
-    facts["device_bytes"] = each
+    facts["device_bytes"] = bytes_per_device
     facts["timings_s"] = {"compile": compile_s, "step": sum(r.step_ns for r in results) / 1e9}
     facts |= chosen.facts()
     summary = write_run(folder, scenario, results, workload.folio_order, facts)
@@ -204,11 +204,13 @@ def _run_breakeven(
     pieces = cut(scenario.devices, shards)
     with progress_bar(err, "device-steps") as progress:
         task = progress.add_task("simulating", total=points * scenario.devices)
-        found = list(run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps)))
+        simulated_points = list(
+            run_points(scenario, pieces, chosen.backend, lambda steps: progress.advance(task, steps))
+        )
     facts["timings_s"] = {"compile": compile_s, "step": time.perf_counter() - started}
     facts["shards"] = [asdict(piece) for piece in pieces]
-    summary = summarise(scenario, found)
+    summary = summarise(scenario, simulated_points)
     facts |= chosen.facts()
     manifest = {"scenario": scenario.resolved(), "scenario_hash": scenario.digest(), **facts}
-    write_files(folder, manifest, devices_table(found), series_table(found), summary)
+    write_files(folder, manifest, devices_table(simulated_points), series_table(simulated_points), summary)
     return summary, breakeven_tables(summary)

@@ -36,21 +36,21 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
         return
     if scenario in BUILT_IN:
         test = load_scenario(scenario, devices, seed, settings)
-        told: dict[str, Any] = {"resolved": test.resolved(), "digest": test.digest(), "warnings": []}
+        content: dict[str, Any] = {"resolved": test.resolved(), "digest": test.digest(), "warnings": []}
         values = (f"{key} = {toml_value(value)}" for key, value in test.resolved().items())
         lines = [f"# {scenario}, digest {test.digest()}", *values]
     else:
         fleet = load_fleet_scenario(scenario, settings, devices, seed)
-        told = {"resolved": resolved(fleet), "digest": digest(fleet), "warnings": fleet.warnings}
+        content = {"resolved": resolved(fleet), "digest": digest(fleet), "warnings": fleet.warnings}
         said = notes(scenario)
         changed = {tuple(setting.partition("=")[0].split(".")): "set with --set" for setting in settings}
         if devices is not None:
             changed["devices",] = "set with --devices"
         lines = [f"# {fleet.name}, digest {digest(fleet)}", *scenario_lines(fleet, {**said, **changed})]
     if as_json:
-        click.echo(json.dumps(told))
+        click.echo(json.dumps(content))
         return
-    for warning in told["warnings"]:
+    for warning in content["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     click.echo("\n".join(lines))
 

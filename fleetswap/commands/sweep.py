@@ -85,15 +85,15 @@ def sweep(
     _show(folder, dict(answer_question(question, folder, workforce, display, shards or 0).summary), as_json, err)
 
 
-def _show(folder: str, told: dict[str, Any], as_json: bool, err: Console) -> None:
+def _show(folder: str, summary: dict[str, Any], as_json: bool, err: Console) -> None:
     """Print the summary of a finished sweep on stdout, and where it is."""
     from ..console import Console
 
     if as_json:
-        click.echo(json.dumps({"folder": folder, **told}))
+        click.echo(json.dumps({"folder": folder, **summary}))
     else:
         console = Console(columns=WIDTH)
-        for table in sweep_tables(told):
+        for table in sweep_tables(summary):
             console.print(table)
     err.print(f"written to {folder} (summary.json, sweep.parquet, manifest.json)")
 

@@ -43,21 +43,40 @@ def ask_comparison(
     sources = [source for source in (a, b, reference) if source is not None]
     check_sources(sources, [*called, "the reference"][: len(sources)])
     fleets: list[LaidOut] = []
-    told: list[int | str] = []
+    source_references: list[int | str] = []
     for source in sources:
         if isinstance(source, FleetScenario):
-            told.append(len(fleets))
+            source_references.append(len(fleets))
             fleets.append(lay_out(source))
         else:
-            told.append(str(source.absolute()))
-    about = {"kind": "comparison", "started": datetime.now(UTC).isoformat(), "names": list(called), "sources": told}
+            source_references.append(str(source.absolute()))
+    about = {
+        "kind": "comparison",
+        "started": datetime.now(UTC).isoformat(),
+        "names": list(called),
+        "sources": source_references,
+    }
     return Question("comparison", fleets, about)
 
 
 def merge_comparison(
     fleets: Sequence[LaidOut], about: Mapping[str, Any], shards: Shards, facts: Mapping[str, Any], folder: Path
 ) -> tuple[Answer, dict[str, Any]]:
-    """Write the files of a comparison (`question.Merge`)."""
+    """Write the files of a comparison (`question.Merge`).
+
+    Parameters
+    ----------
+    fleets : sequence of LaidOut
+        Those that were simulated: none of a side that is a finished run.
+    about : mapping
+        `Question.about`: names of the sides, and of each source its index in `fleets` or its run directory.
+    shards : iterable of (int, FleetShard)
+        In the order of devices, each with the index of its fleet.
+    facts : mapping
+        How the work was done (backend, timings); goes into the manifest.
+    folder : Path
+        Where the files are written; it exists.
+    """
     import pyarrow.parquet as pq
 
     started = time.perf_counter()

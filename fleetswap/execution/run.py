@@ -41,7 +41,21 @@ def merge_run(
     facts: Mapping[str, Any],
     folder: Path,
 ) -> tuple[Answer, dict[str, Any]]:
-    """Write the files of a run (`question.Merge`)."""
+    """Write the files of a run (`question.Merge`).
+
+    Parameters
+    ----------
+    fleets : sequence of LaidOut
+        The one that was simulated.
+    about : mapping
+        `Question.about`: when the run was started.
+    shards : iterable of (int, FleetShard)
+        In the order of devices, each with index 0.
+    facts : mapping
+        How the work was done (backend, timings); goes into the manifest.
+    folder : Path
+        Where the files are written; it exists.
+    """
     fleet = fleets[0]
     writer = FleetWriter(folder, fleet.scenario)
     started = time.perf_counter()

@@ -56,8 +56,8 @@ class RunResult:
     @property
     def summary(self) -> dict[str, Any]:
         """Metrics by class, the series, fallbacks by reason, allocation over uptime: summary.json."""
-        told: dict[str, Any] = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
-        return told
+        content: dict[str, Any] = json.loads((self.folder / "summary.json").read_text(encoding="utf-8"))
+        return content
 
     @property
     def devices_table(self) -> pa.Table:
@@ -137,8 +137,8 @@ class RunResult:
         from ..report.file import write_report
         from ..report.page import render_run
 
-        told = {"versions": self.manifest["versions"], "backend": str(self.manifest.get("backend", "cpu"))}
-        write_report(Path(path), render_run({**self.summary, **told}))
+        origin = {"versions": self.manifest["versions"], "backend": str(self.manifest.get("backend", "cpu"))}
+        write_report(Path(path), render_run({**self.summary, **origin}))
         return Path(path)
 
     def _series_rows(self, percents: Sequence[int]) -> list[dict[str, Any]]:
@@ -148,13 +148,13 @@ class RunResult:
         if bad:
             raise InputError(f"percents: {bad[0]} is not possible; allowed are 0 to 100")
         rows = []
-        for told in pq.read_table(self.folder / "series.parquet").to_pylist():
-            known, top, base = METRICS[told["metric"]], int(told["numerator"]), int(told["base"])
-            row = {key: told[key] for key in ("step", "class", "metric", "devices", "least", "greatest")}
+        for stored_row in pq.read_table(self.folder / "series.parquet").to_pylist():
+            known, top, base = METRICS[stored_row["metric"]], int(stored_row["numerator"]), int(stored_row["base"])
+            row = {key: stored_row[key] for key in ("step", "class", "metric", "devices", "least", "greatest")}
             row["value"] = top * known.per // max(base, 1) if known.base else top
-            histogram = LogHistogram.from_dict(told)
+            histogram = LogHistogram.from_dict(stored_row)
             for q in percents:
-                row[f"p{q}"] = histogram.quantile(10 * q) if told["devices"] else None
+                row[f"p{q}"] = histogram.quantile(10 * q) if stored_row["devices"] else None
             rows.append(row)
         return rows
 

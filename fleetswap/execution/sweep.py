@@ -60,11 +60,27 @@ def ask_sweep(
 def merge_sweep(
     fleets: Sequence[LaidOut], about: Mapping[str, Any], shards: Shards, facts: Mapping[str, Any], folder: Path
 ) -> tuple[Answer, dict[str, Any]]:
-    """Write the files of a sweep (`question.Merge`)."""
+    """Write the files of a sweep (`question.Merge`).
+
+    Parameters
+    ----------
+    fleets : sequence of LaidOut
+        One for each point.
+    about : mapping
+        `Question.about`: axes, settings of each point, metrics, those of the Pareto front.
+    shards : iterable of (int, FleetShard)
+        In the order of devices, each with the index of its point.
+    facts : mapping
+        How the work was done (backend, timings); goes into the manifest.
+    folder : Path
+        Where the files are written; it exists.
+    """
     import pyarrow.parquet as pq
 
     started = time.perf_counter()
-    points = [Point(own, fleet.scenario) for own, fleet in zip(about["settings"], fleets, strict=True)]
+    points = [
+        Point(point_settings, fleet.scenario) for point_settings, fleet in zip(about["settings"], fleets, strict=True)
+    ]
     result = sweep(points, shards, about["metrics"], about["pareto"])
     summary = result.to_dict()
     write_json(folder / "summary.json", summary)

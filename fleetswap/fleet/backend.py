@@ -55,8 +55,8 @@ def gpu_is_there() -> bool:
     if any(Path(name).exists() for name in DRIVER_FILES):
         return True
     with contextlib.suppress(OSError):
-        told = [((device / "vendor").read_text(), (device / "class").read_text()) for device in PCI.iterdir()]
-        return any(vendor.strip() == NVIDIA and kind.startswith(DISPLAY) for vendor, kind in told)
+        pci_ids = [((device / "vendor").read_text(), (device / "class").read_text()) for device in PCI.iterdir()]
+        return any(vendor.strip() == NVIDIA and kind.startswith(DISPLAY) for vendor, kind in pci_ids)
     return False
 
 

@@ -69,7 +69,18 @@ def points_of(scenario: Breakeven) -> int:
 
 
 def run_points(scenario: Breakeven, shards: list[Shard], backend: Backend, progress: Progress) -> Iterator[Point]:
-    """Simulate every point, shard after shard; single pages need no large folio and are simulated once."""
+    """Simulate every point, shard after shard; single pages need no large folio and are simulated once.
+
+    Parameters
+    ----------
+    scenario : Breakeven
+    shards : list of Shard
+        Ranges that hold all devices together.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with the number of devices after every point.
+    """
     fit = Fit()
     for codec in CODECS:
         for variant in VARIANTS:
@@ -78,8 +89,8 @@ def run_points(scenario: Breakeven, shards: list[Shard], backend: Backend, progr
             for percent in success_rates(scenario):
                 if single is None or variant.block_order:
                     kind = _with_chance(blueprint, percent)
-                    one = partial(_run, scenario, kind, program, marks, backend, variant, codec)
-                    parts = [part for shard in shards for part in fit.run(shard, one)]
+                    simulate_piece = partial(_run, scenario, kind, program, marks, backend, variant, codec)
+                    parts = [part for shard in shards for part in fit.run(shard, simulate_piece)]
                     values = {name: np.concatenate([part[0][name] for part in parts]) for name in METRICS}
                     counted = np.concatenate([part[1] for part in parts])
                     single = Point(codec, variant, percent, values, counted)
@@ -143,7 +154,7 @@ def crossings(points: list[Point], metric: str) -> list[dict[str, Any]]:
         For every codec and block size ``codec``, ``variant``, ``metric``, and ``pays``: a list of stretches
         ``[from_percent, to_percent]`` in which blocks take less. Ends between simulated rates are interpolated.
     """
-    found = []
+    rows = []
     for codec in CODECS:
         mine = [p for p in points if p.codec == codec]
         single = {p.success_percent: p.total(metric) for p in mine if not p.variant.block_order}
@@ -151,8 +162,8 @@ def crossings(points: list[Point], metric: str) -> list[dict[str, Any]]:
             curve = sorted(
                 (p.success_percent, p.total(metric) - single[p.success_percent]) for p in mine if p.variant == variant
             )
-            found.append({"codec": codec, "variant": variant.name, "metric": metric, "pays": _below_zero(curve)})
-    return found
+            rows.append({"codec": codec, "variant": variant.name, "metric": metric, "pays": _below_zero(curve)})
+    return rows
 
 
 def _below_zero(curve: list[tuple[int, int]]) -> list[list[float]]:

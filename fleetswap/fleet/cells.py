@@ -67,7 +67,7 @@ def cells_of(tally: Tally, names: tuple[str, ...], devices: Ints) -> dict[tuple[
     known = facts[..., DEVICES] > 0
     # Only bins between the extremes have devices.
     edges = np.where(known[..., None], bin_numbers(facts[..., [LEAST, GREATEST]]) + LAST_BIN, 0)
-    found = {}
+    cells = {}
     for name, of in ((ALL, groups), *((names[g], [g]) for g in groups)):
         for m, metric in enumerate(METRICS):
             sums = [sum(facts[of, m, i].tolist()) for i in range(LEAST)]
@@ -85,11 +85,11 @@ def cells_of(tally: Tally, names: tuple[str, ...], devices: Ints) -> dict[tuple[
                     int(facts[have, m, LEAST].min()),
                     int(facts[have, m, GREATEST].max()),
                 )
-            found[name, metric] = cell
-    return found
+            cells[name, metric] = cell
+    return cells
 
 
 def totals_of(tally: Tally, names: tuple[str, ...], devices: Ints) -> dict[str, Ints]:
     """Sums of the counters of all devices, and of each class that has any; parameters as of `cells_of`."""
-    own = {names[g]: tally.totals[g] for g in np.flatnonzero(devices).tolist()}
-    return {ALL: tally.totals.sum(axis=0), **own}
+    class_totals = {names[g]: tally.totals[g] for g in np.flatnonzero(devices).tolist()}
+    return {ALL: tally.totals.sum(axis=0), **class_totals}

@@ -124,6 +124,18 @@ def write_run(
 ) -> dict[str, Any]:
     """Write the files of an allocator test into a folder; returns its summary.
 
+    Parameters
+    ----------
+    folder : Path
+        An existing directory.
+    scenario : Scenario
+    results : list of ShardResult
+        Of all shards, in the order of devices.
+    order : int
+        Order of the enabled folio size.
+    facts : mapping
+        How the run was made; goes into the manifest.
+
     Raises
     ------
     OSError
@@ -148,6 +160,19 @@ def write_files(
     folder: Path, manifest: Mapping[str, Any], devices: pa.Table, series: pa.Table, summary: Mapping[str, Any]
 ) -> None:
     """Write the files of a run into a folder, the manifest last.
+
+    Parameters
+    ----------
+    folder : Path
+        An existing directory.
+    manifest : mapping
+        Content of manifest.json, but for versions and hashes of the files.
+    devices : pyarrow.Table
+        Content of devices.parquet.
+    series : pyarrow.Table
+        Content of series.parquet.
+    summary : mapping
+        Content of summary.json.
 
     Raises
     ------

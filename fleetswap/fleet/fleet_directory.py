@@ -80,8 +80,12 @@ def _quantiles(metric: str, values: Ints, groups: Mapping[str, slice]) -> dict[s
     """Exact quantiles of a metric over the devices of each group that have it: of a share, those with a base."""
     known = METRICS[metric]
     have = np.ones(len(values), dtype=bool) if known.base is None else values[:, 1] > 0
-    own = known.value([values] if known.base is None else [*values.T])
-    return {name: found for name, of in groups.items() if (found := quantiles(own[of][have[of]])) is not None}
+    metric_values = known.value([values] if known.base is None else [*values.T])
+    return {
+        name: group_quantiles
+        for name, of in groups.items()
+        if (group_quantiles := quantiles(metric_values[of][have[of]])) is not None
+    }
 
 
 def summarise(
@@ -102,7 +106,7 @@ def summarise(
     steps = range(scenario.days * scenario.steps_per_day)
     where = [ALL, *(name for name in scenario.device_class if totals.devices.get(name))]
     at = columns()
-    whole = totals.totals[ALL, WHOLE_RUN]
+    run_totals = totals.totals[ALL, WHOLE_RUN]
     last = totals.totals[ALL, steps[-1]]
     by_class = np.argsort(classes, kind="stable")
     ends = np.cumsum([0, *np.bincount(classes, minlength=len(scenario.device_class))]).tolist()
@@ -144,12 +148,12 @@ def summarise(
             for name in where
         },
         "fallback": {
-            "swapin": {name: int(whole[at[f"swapin_fallback_{name}"]]) for name in SWAPIN_REASONS},
-            "swapout": {name: int(whole[at[f"swapout_fallback_{name}"]]) for name in SWAPOUT_REASONS},
+            "swapin": {name: int(run_totals[at[f"swapin_fallback_{name}"]]) for name in SWAPIN_REASONS},
+            "swapout": {name: int(run_totals[at[f"swapout_fallback_{name}"]]) for name in SWAPOUT_REASONS},
         },
-        "allocation": {f"{size}K": allocation(size) for size in SIZES_KIB if whole[at[f"folio_wanted_{size}kB"]]},
+        "allocation": {f"{size}K": allocation(size) for size in SIZES_KIB if run_totals[at[f"folio_wanted_{size}kB"]]},
         "census": {str(k): int(last[at[f"census_order_{k}"]]) for k in (0, *range(2, 9))},
-        "counters": {name: int(whole[index]) for name, index in at.items()},
+        "counters": {name: int(run_totals[index]) for name, index in at.items()},
         "warnings": scenario.warnings,
         "assumptions": list(ASSUMPTIONS),
     }

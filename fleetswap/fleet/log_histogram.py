@@ -55,10 +55,10 @@ class LogHistogram:
     @classmethod
     def of_groups(cls, values: npt.NDArray[np.int64], sizes: Sequence[int]) -> list[LogHistogram]:
         """One histogram for each group of values; groups follow each other and have these sizes."""
-        found = [cls() for _ in sizes]
+        histograms = [cls() for _ in sizes]
         full = np.flatnonzero(sizes)
         if not full.size:
-            return found
+            return histograms
         owner = np.repeat(np.arange(len(sizes)), sizes)
         keys, counts = np.unique(owner * BINS + (bin_numbers(values) + _LAST), return_counts=True)
         edges = np.searchsorted(keys, np.arange(len(sizes) + 1) * BINS).tolist()
@@ -69,8 +69,8 @@ class LogHistogram:
         for g, high, low, least, greatest in zip(full.tolist(), *facts, strict=True):
             inside = slice(edges[g], edges[g + 1])
             bins = keys[inside] - (g * BINS + _LAST)
-            found[g] = cls(bins, counts[inside].copy(), sizes[g], (high << 32) + low, least, greatest)
-        return found
+            histograms[g] = cls(bins, counts[inside].copy(), sizes[g], (high << 32) + low, least, greatest)
+        return histograms
 
     def add(self, values: npt.ArrayLike) -> None:
         """Count one value per device.
@@ -158,16 +158,16 @@ class LogHistogram:
             raise ValueError(f"histogram with bad counts; expected positive ones with the sum {content['devices']!r}")
         # A column of totals may hold decimals.
         devices, total = content["devices"], int(content["total"])
-        found = cls(np.array(bins, np.int64), np.array(counts, np.int64), devices, total)
+        histogram = cls(np.array(bins, np.int64), np.array(counts, np.int64), devices, total)
         if bins:
-            found._set_extremes(content["least"], content["greatest"], bins)
+            histogram._set_extremes(content["least"], content["greatest"], bins)
             bounds = [bin_bounds(number) for number in bins]
             low, high = (sum(n * bound[side] for n, bound in zip(counts, bounds, strict=True)) for side in (0, 1))
         else:
             low = high = 0
-        if not low <= found.total <= high:
-            raise ValueError(f"histogram with total {found.total}; its bins allow {low} to {high}")
-        return found
+        if not low <= histogram.total <= high:
+            raise ValueError(f"histogram with total {histogram.total}; its bins allow {low} to {high}")
+        return histogram
 
     def _set_extremes(self, least: Any, greatest: Any, bins: list[int]) -> None:
         for key, value, number in (("least", least, bins[0]), ("greatest", greatest, bins[-1])):

@@ -31,12 +31,12 @@ COUNTED_ONCE = (
 
 def columns() -> dict[str, int]:
     """Counters of a device by the name of their column: those that exist once, by size, by reason, gauges."""
-    found = {name: i for i, name in enumerate(counters.SCALAR_NAMES)}
-    found |= {name: counters.PHONE_FIRST + i for i, name in enumerate(counters.PHONE)}
+    column_indices = {name: i for i, name in enumerate(counters.SCALAR_NAMES)}
+    column_indices |= {name: counters.PHONE_FIRST + i for i, name in enumerate(counters.PHONE)}
     for order in range(2, bits.N_ORDERS):
         size = f"{4 << order}kB"
-        found |= {f"{name}_{size}": counters.mthp_index(name, order) for name in counters.MTHP}
-        found |= {
+        column_indices |= {f"{name}_{size}": counters.mthp_index(name, order) for name in counters.MTHP}
+        column_indices |= {
             f"folio_alloc_{size}": counters.FOLIO_ALLOC + order,
             f"folio_wanted_{size}": counters.FOLIO_WANTED + order,
             f"folio_refused_{size}": counters.FOLIO_REFUSED + order,
@@ -45,15 +45,19 @@ def columns() -> dict[str, int]:
             f"unusable_index_{size}": counters.GAUGE_UNUSABLE + order,
             f"extfrag_index_{size}": counters.GAUGE_EXTFRAG + order,
         }
-    found |= {f"swapin_fallback_{name}": counters.SWAPIN_REASON + i for i, name in enumerate(SWAPIN_REASONS)}
-    found |= {f"swapout_fallback_{name}": counters.SWAPOUT_REASON + i for i, name in enumerate(SWAPOUT_REASONS)}
-    found |= {f"refault_distance_2^{i}": counters.REFAULT_DISTANCE + i for i in range(counters.N_DISTANCES)}
-    found |= {name: counters.GAUGE_FIRST + i for i, name in enumerate(counters.GAUGE)}
-    found |= {f"free_blocks_{order}": counters.GAUGE_BLOCKS + order for order in range(bits.MAX_BLOCK_ORDER + 1)}
-    found |= {
+    column_indices |= {f"swapin_fallback_{name}": counters.SWAPIN_REASON + i for i, name in enumerate(SWAPIN_REASONS)}
+    column_indices |= {
+        f"swapout_fallback_{name}": counters.SWAPOUT_REASON + i for i, name in enumerate(SWAPOUT_REASONS)
+    }
+    column_indices |= {f"refault_distance_2^{i}": counters.REFAULT_DISTANCE + i for i in range(counters.N_DISTANCES)}
+    column_indices |= {name: counters.GAUGE_FIRST + i for i, name in enumerate(counters.GAUGE)}
+    column_indices |= {
+        f"free_blocks_{order}": counters.GAUGE_BLOCKS + order for order in range(bits.MAX_BLOCK_ORDER + 1)
+    }
+    column_indices |= {
         f"census_order_{order}": counters.GAUGE_CENSUS + order for order in range(10) if order != 1 and order != 9
     }
-    return found | {f"slot_runs_2^{i}": counters.GAUGE_CENSUS + 10 + i for i in range(10)}
+    return column_indices | {f"slot_runs_2^{i}": counters.GAUGE_CENSUS + 10 + i for i in range(10)}
 
 
 STATES = frozenset(

@@ -136,7 +136,18 @@ def steps_of(scenario: Scenario) -> int:
 
 
 def run_shard(scenario: Scenario, shard: Shard, backend: Backend, progress: Progress) -> ShardResult:
-    """Simulate the devices of a shard under every policy."""
+    """Simulate the devices of a shard under every policy.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    shard : Shard
+        Range of devices, which fits the backend's memory.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done.
+    """
     result = ShardResult(shard)
     for policy in POLICIES:
         workload = plan(scenario.policy(policy))
@@ -157,7 +168,21 @@ def run_shard(scenario: Scenario, shard: Shard, backend: Backend, progress: Prog
 
 
 def fold_step(series: Series, policy: str, step: int, workload: Plan, change: npt.NDArray[np.int64]) -> None:
-    """Add what one step changed in every device's counters to the histograms."""
+    """Add what one step changed in every device's counters to the histograms.
+
+    Parameters
+    ----------
+    series : Series
+        Histograms that the devices are added to.
+    policy : str
+        One of `POLICIES`.
+    step : int
+        The iteration, from 1.
+    workload : Plan
+        Its folio order says which counters by size are read.
+    change : int64 array of shape (devices, counters.N_COUNTERS)
+        Counters after the step, less those before it.
+    """
     columns = {
         "swpout": change[:, counters.mthp_index("swpout", workload.folio_order)],
         "swpout_fallback": change[:, counters.mthp_index("swpout_fallback", workload.folio_order)],
@@ -174,7 +199,18 @@ def fold_step(series: Series, policy: str, step: int, workload: Plan, change: np
 def run_shards(
     scenario: Scenario, shards: list[Shard], backend: Backend, progress: Progress = no_progress
 ) -> Iterator[ShardResult]:
-    """Simulate shards one after the other, in pieces that fit memory."""
+    """Simulate shards one after the other, in pieces that fit memory.
+
+    Parameters
+    ----------
+    scenario : Scenario
+    shards : list of Shard
+        In the order of devices.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done; those of a piece that did not fit are taken back.
+    """
     fit = Fit()
     for shard in shards:
         yield from fit.run(shard, lambda piece, count: run_shard(scenario, piece, backend, count), progress)

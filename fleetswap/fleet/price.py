@@ -87,7 +87,7 @@ def price_list(profile: CostProfile, codec: str, block_order: int, classes: tupl
         known = ", ".join(profile.codecs)
         raise InputError(f"cost profile {profile.name}: has no times of codec {codec!r}; it has {known}")
     cost = profile.codecs[codec]
-    each = {
+    price_words = {
         "fault": profile.fault_ns,
         "map_page": profile.map_page_ns,
         "fill_page": profile.fill_page_ns,
@@ -108,7 +108,7 @@ def price_list(profile: CostProfile, codec: str, block_order: int, classes: tupl
     shares = [
         table.get(name, PERMILLE) for table in (cost.compress_permille, cost.decompress_permille) for name in names
     ]
-    return np.array([*(each[word] for word in PRICES), *profile.alloc_ns, *shares], dtype=np.int64)
+    return np.array([*(price_words[word] for word in PRICES), *profile.alloc_ns, *shares], dtype=np.int64)
 
 
 def price(events: Events, profile: CostProfile, codec: str, block_order: int, classes: tuple[str, ...] = ()) -> Price:

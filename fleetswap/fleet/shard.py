@@ -67,7 +67,19 @@ class FleetShard:
     step_ns: int = 0
 
     def add(self, step: int, tally: Tally, names: tuple[str, ...], devices: npt.NDArray[np.int64]) -> None:
-        """Add what the devices did in a step; of the named classes there are so many devices."""
+        """Add what the devices did in a step; of the named classes there are so many devices.
+
+        Parameters
+        ----------
+        step : int
+            The step from 0, or `WHOLE_RUN`.
+        tally : Tally
+            What they did, by class.
+        names : tuple of str
+            Of the classes.
+        devices : int64 array of shape (classes,)
+            Number of devices of each class.
+        """
         for (name, metric), cell in cells_of(tally, names, devices).items():
             self.cells[name, step, metric] = cell
         for name, counted in totals_of(tally, names, devices).items():
@@ -85,6 +97,17 @@ class Keeper:
         """Take note that so many steps are done: devices and their fold as they are, cells and totals of `result`.
 
         It is told whenever the backend has done some of them at once (`STEPS_AT_ONCE`).
+
+        Parameters
+        ----------
+        arena : Arena
+            Memory of the devices.
+        fold : Fold
+            What the arena's counters were folded into so far.
+        result : FleetShard
+            Cells and totals of the steps done.
+        steps : int
+            Number of steps done since the start of the simulation.
         """
 
 
@@ -101,8 +124,8 @@ def plan_shards(laid_out: LaidOut, shards: int = 0, backend: Backend = ONE_THREA
 def fleet_bytes(laid_out: LaidOut) -> int:
     """Memory of all devices, were they simulated at once."""
     shares = np.array([c.share for c in laid_out.scenario.device_class.values()], dtype=np.int64)
-    each = [device_bytes(b.sizes) for b in laid_out.blueprints]
-    return laid_out.devices * int(shares @ np.array(each, dtype=np.int64)) // int(shares.sum())
+    class_bytes = [device_bytes(b.sizes) for b in laid_out.blueprints]
+    return laid_out.devices * int(shares @ np.array(class_bytes, dtype=np.int64)) // int(shares.sum())
 
 
 def mean_device_bytes(laid_out: LaidOut) -> int:
@@ -122,6 +145,14 @@ def run_shard(
 
     Parameters
     ----------
+    laid_out : LaidOut
+        The fleet.
+    shard : Shard
+        Range of its devices, which fits the backend's memory.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done.
     check : bool
         Recount after every step that nothing is lost: frames, slots, swap counts, compressed bytes, mappings.
     keeper : Keeper
@@ -193,9 +224,9 @@ def folding(scenario: FleetScenario, groups: npt.NDArray[np.int64]) -> Folding:
 def _check(arena: Arena, numbers: npt.NDArray[np.int64], step: int) -> None:
     """Recount the state of every device from the bottom."""
     for d, number in enumerate(numbers.tolist()):
-        found = Checker(arena.view(d)).violations()
-        if found:
-            raise BrokenDeviceError(f"device {number} after step {step}: {'; '.join(found[:3])}")
+        violations = Checker(arena.view(d)).violations()
+        if violations:
+            raise BrokenDeviceError(f"device {number} after step {step}: {'; '.join(violations[:3])}")
 
 
 def _check_counters(laid_out: LaidOut, result: FleetShard) -> None:
@@ -203,11 +234,11 @@ def _check_counters(laid_out: LaidOut, result: FleetShard) -> None:
     advises = any(app.madvise_hugepage for app in laid_out.scenario.app_class.values())
     for c, blueprint in enumerate(laid_out.blueprints):
         of_class = np.flatnonzero(result.classes == c)
-        found = Findings()
+        findings = Findings()
         orders = orders_by_advice(blueprint.policy.__getitem__, advises)
-        check_counters(result.counters[of_class], *orders, found)
-        if found.lines:
-            raise BrokenDeviceError(f"devices of class {laid_out.classes[c]}: {'; '.join(found.lines[:3])}")
+        check_counters(result.counters[of_class], *orders, findings)
+        if findings.lines:
+            raise BrokenDeviceError(f"devices of class {laid_out.classes[c]}: {'; '.join(findings.lines[:3])}")
 
 
 def warm_up(laid_out: LaidOut, backend: Backend = ONE_THREAD) -> int:
@@ -228,7 +259,21 @@ def run_shards(
     progress: Progress = no_progress,
     check: bool = False,
 ) -> Iterator[FleetShard]:
-    """Simulate shards one after the other, in pieces that fit memory (`run_shard`)."""
+    """Simulate shards one after the other, in pieces that fit memory (`run_shard`).
+
+    Parameters
+    ----------
+    laid_out : LaidOut
+        The fleet.
+    shards : list of Shard
+        In the order of devices.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done; those of a piece that did not fit are taken back.
+    check : bool
+        Recount every device after every step.
+    """
     fit = Fit()
     for shard in shards:
         yield from fit.run(shard, lambda piece, count: run_shard(laid_out, piece, backend, count, check), progress)
@@ -245,14 +290,16 @@ def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:
 def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
     """One shard of the pieces that it was simulated in, which follow each other (`pieces.Fit`)."""
     rest = iter(pieces)
-    whole = next(rest)  # mostly the only one: its cells need no adding up
-    whole.shard = shard
-    kept = [(whole.classes, whole.counters, whole.metrics)]
-    for each in rest:
-        add_up(whole.cells, whole.totals, each)
-        whole.step_ns += each.step_ns
-        kept.append((each.classes, each.counters, each.metrics))
-    classes, counted, metrics = zip(*kept, strict=True)
-    whole.classes, whole.counters = np.concatenate(classes), np.concatenate(counted)
-    whole.metrics = {name: np.concatenate([own[name] for own in metrics]) for name in metrics[0]}
-    return whole
+    joined_shard = next(rest)  # mostly the only one: its cells need no adding up
+    joined_shard.shard = shard
+    piece_arrays = [(joined_shard.classes, joined_shard.counters, joined_shard.metrics)]
+    for piece in rest:
+        add_up(joined_shard.cells, joined_shard.totals, piece)
+        joined_shard.step_ns += piece.step_ns
+        piece_arrays.append((piece.classes, piece.counters, piece.metrics))
+    classes, counted, metrics = zip(*piece_arrays, strict=True)
+    joined_shard.classes, joined_shard.counters = np.concatenate(classes), np.concatenate(counted)
+    joined_shard.metrics = {
+        name: np.concatenate([piece_metrics[name] for piece_metrics in metrics]) for name in metrics[0]
+    }
+    return joined_shard

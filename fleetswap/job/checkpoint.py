@@ -73,7 +73,7 @@ class Checkpoint(Keeper):
         return int(record["steps"])
 
     def keep(self, arena: Arena, fold: Fold, result: FleetShard, steps: int) -> None:
-        """Write the state after a step, if the last one is old enough."""
+        """Write the state after a step, if the last one is old enough. See `Keeper.keep`."""
         if time.monotonic() - self._kept_at < self._interval_s:
             return
         import pyarrow as pa

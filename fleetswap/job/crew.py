@@ -36,7 +36,21 @@ class Crew(Protocol):
     def work(
         self, orders: Iterable[Order], ledger: Ledger, tasks: Tasks, progress: Progress, report: Report
     ) -> Iterator[Record]:
-        """Do tasks in any order; the record of each as it is done."""
+        """Do tasks in any order; the record of each as it is done.
+
+        Parameters
+        ----------
+        orders : iterable of Order
+            One for each task to do.
+        ledger : Ledger
+            Of the run directory, guarded by the driver's lock.
+        tasks : Tasks
+            Shards or bundles that the orders are for.
+        progress : Progress
+            Called with device-steps as they are done; with 0 it only says that work goes on.
+        report : Report
+            Called with a line for people: a worker that was lost, a task that is tried again.
+        """
 
 
 @dataclass(frozen=True)
@@ -71,6 +85,6 @@ class Alone:
         progress: Progress,
         report: Report,  # noqa: ARG002
     ) -> Iterator[Record]:
-        """Do tasks in their order; the progress is told within each."""
+        """Do tasks in their order; the progress is told within each. See `Crew.work`."""
         for order in orders:
             yield simulate(order, self.chosen.backend, progress, ledger)

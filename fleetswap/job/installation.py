@@ -42,7 +42,11 @@ class Installation:
 
     def differences(self, other: Mapping[str, Any]) -> list[str]:
         """What another one has otherwise, in words."""
-        return [f"{name} {other.get(name)}, not {own}" for name, own in self.told().items() if other.get(name) != own]
+        return [
+            f"{name} {other.get(name)}, not {own_version}"
+            for name, own_version in self.told().items()
+            if other.get(name) != own_version
+        ]
 
 
 @cache
@@ -54,10 +58,15 @@ def installation() -> Installation:
         folder = Path(spec.origin or "").parent if spec else Path()
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
-    told = versions()
-    python = told["python"].rpartition(".")[0]
+    package_versions = versions()
+    python = package_versions["python"].rpartition(".")[0]
     return Installation(
-        digest.hexdigest()[:16], told["fleetswap"], python, told["numpy"], told["numba"], told["pyarrow"]
+        digest.hexdigest()[:16],
+        package_versions["fleetswap"],
+        python,
+        package_versions["numpy"],
+        package_versions["numba"],
+        package_versions["pyarrow"],
     )
 
 

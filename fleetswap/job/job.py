@@ -185,8 +185,8 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
     ledger = Ledger(storage)
     manifest = storage.get(MANIFEST)
     source = f"{storage.url}/{MANIFEST}"
-    found = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
-    there = str(found.get("kind", kind))
+    about = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
+    there = str(about.get("kind", kind))
     if kind and there != kind:
         command = (commands or {}).get(there, there)
         raise InputError(f"{storage.url}: is a {there}; go on with fleetswap {command} --resume")
@@ -219,16 +219,16 @@ def _keeping(ledger: Ledger) -> Iterator[None]:
         raise
     except BaseException as error:
         storage = ledger.storage
-        kept = True
+        work_is_kept = True
         with contextlib.suppress(InputError):
-            kept = ledger.has_work()
-            if not kept:
+            work_is_kept = ledger.has_work()
+            if not work_is_kept:
                 ledger.finish()
                 if storage.is_empty():
                     storage.remove()
         how = f"what is done is kept: go on with --resume {storage.url}"
-        if kept and isinstance(error, InputError):
+        if work_is_kept and isinstance(error, InputError):
             raise InputError(f"{error}; {how}") from error
-        if kept and isinstance(error, KeyboardInterrupt):
+        if work_is_kept and isinstance(error, KeyboardInterrupt):
             raise KeyboardInterrupt(how) from error
         raise

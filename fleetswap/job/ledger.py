@@ -107,8 +107,8 @@ class Record:
     def from_json(cls, content: bytes) -> Record | None:
         """The record that a file holds; None if it holds none."""
         try:
-            told = json.loads(content)
-            return cls(**{**told, "made": Made(**told["made"])})
+            record_content = json.loads(content)
+            return cls(**{**record_content, "made": Made(**record_content["made"])})
         except (ValueError, TypeError, KeyError):
             return None
 
@@ -135,12 +135,12 @@ def read_object(content: bytes, source: str, what: str) -> dict[str, Any]:
         If it holds none: it is not what it should be.
     """
     try:
-        told = json.loads(content)
+        json_object = json.loads(content)
     except (ValueError, RecursionError):
-        told = None
-    if not isinstance(told, dict):
+        json_object = None
+    if not isinstance(json_object, dict):
         raise InputError(f"{source}: is not {what}")
-    return told
+    return json_object
 
 
 def place(kind: str, number: int) -> str:
@@ -185,14 +185,25 @@ class Ledger:
         if content is None:
             raise InputError(f"{source}: is not there; --resume needs the directory of an unfinished run")
         try:
-            told = read_object(content, source, "the plan of a run")
-            installation = dict(told["installation"])
+            plan_content = read_object(content, source, "the plan of a run")
+            installation = dict(plan_content["installation"])
         except (ValueError, KeyError, TypeError):
             raise InputError(f"{source}: is not the plan of a run") from None
-        return Plan.from_json(told, source), installation
+        return Plan.from_json(plan_content, source), installation
 
     def commit(self, tasks: Tasks, number: int, result: FleetShard, made: Made) -> Record:
         """Write the files of a task, then its record.
+
+        Parameters
+        ----------
+        tasks : Tasks
+            Those that the task is one of.
+        number : int
+            Of the task, from 0.
+        result : FleetShard
+            What the task yielded.
+        made : Made
+            Who did it, and on what.
 
         Raises
         ------
@@ -225,9 +236,9 @@ class Ledger:
         if record is None or files is None:
             raise CorruptShardError(tasks.folder, number)
         task = tasks.task(number)
-        found = read_shard(tasks.fleets[task.policy].scenario, task.shard, files)
-        found.step_ns = record.step_ns
-        return found
+        shard_result = read_shard(tasks.fleets[task.policy].scenario, task.shard, files)
+        shard_result.step_ns = record.step_ns
+        return shard_result
 
     def read_all(self, tasks: Tasks) -> Iterator[tuple[int, FleetShard]]:
         """What all tasks yielded, in the order of devices, one at a time, each with the index of its policy.
@@ -241,9 +252,9 @@ class Ledger:
 
     def done(self, tasks: Tasks) -> Iterator[tuple[int, Record | None]]:
         """Tasks that are done, with their records; None for one that seemed to be: its files are gone or damaged."""
-        found = self._numbers("done", tasks)
+        numbers = self._numbers("done", tasks)
         with ThreadPoolExecutor(READERS) as pool:
-            yield from zip(found, pool.map(lambda number: self._verified(tasks, number), found), strict=True)
+            yield from zip(numbers, pool.map(lambda number: self._verified(tasks, number), numbers), strict=True)
 
     def all_done(self, tasks: Tasks) -> bool:
         """Whether every task has a record; files are not looked at."""
@@ -263,11 +274,11 @@ class Ledger:
 
     def failures(self, tasks: Tasks) -> dict[int, str]:
         """What went wrong with tasks, the last time it did, done since or not."""
-        found = {}
+        failure_texts = {}
         for number in self._numbers("failed", tasks):
             content = self.storage.get(f"{place(tasks.folder + 'failed', number)}.json")
-            found[number] = str(json.loads(content or b'{"error": ""}')["error"])
-        return found
+            failure_texts[number] = str(json.loads(content or b'{"error": ""}')["error"])
+        return failure_texts
 
     def finish(self) -> None:
         """Remove the ledger: the run directory is finished."""
@@ -275,12 +286,12 @@ class Ledger:
 
     def _numbers(self, kind: str, tasks: Tasks) -> list[int]:
         folder = f"{FOLDER}/{tasks.folder}{kind}"
-        found = []
+        numbers = []
         for name in self.storage.names(folder):
             thousands, _, rest = name.removeprefix(f"{folder}/").partition("/")
             if thousands.isdigit() and rest[:3].isdigit():
-                found.append(1000 * int(thousands) + int(rest[:3]))
-        return [number for number in found if number < len(tasks)]
+                numbers.append(1000 * int(thousands) + int(rest[:3]))
+        return [number for number in numbers if number < len(tasks)]
 
     def _verified(self, tasks: Tasks, number: int) -> Record | None:
         record = self.record(tasks, number)

@@ -131,8 +131,8 @@ class _Beats:
     def told(self, number: int) -> dict[str, str]:
         """What an object tells: its holder, and a token of it; empty if it is gone."""
         try:
-            told = json.loads(self._storage.get(f"{BEATS}/{number}.json") or b"{}")
-            return {"holder": str(told["holder"]), "token": str(told["token"])}
+            beat_content = json.loads(self._storage.get(f"{BEATS}/{number}.json") or b"{}")
+            return {"holder": str(beat_content["holder"]), "token": str(beat_content["token"])}
         except (ValueError, TypeError, KeyError):
             return {}
 

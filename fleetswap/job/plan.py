@@ -135,8 +135,10 @@ class Plan:
         try:
             if content["schema"] != SCHEMA:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
-            fleets = tuple(lay_out(FleetScenario.model_validate(one)) for one in content["scenarios"])
-            found = cls(fleets, int(content["shards"]), content["check"], dict(content["about"]))
+            fleets = tuple(
+                lay_out(FleetScenario.model_validate(scenario_content)) for scenario_content in content["scenarios"]
+            )
+            plan = cls(fleets, int(content["shards"]), content["check"], dict(content["about"]))
             digests = list(zip(fleets, content["digests"], strict=True))
         except (KeyError, TypeError, ValueError) as error:
             if isinstance(error, InputError):
@@ -148,14 +150,14 @@ class Plan:
                     f"{source}: {fleet.scenario.name}: content library or cost profile is not the one the run began "
                     "with; put it back, or run anew"
                 )
-        return found
+        return plan
 
     @property
     def digest(self) -> str:
         """Hash of all that results depend on, and of how the fleet is cut."""
-        told = self.to_json()
-        del told["about"]
-        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+        content = self.to_json()
+        del content["about"]
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 
 def plan_fleet(
@@ -178,10 +180,14 @@ def plan_fleet(
         Shards that are simulated at the same time.
     shards : int
         How many instead, if not 0.
+    check : bool
+        Whether every device is recounted after every step.
+    about : mapping, optional
+        What the command that plans wants to find again (`Plan`). Plain JSON.
     """
     if not shards:
-        each = max(mean_device_bytes(fleet) for fleet in fleets)
-        needed = -(-fleets[0].devices // at_once(each))
+        bytes_per_device = max(mean_device_bytes(fleet) for fleet in fleets)
+        needed = -(-fleets[0].devices // at_once(bytes_per_device))
         shards = max(needed, SHARDS_PER_WORKER * workers if workers > 1 else 1)
     if shards < 1:
         raise InputError(f"shards: {shards} is not possible; allowed are 1 and more")

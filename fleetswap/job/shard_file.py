@@ -47,12 +47,12 @@ def read_shard(scenario: FleetScenario, shard: Shard, files: dict[str, bytes]) -
     counted = np.zeros((table.num_rows, counters.N_COUNTERS), dtype=np.int64)
     for name, index in columns().items():
         counted[:, index] = read[name]
-    found = FleetShard(shard, lookup[kinds.indices.to_numpy()], counted)
+    result = FleetShard(shard, lookup[kinds.indices.to_numpy()], counted)
     for name, metric in METRICS.items():
         share = metric.base is not None
-        found.metrics[name] = np.stack([read[f"{name}_of"], read[f"{name}_base"]], axis=1) if share else read[name]
-    read_steps(found, files[STEPS])
-    return found
+        result.metrics[name] = np.stack([read[f"{name}_of"], read[f"{name}_base"]], axis=1) if share else read[name]
+    read_steps(result, files[STEPS])
+    return result
 
 
 def read_steps(into: FleetShard, content: bytes) -> None:
@@ -86,9 +86,9 @@ def steps_table(shard: FleetShard) -> pa.Table:
 
     by_row: dict[tuple[str, int], list[dict[str, Any]]] = {at: [] for at in shard.totals}
     for (name, step, metric), cell in shard.cells.items():
-        told = cell.histogram.to_dict()
-        kept = {key: told[key] for key in HISTOGRAM}
-        by_row[name, step].append({"metric": metric, "top": cell.top, "bottom": cell.bottom, **kept})
+        histogram_content = cell.histogram.to_dict()
+        histogram_fields = {key: histogram_content[key] for key in HISTOGRAM}
+        by_row[name, step].append({"metric": metric, "top": cell.top, "bottom": cell.bottom, **histogram_fields})
     rows = [
         {"class": name, "step": step, "counters": shard.totals[name, step], "cells": by_row[name, step]}
         for name, step in sorted(by_row)

@@ -134,10 +134,10 @@ class Storage:
         """
         with self.refusals("read"):
             try:
-                found = self._fs.find(self._at(folder))
+                paths = self._fs.find(self._at(folder))
             except FileNotFoundError:  # Of a bucket, some packages tell it so.
                 return []
-        names = (path.removeprefix(f"{self._root}/") for path in found)
+        names = (path.removeprefix(f"{self._root}/") for path in paths)
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
     def is_empty(self) -> bool:

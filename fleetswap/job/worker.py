@@ -63,6 +63,17 @@ def simulate(order: Order, backend: Backend, progress: Progress = no_progress, l
     Devices that do not fit the backend's memory are simulated in pieces, which nobody else gets to know of. A driver
     that does its own work gives its ledger, which is guarded.
 
+    Parameters
+    ----------
+    order : Order
+        Names the run directory and the task.
+    backend : Backend
+        What the kernels run on.
+    progress : Progress
+        Called with device-steps as they are done.
+    ledger : Ledger, optional
+        Of the run directory; opened by its URL by default.
+
     Raises
     ------
     WrongWorkerError

@@ -69,7 +69,21 @@ def contents_of(name: str) -> tuple[Path | None, dict[str, float]]:
 
 
 def script_text(codec: str, variant: Variant, memory_mib: int, rounds: int, weights: dict[str, float]) -> str:
-    """One device's life: every round all memory is new, is swapped out, and is read again in order."""
+    """One device's life: every round all memory is new, is swapped out, and is read again in order.
+
+    Parameters
+    ----------
+    codec : str
+        Name of the zram codec.
+    variant : Variant
+        Size of folios and compression blocks.
+    memory_mib : int
+        Memory that is written, in MiB.
+    rounds : int
+        How often it is swapped out and read again.
+    weights : dict of str to float
+        Weight of each content class in the memory; they need not add up to 1.
+    """
     pages = memory_mib * MIB_PAGES
     lines = ["cfg page_cluster 0", "cfg pool packed", f"cfg zram {memory_mib + 8}M {codec}"]
     if variant.block_order:

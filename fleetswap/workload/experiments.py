@@ -96,7 +96,7 @@ def changes_by_dump(text: str) -> dict[str, npt.NDArray[np.int64]]:
     arena = Arena([(compiled.blueprint, 1)], ONE_THREAD)
     arena.init()
     before = arena.counters()[0].astype(np.int64)
-    found: dict[str, npt.NDArray[np.int64]] = {}
+    changes: dict[str, npt.NDArray[np.int64]] = {}
     first = 0
     for step in compiled.steps:
         if step.op.name != "dump":
@@ -105,6 +105,6 @@ def changes_by_dump(text: str) -> dict[str, npt.NDArray[np.int64]]:
         first = step.first
         after = arena.counters()[0].astype(np.int64)
         label = step.op.text.rstrip("0123456789")
-        found[label] = found.get(label, 0) + after - before
+        changes[label] = changes.get(label, 0) + after - before
         before = after
-    return found
+    return changes

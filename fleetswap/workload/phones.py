@@ -120,6 +120,17 @@ def arena_of(
 ) -> tuple[Arena, npt.NDArray[np.int64]]:
     """Memory of the devices `first` to `end` - 1, all by default.
 
+    Parameters
+    ----------
+    laid_out : LaidOut
+        The fleet.
+    first : int
+        Number of the first device.
+    end : int, optional
+        Number of the device after the last.
+    backend : Backend
+        What holds the memory and runs the kernels.
+
     Returns
     -------
     Arena

@@ -99,6 +99,17 @@ class PageTables:
 def check_offsets(name: str, offsets: Ints, what: str, items: int) -> None:
     """Refuse offsets of rows that do not cut `items` items into rows.
 
+    Parameters
+    ----------
+    name : str
+        What errors call the array.
+    offsets : int64 array of shape (rows + 1,)
+        Row r has the items offsets[r] to offsets[r + 1] - 1.
+    what : str
+        What errors call the items.
+    items : int
+        Number of items, which the last offset has to be.
+
     Raises
     ------
     ValueError
@@ -117,6 +128,16 @@ def check_offsets(name: str, offsets: Ints, what: str, items: int) -> None:
 
 def check_range(name: str, values: Ints, length: int, least: int, most: int) -> None:
     """Refuse an array of another length or with values out of range.
+
+    Parameters
+    ----------
+    name : str
+        What errors call the array.
+    values : int64 array of shape (length,)
+    length : int
+        Number of values there have to be.
+    least, most : int
+        Smallest and greatest value allowed, in the unit of the values.
 
     Raises
     ------

@@ -65,6 +65,21 @@ def census_block(pte, slots, first_area, page, order, page_order):
     """Store the order of the pages of a block that qualifies; how many of them are not shared.
 
     A fault on an entry that others share is read ahead into the swap cache, one page a folio (spec 05 §5.1).
+
+    Parameters
+    ----------
+    pte : int64 array of shape (pages,)
+        Words of the page tables.
+    slots : Slots
+        State of the swap slots; without areas no page is taken to be shared.
+    first_area : int64
+        Swap area that swap type 0 is for the process.
+    page : int64
+        Place of the block's first page in `pte`.
+    order : int64
+        Of the block: it has 1 << order pages.
+    page_order : uint8 array of shape (pages,)
+        Gets the order of each page of the block, 0 for a shared one.
     """
     singles = np.int64(0)
     for i in range(page, page + (np.int64(1) << order)):
