@@ -1,7 +1,6 @@
-"""The C reference of the allocator test: built with gcc from a source checkout, run on the memory of an arena.
+"""The C reference of the allocator test: built with gcc, run on the memory of an arena.
 
-The kernels are timed against it (`cpu`), and tests check that it leaves every byte of a device as they do. An
-installed package does not carry it.
+The kernels are timed against it (`cpu`), and tests check that it leaves every byte of a device as they do.
 """
 
 from __future__ import annotations
@@ -10,6 +9,7 @@ import ctypes
 import shutil
 import subprocess
 import tempfile
+from enum import IntEnum
 from importlib import resources
 from pathlib import Path
 from types import ModuleType
@@ -46,7 +46,9 @@ def layout_header() -> str:
     defines: dict[str, int] = {}
     parts: list[tuple[str, ModuleType]] = [("", module) for module in (bits, layout, counters, errors)]
     for prefix, module in [*parts, ("OP_", ops)]:
-        for name, value in vars(module).items():
+        enumerations = [kind for kind in vars(module).values() if isinstance(kind, type) and issubclass(kind, IntEnum)]
+        members = {member.name: member.value for kind in enumerations for member in kind}
+        for name, value in [*vars(module).items(), *members.items()]:
             if name.isupper() and isinstance(value, int) and defines.setdefault(prefix + name, value) != value:
                 raise AssertionError(f"two values of {prefix}{name}")
     defines.update(
