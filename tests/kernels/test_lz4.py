@@ -118,7 +118,7 @@ def test_other_shapes_are_refused(pages):
 
 _INTERPRETED = """
 import hashlib
-from fleetswap import patterns
+from fleetswap.script import patterns
 from fleetswap_kernels.backend.host_calls import page_sizes
 pages = patterns.pages_bytes(patterns.page_codes(patterns.parse_pattern("mix:3"), 0, 10))
 print(hashlib.sha256(pages.tobytes()).hexdigest(), page_sizes(pages).tolist())
