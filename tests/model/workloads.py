@@ -75,7 +75,7 @@ def allocator(test: AllocatorTest, devices: int = 1) -> Case:
 def phone_fleet(settings: Sequence[str], devices: int) -> Case:
     """Some switches of phones in the middle of their day, in the order of their numbers."""
     scenario = load_fleet_scenario("phones", settings, devices)
-    laid_out = phones.plan(scenario)
+    laid_out = phones.lay_out(scenario)
     warm, order = phones.arena_of(laid_out)
     warm.init()
     passed = min(MID_DAY, len(laid_out.marks) - 1)
