@@ -12,6 +12,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from ..errors import InputError
 from ..fleet.directory import write_manifest
 from ..job.crew import Crew
 from ..job.job import Job, claim, unfinished
@@ -57,6 +58,8 @@ def answer_question(
     BrokenDeviceError
         If a recount differs.
     """
+    if shards < 0:
+        raise InputError(f"shards: {shards} is not possible; allowed are 0 and more")
     storage = Storage(out)
     with claim(storage) as start:
         if not question.fleets:

@@ -15,7 +15,7 @@ from ..fleet.shard import FleetShard
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
+from .ledger import FOLDER, MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
 from .lock import BEATS, Check, run_lock
 from .lock import NAME as LOCK
 from .plan import Plan, Tasks
@@ -126,7 +126,8 @@ class Job:
 
 def is_abandoned(storage: Storage) -> bool:
     """Whether a driver was here that ended before its run began: nothing but its lock is left."""
-    return all(name == LOCK or name.startswith(f"{BEATS}/") for name in storage.names(""))
+    names = storage.names("")
+    return bool(names) and all(name == LOCK or name.startswith(f"{BEATS}/") for name in names)
 
 
 @contextlib.contextmanager
@@ -223,9 +224,8 @@ def _keeping(ledger: Ledger) -> Iterator[None]:
         with contextlib.suppress(InputError):
             work_is_kept = ledger.has_work()
             if not work_is_kept:
-                ledger.finish()
-                if storage.is_empty():
-                    storage.remove()
+                # All at once: with the ledger goes the lock, and without it nothing more may be written.
+                storage.remove("" if storage.is_empty(but=FOLDER) else FOLDER)
         how = f"what is done is kept: go on with --resume {storage.url}"
         if work_is_kept and isinstance(error, InputError):
             raise InputError(f"{error}; {how}") from error

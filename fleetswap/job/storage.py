@@ -140,15 +140,23 @@ class Storage:
         names = (path.removeprefix(f"{self._root}/") for path in paths)
         return sorted(name for name in names if not name.rpartition("/")[2].startswith("."))
 
-    def is_empty(self) -> bool:
+    def is_empty(self, but: str = "") -> bool:
         """Whether nothing is below the folder, or it does not exist.
+
+        Parameters
+        ----------
+        but : str
+            Name directly below that does not count.
 
         Raises
         ------
         StorageError
         """
         with self.refusals("read"):
-            return not self._fs.exists(self._root) or not self._fs.ls(self._root)
+            if not self._fs.exists(self._root):
+                return True
+            names = (str(path).rstrip("/").rpartition("/")[2] for path in self._fs.ls(self._root, detail=False))
+            return all(name == but for name in names)
 
     def remove(self, name: str = "") -> None:
         """Remove an object, or a folder with all that is in it.

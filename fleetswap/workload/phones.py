@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
@@ -66,10 +66,10 @@ class LaidOut:
 
     scenario: FleetScenario
     digest: str
-    classes: tuple[str, ...]
-    blueprints: tuple[Blueprint, ...]
-    program: npt.NDArray[np.uint32]
-    marks: tuple[int, ...]
+    classes: tuple[str, ...] = field(compare=False)  # These follow from the scenario, as its digest does.
+    blueprints: tuple[Blueprint, ...] = field(compare=False)
+    program: npt.NDArray[np.uint32] = field(compare=False)
+    marks: tuple[int, ...] = field(compare=False)
 
     @property
     def devices(self) -> int:

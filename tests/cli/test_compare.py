@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap import cli
-from fleetswap.analysis import comparison
 from fleetswap.fleet.metrics import METRICS
+from fleetswap.job import worker
 from fleetswap.scenario.file import load_fleet_scenario
 from tests.analysis.simulated import compare
 
@@ -133,26 +133,40 @@ def test_problems_of_both_are_told_at_once(capsys: pytest.CaptureFixture[str]) -
     assert "phones --set-b: thp: unknown key" in error
 
 
-def test_nothing_is_left_of_an_interrupted_comparison(
+def test_nothing_is_left_of_a_comparison_interrupted_in_its_first_shard(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = comparison.run_shard
-    done = []
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
 
-    def interrupted(*words, **names):
-        done.append(real(*words, **names))
-        if len(done) == 3:
-            raise KeyboardInterrupt
-        return done[-1]
-
-    monkeypatch.setattr(comparison, "run_shard", interrupted)
+    monkeypatch.setattr(worker, "run_shard", interrupted)
     assert cli.main(["compare", "phones", *SMALL, "--shards", "2", "--set-b", OFF, "--out", "c"]) == 130
     assert "interrupted" in capsys.readouterr().err
     assert list(Path().iterdir()) == []
 
 
+def test_an_interrupted_comparison_goes_on(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    real = worker.run_shard
+    done = []
+
+    def interrupted(*words, **names):
+        if len(done) == 3:
+            raise KeyboardInterrupt
+        done.append(real(*words, **names))
+        return done[-1]
+
+    question = ["compare", "phones", *SMALL, "--set-b", OFF]
+    assert cli.main([*question, "--out", "plain"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "run_shard", interrupted)
+        assert cli.main([*question, "--shards", "2", "--out", "c"]) == 130
+    assert "what is done is kept: go on with --resume " in capsys.readouterr().err.replace("\n", " ")
+    assert cli.main(["compare", "--resume", "c"]) == 0
+    _assert_same("c", "plain")
+
+
 @pytest.mark.parametrize("name", NAMES)
-def test_nothing_is_left_when_the_disk_is_full(
+def test_nothing_is_lost_when_the_disk_is_full(
     name: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     full = OSError(errno.ENOSPC, "No space left on device")
@@ -166,11 +180,23 @@ def test_nothing_is_left_when_the_disk_is_full(
 
     def table(data, where, **names):
         write_table(data, where, **names)
-        if Path(where).name == name:
+        if isinstance(where, str | Path) and Path(where).name == name:
             raise full
 
-    monkeypatch.setattr(Path, "write_text", text)
-    monkeypatch.setattr(pq, "write_table", table)
-    assert cli.main(["compare", "phones", *SMALL, "--set-b", OFF, "--out", "c"]) == 2
-    assert "fleetswap: c: cannot be written: No space left on device" in capsys.readouterr().err
-    assert list(Path().iterdir()) == []
+    question = ["compare", "phones", *SMALL, "--set-b", OFF]
+    assert cli.main([*question, "--out", "plain"]) == 0
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_text", text)
+        patch.setattr(pq, "write_table", table)
+        assert cli.main([*question, "--out", "c"]) == 2
+    told = capsys.readouterr().err
+    assert "c: cannot be written: No space left on device; what is done is kept: go on with --resume " in told
+    assert cli.main(["compare", "--resume", "c"]) == 0
+    _assert_same("c", "plain")
+
+
+def _assert_same(one: str, other: str) -> None:
+    """Assert that nothing but the answer is in two directories, and that it is the same."""
+    assert sorted(path.name for path in Path(one).iterdir()) == NAMES
+    for name in ("comparison.parquet", "summary.json"):
+        assert (Path(one) / name).read_bytes() == (Path(other) / name).read_bytes(), name

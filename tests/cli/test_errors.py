@@ -50,7 +50,7 @@ def _example(kind: type[BaseException]) -> BaseException:
 
 def test_all_are_found() -> None:
     names = {kind.__name__ for kind in _classes()}
-    assert {"InputError", "DeviceError", "StorageError", "CorruptShardError", "CupyMissingError"} <= names
+    assert {"InputError", "DeviceError", "StorageError", "CorruptShardError", "BackendMissingError"} <= names
 
 
 @pytest.mark.parametrize("kind", _classes(), ids=lambda kind: kind.__name__)

@@ -55,7 +55,7 @@ def test_a_broken_device(
 def test_sweep(scenario: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     over = ("--over", f"title={BOLD},{END},{SMILE}")
     told = shown(capsys, "sweep", scenario, *over, "--metrics", "kills", "--out", str(tmp_path / ODD))
-    assert f"{STEM}: 3 points" in told
+    assert f"{STEM}: 3 policies on" in told
     for value in (BOLD, END, SMILE):
         assert f" {value} " in told
     assert f"written to {tmp_path / ODD} (" in told
