@@ -16,7 +16,7 @@ from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
 from .ledger import FOLDER, MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
-from .lock import BEATS, Check, run_lock
+from .lock import BEATS, Check, LostLockError, run_lock
 from .lock import NAME as LOCK
 from .plan import Plan, Tasks
 from .storage import Storage
@@ -149,7 +149,7 @@ def claim(storage: Storage) -> Iterator[Callable[[Plan], Job]]:
         raise exists
     load_writers()
     ledger = Ledger(storage)
-    with run_lock(storage) as check, _keeping(ledger):
+    with _hold(storage) as check, _keeping(ledger):
         if storage.get(MANIFEST) is not None:  # Another driver began and finished it meanwhile.
             raise exists
 
@@ -195,7 +195,7 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
         ledger.finish()
         yield None
         return
-    with run_lock(storage) as check:
+    with _hold(storage) as check:
         if storage.get(MANIFEST) is not None:  # The driver that held it finished it meanwhile.
             ledger.finish()
             yield None
@@ -209,6 +209,19 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
             )
         with _keeping(ledger):
             yield Job(ledger, plan, check)
+
+
+@contextlib.contextmanager
+def _hold(storage: Storage) -> Iterator[Check]:
+    try:
+        with run_lock(storage) as check:
+            yield check
+    except LostLockError:
+        # What was on its way to an object store when this driver was stopped arrives after the other has finished.
+        with contextlib.suppress(InputError):
+            if storage.get(MANIFEST) is not None:
+                Ledger(storage).finish()
+        raise
 
 
 @contextlib.contextmanager
