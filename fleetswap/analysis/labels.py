@@ -5,14 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..report.scenarios import TEXTS
 from ..report.wording import joined
 from ..scenario.schema import is_one_value
 from ..scenario.units import Key
 
 LABELLED = 3
 """Two policies that differ in more keys are not called by what differs."""
-TEXTS = ("scenario", "title", "description")
-"""Keys that only say what a scenario is called."""
 
 
 def labels(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> tuple[str, str]:

@@ -9,7 +9,7 @@ from typing import Any
 from .panel import DASH
 from .runs import Run
 
-TEXTS = ("name", "title", "description")
+TEXTS = ("scenario", "title", "description")
 """Keys that only say what a scenario is called."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -13,6 +14,7 @@ import pytest
 from fleetswap import cli
 from fleetswap.fleet.metrics import METRICS
 from fleetswap.job import worker
+from fleetswap.report.names import metric_name
 from fleetswap.scenario.file import load_fleet_scenario
 from tests.analysis.simulated import compare
 
@@ -200,3 +202,18 @@ def _assert_same(one: str, other: str) -> None:
     assert sorted(path.name for path in Path(one).iterdir()) == NAMES
     for name in ("comparison.parquet", "summary.json"):
         assert (Path(one) / name).read_bytes() == (Path(other) / name).read_bytes(), name
+
+
+def test_the_page_tells_two_names_of_one_fleet_and_no_difference() -> None:
+    text = 'inherits = "phones"\ndevices = 4\npage_scale = 512\nsteps_per_day = 3\n'
+    for name in ("x", "y"):
+        Path(f"{name}.toml").write_text(text)
+    assert cli.main(["compare", "x.toml", "y.toml", "--out", "c"]) == 0
+    page = Path("c/report.html").read_text(encoding="utf-8")
+    rows = re.findall(r'<tr><th scope="row">scenario</th><td>(.*?)</td><td>(.*?)</td></tr>', page)
+    assert rows == [("x", "y")]  # Among the provenance, and not among the settings that differ.
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_metric_has_a_name_for_people(metric: str) -> None:
+    assert metric_name(metric) != metric

@@ -38,7 +38,7 @@ def sample(large_swapin: str = "on") -> dict[str, Any]:
     }
     return {
         "scenario": {
-            "name": "sample",
+            "scenario": "sample",
             "title": "Two classes of phones",
             "description": "Made up",
             "devices": 30,
