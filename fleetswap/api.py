@@ -31,9 +31,7 @@ from .execution.run_result import RunResult
 from .execution.sweep import ask_sweep
 from .execution.work import answer_question, resume_job
 from .execution.workforce import Workforce
-from .scenario import file as scenario_file
-from .scenario.experiments import BUILT_IN
-from .scenario.model import FleetScenario
+from .scenario.kinds import AnyScenario, digest_scenario, load_any_scenario, resolve_scenario
 from .scenario.units import setting_word
 
 if TYPE_CHECKING:
@@ -45,15 +43,15 @@ Settings = Mapping[str, Any] | Sequence[str]
 
 @dataclass(frozen=True)
 class Scenario:
-    """A fleet, what its people do, and the policy of its devices.
+    """A fleet, what its people do, and the policy of its devices; or an experiment on a fleet.
 
     Parameters
     ----------
-    fleet : FleetScenario
+    fleet : AnyScenario
         Every value, checked.
     """
 
-    fleet: FleetScenario
+    fleet: AnyScenario
 
     @classmethod
     def load(
@@ -64,7 +62,7 @@ class Scenario:
         Parameters
         ----------
         name_or_path : str or path
-            A built-in fleet, such as "phones", or a .toml file.
+            A built-in scenario, such as "phones" or "allocator-test", or a .toml file.
         settings : mapping or sequence of str
             Changed parameters: ``{"policy.large_swapin": "off"}`` or ``["policy.large_swapin=off"]``.
         devices : int, optional
@@ -76,20 +74,17 @@ class Scenario:
         InputError
             If something cannot be used: one line with every problem.
         """
-        name = os.fspath(name_or_path)
-        if name in BUILT_IN:
-            raise InputError(f"{name}: is no fleet; allowed are {', '.join(scenario_file.built_in())} and .toml files")
-        return cls(scenario_file.load_fleet_scenario(name, _words(settings), devices, seed))
+        return cls(load_any_scenario(os.fspath(name_or_path), _words(settings), devices, seed))
 
     @property
     def resolved(self) -> dict[str, Any]:
         """Every key, defaults included."""
-        return scenario_file.resolved(self.fleet)
+        return resolve_scenario(self.fleet)
 
     @property
     def digest(self) -> str:
         """Hash of the resolved scenario."""
-        return scenario_file.digest(self.fleet)
+        return digest_scenario(self.fleet)
 
 
 def run(
@@ -244,7 +239,7 @@ def resume(
         Of a run; of a comparison or sweep the content of its summary.json.
     """
     answer = resume_job(out, "", Workforce(cluster, workers, backend, threads), _display(progress))
-    return RunResult.open(out) if "metrics" in answer.summary and "points" not in answer.summary else {**answer.summary}
+    return RunResult.open(out) if "rows" not in answer.summary else {**answer.summary}
 
 
 def _result(

@@ -13,8 +13,8 @@ from fleetswap.errors import InputError
 from fleetswap.fleet.shard import warm_up
 from fleetswap.job.installation import Installation, installation, one_at_a_time
 from fleetswap.job.worker import own_backend
-from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import lay_out
+from fleetswap.scenario.kinds import AnyScenario
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.cores import usable_cores
 from fleetswap_kernels.backend.extras import install_command
 
@@ -184,13 +184,13 @@ def worker_environment(threads: int) -> dict[str, str]:
     return {**inherited_variables, "NUMBA_NUM_THREADS": str(threads)}
 
 
-def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: str = "auto") -> DaskCrew:
+def muster(client: Client, scenario: AnyScenario, threads: int = 1, backend: str = "auto") -> DaskCrew:
     """Compare what all workers have installed with what is installed here, and make their kernels ready.
 
     Parameters
     ----------
     client : distributed.Client
-    scenario : FleetScenario
+    scenario : AnyScenario
         What they will simulate.
     threads : int
         Of each task, where the processor computes.
@@ -224,7 +224,7 @@ def muster(client: Client, scenario: FleetScenario, threads: int = 1, backend: s
     return DaskCrew(client, backend, threads, slots, min(limits, default=None), devices)
 
 
-def _present(scenario: FleetScenario, name: str, threads: int) -> tuple[Installation, dict[str, Any]]:
+def _present(scenario: AnyScenario, name: str, threads: int) -> tuple[Installation, dict[str, Any]]:
     """What a worker has installed, and facts of its backend; it can read a scenario's files, its kernels are ready."""
     laid_out = lay_out(scenario)
     backend = own_backend(name, threads)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +13,12 @@ import numpy as np
 
 from ..errors import InputError
 from ..fleet.cells import ALL
-from ..fleet.directory import SCHEMA_VERSION, versions
+from ..fleet.directory import read_manifest, versions
 from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
-from ..fleet.metrics import METRICS, Ints
 from ..fleet.shard import FleetShard
-from ..scenario.file import resolved
+from ..scenario.kinds import AnyScenario, resolve_scenario
 from ..scenario.model import FleetScenario
+from ..workload.metrics import METRICS, Ints
 from .explanations import explain
 from .labels import labels, settings_of
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
@@ -27,7 +26,7 @@ from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
 if TYPE_CHECKING:
     import pyarrow as pa
 
-Source = FleetScenario | Path
+Source = AnyScenario | Path
 """A fleet to be simulated, or the directory of a finished run."""
 Values = dict[str, Ints]
 """Metrics of devices; of a share numerator and denominator, shape (devices, 2)."""
@@ -76,42 +75,9 @@ class Collected:
         values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
         classes = np.concatenate(self.classes)
         summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
-        return Side(resolved(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values)
-
-
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of the finished run of a fleet.
-
-    Raises
-    ------
-    InputError
-        If the folder is none, or one of its files is not the one that was written.
-    """
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
-        if manifest["schema_version"] != SCHEMA_VERSION:
-            raise InputError(
-                f"{folder / 'manifest.json'}: schema_version: {manifest['schema_version']} is not possible; allowed is "
-                f"{SCHEMA_VERSION}"
-            )
-        for name in (*FLEET, "device_class"):
-            if name not in manifest["scenario"]:
-                raise InputError(
-                    f"{folder}: is a run of {manifest['scenario']['scenario']}; allowed are runs of fleets"
-                )
-        for name, checksum in manifest["files"].items():
-            with (folder / name).open("rb") as file:
-                if hashlib.file_digest(file, "sha256").hexdigest() != checksum:
-                    raise InputError(f"{folder / name}: differs from what the run wrote; run it again")
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or folder}: cannot be read: {error.strerror}; expected a finished run"
-        ) from None
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run") from None
-    return manifest
+        return Side(
+            resolve_scenario(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values
+        )
 
 
 def read_side(folder: Path) -> Side:
@@ -125,15 +91,18 @@ def read_side(folder: Path) -> Side:
     import pyarrow as pa
 
     manifest = read_manifest(folder)
+    scenario = manifest["scenario"]
+    if not all(name in scenario for name in (*FLEET, "device_class")):
+        raise InputError(f"{folder}: is a run of {scenario.get('scenario')}; allowed are runs of fleets")
     devices = folder / "devices.parquet"
     try:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
-        classes = read_classes(devices, list(manifest["scenario"]["device_class"]))
+        classes = read_classes(devices, list(scenario["device_class"]))
         values = {name: read_metric(devices, name) for name in METRICS}
     except (OSError, KeyError, ValueError, pa.ArrowException):
         raise InputError(f"{folder}: is a run of another version of fleetswap; run it again") from None
     origin = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}
-    return Side(manifest["scenario"], {**summary, **origin}, classes, values)
+    return Side(scenario, {**summary, **origin}, classes, values)
 
 
 def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str) -> None:
@@ -142,7 +111,7 @@ def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, na
     Parameters
     ----------
     a, b : mapping
-        Scenarios, resolved (`scenario.file.resolved`).
+        Scenarios, resolved (`kinds.resolve_scenario`).
     name_a, name_b : str
         What errors call them.
 
@@ -173,7 +142,10 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
     ------
     InputError
     """
-    scenarios = [resolved(s) if isinstance(s, FleetScenario) else read_side(s).scenario for s in sources]
+    for source in sources:
+        if not isinstance(source, FleetScenario | Path):
+            raise InputError(f"{source.name}: is no fleet; allowed are fleets, .toml files and run directories")
+    scenarios = [read_side(s).scenario if isinstance(s, Path) else resolve_scenario(s) for s in sources]
     for other, name in zip(scenarios[1:], names[1:], strict=True):
         check_same_fleet(scenarios[0], other, names[0], name)
 
@@ -343,4 +315,4 @@ def compare(sides: Sequence[Side], names: Sequence[str], reference: Side | None 
 
 def name_of(source: Source) -> str:
     """What a source is called."""
-    return source.name if isinstance(source, FleetScenario) else str(source)
+    return str(source) if isinstance(source, Path) else source.name

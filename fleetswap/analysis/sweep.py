@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InputError
-from ..fleet.metrics import METRICS, Ints
 from ..fleet.shard import FleetShard
 from ..scenario.file import digest, load_fleet_scenario, resolved
 from ..scenario.model import FleetScenario
 from ..scenario.units import near, parse_size, setting_word, shown_size
+from ..workload.metrics import METRICS, Ints
 from .comparison import check_same_fleet, pair, row, value
 from .labels import settings_of
 from .paired import PairedComparison

@@ -33,8 +33,7 @@ from fleetswap_kernels.layout import device as layout
 from ..scenario.experiments import AllocatorTest
 from ..scenario.file import load_fleet_scenario
 from ..workload.allocator_test import plan
-from ..workload.phones import arena_of as phone_arena
-from ..workload.phones import lay_out as plan_phones
+from ..workload.lay_out import lay_out
 from .c_reference import Reference, ReferenceMissingError
 
 DEFINITIONS = {
@@ -257,8 +256,8 @@ def _two_threads(result: Result, effort: Effort) -> None:
 def _phones(result: Result, effort: Effort) -> None:
     """Phones for a day, from their boot on."""
     scenario = load_fleet_scenario("phones", (), devices=4 * effort.devices)
-    laid_out = plan_phones(scenario)
-    arena, _ = phone_arena(laid_out)
+    laid_out = lay_out(scenario)
+    arena, _ = laid_out.arena()
     program = laid_out.program
     started = time.thread_time()
     arena.init()

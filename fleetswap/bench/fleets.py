@@ -19,13 +19,11 @@ from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.layout import counters
 
-from ..fleet import pieces as engine
 from ..fleet import shard as fleet
-from ..scenario.experiments import AllocatorTest
+from ..scenario.experiments import AllocatorScenario, AllocatorTest
 from ..scenario.file import load_fleet_scenario
 from ..workload.allocator_test import plan as plan_test
-from ..workload.phones import arena_of, class_of_devices
-from ..workload.phones import lay_out as plan_phones
+from ..workload.lay_out import lay_out
 
 DEFINITIONS = {
     "devices": "simulated at once: as many as fit the backend's memory, at most those of the effort",
@@ -107,6 +105,7 @@ def loads(effort: Effort) -> Iterator[Load]:
 
 def _test_load(name: str, test: AllocatorTest) -> Load:
     workload = plan_test(test)
+    laid_out = lay_out(AllocatorScenario(test, 1))
 
     def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
         return Arena([(workload.blueprint, devices)], backend=backend), np.arange(devices)
@@ -116,18 +115,20 @@ def _test_load(name: str, test: AllocatorTest) -> Load:
             arena.run(workload.program, first, end)
             arena.counters()
 
-    return Load(name, device_bytes(workload.blueprint.sizes), make, run, engine.warm_up)
+    return Load(
+        name, device_bytes(workload.blueprint.sizes), make, run, lambda backend: fleet.warm_up(laid_out, backend)
+    )
 
 
 def _phones_load(effort: Effort) -> Load:
     scenario = load_fleet_scenario("phones", effort.settings, effort.devices)
-    laid_out = plan_phones(scenario)
+    laid_out = lay_out(scenario)
 
     def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
-        return arena_of(laid_out, 0, devices, backend)
+        return laid_out.arena(0, devices, backend)
 
     def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:
-        fold = arena.fold(fleet.folding(scenario, class_of_devices(scenario, 0, len(numbers))[numbers]))
+        fold = arena.fold(fleet.folding(laid_out, laid_out.classes_of(0, len(numbers))[numbers]))
         for first, end in fleet.stretches(0, len(laid_out.marks) - 1, fleet.STEPS_AT_ONCE):
             arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1])
 

@@ -119,18 +119,15 @@ def _show(folder: str, summary: Mapping[str, Any], as_json: bool, err: Console) 
 def _source(name: str, settings: Sequence[str], option: str, devices: int | None, seed: int | None) -> Source:
     """A run directory, or a fleet with its settings."""
     from ..errors import InputError
-    from ..scenario.experiments import BUILT_IN
-    from ..scenario.file import load_fleet_scenario
+    from ..scenario.kinds import load_any_scenario
 
-    if name in BUILT_IN:
-        raise InputError(f"{name}: is no fleet; allowed are fleets, .toml files and run directories")
     if Path(name).is_dir():
         given = {f"{option} or --set": settings, "--devices": devices is not None, "--seed": seed is not None}
         for given_option, value in given.items():
             if value:
                 raise InputError(f"{given_option}: {name} is a finished run; allowed are scenarios")
         return Path(name)
-    return load_fleet_scenario(name, settings, devices, seed or 0)
+    return load_any_scenario(name, settings, devices, seed or 0)
 
 
 def comparison_tables(told: Mapping[str, Any]) -> list[Table]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 
     from ..bench.gpu import Gpu
     from ..console import Table
-    from ..scenario.experiments import Scenario
-    from ..scenario.model import FleetScenario
+    from ..workload.laid_out import LaidOut
 
 GROUPS = {
     "PTEs": ("o_pte", "o_pmd", "o_gen", "o_expect"),
@@ -71,28 +70,19 @@ def plan(
     from fleetswap_kernels.backend.cores import usable_cores
 
     from ..bench.gpu import load_gpu
-    from ..bench.probe import probe_fleet, probe_test
+    from ..bench.probe import probe_fleet
     from ..console import Console
-    from ..errors import InputError
-    from ..scenario.experiments import BUILT_IN, Breakeven, load_scenario
-    from ..scenario.file import load_fleet_scenario
+    from ..scenario.kinds import load_any_scenario
+    from ..workload.lay_out import lay_out
 
     workers = threads or usable_cores()
     gpu = load_gpu(gpu_name) if gpu_name else None
-    content: dict[str, Any]
-    probe: Callable[[], Any]
-    if scenario in BUILT_IN:
-        test = load_scenario(scenario, devices, 0, settings)
-        if isinstance(test, Breakeven):
-            raise InputError(f"{scenario}: cannot be planned; allowed are allocator-test, the fleets and .toml files")
-        content, probe = _test_plan(test, shards or 0), lambda: probe_test(test, workers)
-    else:
-        fleet = load_fleet_scenario(scenario, settings, devices)
-        content, probe = _fleet_plan(fleet, shards or 0), lambda: probe_fleet(fleet, workers)
+    laid_out = lay_out(load_any_scenario(scenario, settings, devices))
+    content = _plan_of(laid_out, shards or 0)
     err = Console(stderr=True)
     err.print("preparing kernels (compiled once, then kept), then timing a few devices ...")
     content["threads"] = workers
-    content["time"] = {"estimate": True, **probe()}
+    content["time"] = {"estimate": True, **probe_fleet(laid_out, workers)}
     content["memory"]["program"] = _resident_bytes()
     content["memory"]["peak_estimate"] = sum(content["memory"].values())
     if gpu is not None:
@@ -137,44 +127,42 @@ def _class_plan(name: str, devices: int, sizes: Sizes) -> dict[str, Any]:
     return {**content, "bytes": devices * bytes_per_device}
 
 
-def _whole_plan(name: str, devices: int, steps: int, classes: list[dict[str, Any]]) -> dict[str, Any]:
-    return {
-        "scenario": name,
-        "devices": devices,
-        "steps": steps,
-        "processes": sum(class_plan["devices"] * class_plan["processes"] for class_plan in classes),
-        "bytes": sum(class_plan["bytes"] for class_plan in classes),
-        "classes": classes,
-    }
-
-
-def _fleet_plan(scenario: FleetScenario, shards: int) -> dict[str, Any]:
-    """All but the time of a fleet."""
+def _plan_of(laid_out: LaidOut, shards: int) -> dict[str, Any]:
+    """All but the time."""
     import numpy as np
 
     from fleetswap_kernels.layout import counters
 
-    from ..fleet.metrics import METRICS
     from ..fleet.shard import plan_shards
-    from ..workload.phones import class_of_devices, lay_out
+    from ..scenario.model import FleetScenario
 
-    laid_out = lay_out(scenario)
     pieces = plan_shards(laid_out, shards)
-    counts = [np.bincount(class_of_devices(scenario, p.first, p.end), minlength=len(laid_out.classes)) for p in pieces]
+    counts = [np.bincount(laid_out.classes_of(p.first, p.end), minlength=len(laid_out.kinds)) for p in pieces]
     devices = np.sum(counts, axis=0).tolist()
     sizes = [blueprint.sizes for blueprint in laid_out.blueprints]
     classes = [_class_plan(*class_facts) for class_facts in zip(laid_out.classes, devices, sizes, strict=True)]
-    steps = scenario.days * scenario.steps_per_day
-    content = _whole_plan(scenario.name, scenario.devices, steps, classes)
-    bytes_of_classes = [class_plan["device_bytes"] for class_plan in classes]
-    content["hours"] = 24 * scenario.days
-    content["shards"] = len(pieces)
-    content["memory"] = {
-        "devices_of_a_shard": max(int(count @ np.array(bytes_of_classes)) for count in counts),
-        "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * max(p.end - p.first for p in pieces),
-        # Histograms of the fleet and of the shard: by class and for all, by step and for the whole run, by metric.
-        "time_series": 2 * (1 + steps) * len(METRICS) * sum(map(_cell_bytes, filter(None, [sum(devices), *devices]))),
+    most = max(p.end - p.first for p in pieces)
+    by_class = [class_plan["device_bytes"] for class_plan in classes]
+    content = {
+        "scenario": laid_out.scenario.name,
+        "devices": laid_out.devices,
+        "steps": laid_out.steps,
+        "processes": sum(class_plan["devices"] * class_plan["processes"] for class_plan in classes),
+        "bytes": sum(class_plan["bytes"] for class_plan in classes),
+        "classes": classes,
+        "shards": len(pieces),
+        "memory": {
+            "devices_of_a_shard": max(int(count @ np.array(by_class)) for count in counts),
+            "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * most,
+            # Histograms of the fleet and of the shard: by class and for all, by step and for the whole run, by metric.
+            "time_series": 2
+            * (1 + laid_out.steps)
+            * len(laid_out.metrics)
+            * sum(map(_cell_bytes, filter(None, [sum(devices), *devices]))),
+        },
     }
+    if isinstance(laid_out.scenario, FleetScenario):
+        content["hours"] = 24 * laid_out.scenario.days
     return content
 
 
@@ -183,40 +171,21 @@ def _cell_bytes(devices: int) -> int:
     return CELL_BYTES + BIN_BYTES * min(devices, USUAL_BINS)
 
 
-def _test_plan(scenario: Scenario, shards: int) -> dict[str, Any]:
-    """All but the time of an allocator test."""
-    from fleetswap_kernels.layout import counters
-
-    from ..fleet.pieces import plan_shards, steps_of
-    from ..scenario.experiments import POLICIES
-    from ..workload.allocator_test import plan as lay_out
-
-    pieces = plan_shards(scenario, shards)
-    sizes = lay_out(scenario.test).blueprint.sizes
-    classes = [_class_plan(scenario.name, scenario.devices, sizes)]
-    content = _whole_plan(scenario.name, scenario.devices, steps_of(scenario), classes)
-    content["shards"] = len(pieces)
-    most = max(p.end - p.first for p in pieces)
-    content["memory"] = {
-        "devices_of_a_shard": most * classes[0]["device_bytes"],
-        "counters_of_a_shard": 3 * 8 * counters.N_COUNTERS * most,
-        "results": len(POLICIES) * 8 * counters.N_COUNTERS * scenario.devices,
-    }
-    return content
-
-
 def _on_gpu(gpu: Gpu, content: dict[str, Any]) -> dict[str, Any]:
     """What a GPU is predicted to make of the run; on it a shard is what its memory holds."""
     from ..bench.gpu_model import devices_that_fit, predict, work_of
+    from ..scenario.experiments import AllocatorScenario
 
-    counted = content["time"]["page_events"]
-    # A run of the allocator test is one under each policy; fleets ask what the phones were counted to ask.
-    parts = {f"allocator-test {name}": n for name, n in counted.items()} if isinstance(counted, dict) else {}
-    parts = parts or {"phones": counted}
+    counted = content["time"]
+    # The allocator test was counted under each policy; others ask what the phones were counted to ask.
+    parts, devices = {"phones": counted["page_events"]}, content["devices"]
+    if content["scenario"] == AllocatorScenario.name:
+        parts = {f"allocator-test {name}": n for name, n in counted["page_events_of_classes"].items()}
+        devices = content["classes"][0]["devices"]
     fit = devices_that_fit(gpu, content["bytes"] / content["devices"])
     if fit == 0:
         return {"title": gpu.title, "devices_of_a_shard": 0}
-    of_shard = min(fit, content["devices"])
+    of_shard = min(fit, devices)
     predictions = {name: predict(gpu, work_of(name, gpu), of_shard) for name in parts}
     seconds = sum(n / predictions[name].events_per_s for name, n in parts.items())
     gpu_content = {

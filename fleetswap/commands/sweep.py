@@ -101,7 +101,7 @@ def _show(folder: str, summary: dict[str, Any], as_json: bool, err: Console) -> 
 def sweep_tables(told: dict[str, Any]) -> list[Table]:
     """A table for each metric, with the points of the Pareto front marked."""
     from ..console import Table
-    from ..fleet.metrics import METRICS
+    from ..workload.metrics import METRICS
 
     tables = []
     keys = list(told["points"][0]["settings"])

@@ -13,7 +13,8 @@ from ..errors import InputError
 from ..fleet.directory import write_json
 from ..report.page import render_comparison
 from ..scenario.model import FleetScenario
-from ..workload.phones import LaidOut, lay_out
+from ..workload.laid_out import LaidOut
+from ..workload.lay_out import lay_out
 from .question import Answer, Question, Shards
 
 
@@ -24,10 +25,10 @@ def ask_comparison(
 
     Parameters
     ----------
-    a, b : FleetScenario or Path
+    a, b : AnyScenario or Path
         A fleet to be simulated, or the directory of a finished run. Both must be the same fleet; policies, sizes and
         apps may differ.
-    reference : FleetScenario, optional
+    reference : AnyScenario, optional
         A third policy; the pages that A reads beyond it are told as extra pages.
     names : (str, str), optional
         What the user calls A and B.
@@ -38,18 +39,18 @@ def ask_comparison(
         If the fleets differ, naming what differs, or a directory is no finished run.
     """
     called = names or (name_of(a), name_of(b))
-    if reference is not None and not isinstance(reference, FleetScenario):
+    if isinstance(reference, Path):
         raise InputError(f"--set-reference: A is {called[0]}, a run directory; allowed is a scenario")
     sources = [source for source in (a, b, reference) if source is not None]
     check_sources(sources, [*called, "the reference"][: len(sources)])
     fleets: list[LaidOut] = []
     source_references: list[int | str] = []
     for source in sources:
-        if isinstance(source, FleetScenario):
+        if isinstance(source, Path):
+            source_references.append(str(source.absolute()))
+        else:
             source_references.append(len(fleets))
             fleets.append(lay_out(source))
-        else:
-            source_references.append(str(source.absolute()))
     about = {
         "kind": "comparison",
         "started": datetime.now(UTC).isoformat(),
@@ -82,7 +83,7 @@ def merge_comparison(
     started = time.perf_counter()
     # What is read can be refused: before what was simulated is added up.
     read = {source: read_side(Path(source)) for source in about["sources"] if isinstance(source, str)}
-    collected = [Collected(fleet.scenario) for fleet in fleets]
+    collected = [Collected(fleet.scenario) for fleet in fleets if isinstance(fleet.scenario, FleetScenario)]
     for number, shard in shards:
         collected[number].add(shard)
         del shard  # so that it does not wait in memory for the next one

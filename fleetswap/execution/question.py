@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..fleet.shard import FleetShard
-from ..workload.phones import LaidOut
+from ..workload.laid_out import LaidOut
 
 Shards = Iterable[tuple[int, FleetShard]]
 """What all devices yielded, in their order, each with the index of its fleet."""

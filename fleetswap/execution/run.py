@@ -1,28 +1,34 @@
-"""A run: one fleet under one policy becomes devices, series, summary and report."""
+"""A run: one scenario becomes devices, series, summary and report."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..fleet.directory import versions
-from ..fleet.fleet_directory import FleetWriter
+from ..analysis.allocator_test import summarise_allocator_test
+from ..analysis.breakeven import summarise_breakeven
+from ..fleet.directory import versions, write_json
+from ..fleet.fleet_directory import FleetWriter, read_by_step, read_classes, read_metric, summarise
 from ..fleet.shard import mean_device_bytes
 from ..report.page import render_run
+from ..scenario.experiments import Breakeven
+from ..scenario.kinds import AnyScenario
 from ..scenario.model import FleetScenario
-from ..workload.phones import LaidOut, lay_out
+from ..workload.laid_out import LaidOut
+from ..workload.lay_out import lay_out
 from .question import Answer, Question, Shards
 
 
-def ask_run(scenario: FleetScenario, check: bool = False) -> Question:
+def ask_run(scenario: AnyScenario, check: bool = False) -> Question:
     """The question what a fleet does.
 
     Parameters
     ----------
-    scenario : FleetScenario
+    scenario : AnyScenario
     check : bool
         Whether every device is recounted after every step.
 
@@ -57,11 +63,13 @@ def merge_run(
         Where the files are written; it exists.
     """
     fleet = fleets[0]
-    writer = FleetWriter(folder, fleet.scenario)
+    writer = FleetWriter(folder, fleet)
     started = time.perf_counter()
     writer.add_all(shard for _, shard in shards)
     timings = {"step": writer.step_ns / 1e9, "merge": time.perf_counter() - started}
-    summary = writer.finish()
+    writer.finish()
+    summary = _summarise(fleet, writer)
+    write_json(folder / "summary.json", summary)
     page = render_run({**summary, "versions": versions(), "backend": str(facts.get("backend", "cpu"))})
     (folder / "report.html").write_text(page, encoding="utf-8")
     manifest = {
@@ -70,8 +78,19 @@ def merge_run(
         **about,
         "seed": fleet.scenario.seed,
         "device_bytes": mean_device_bytes(fleet),
-        "page_scale": fleet.scenario.page_scale,
+        "page_scale": fleet.page_scale,
         **facts,
         "timings_s": timings,
     }
     return Answer(summary), manifest
+
+
+def _summarise(fleet: LaidOut, writer: FleetWriter) -> dict[str, Any]:
+    """Content of summary.json: what is asked of each kind of scenario."""
+    path = writer.devices_path
+    values, by_step = partial(read_metric, path), partial(read_by_step, path)
+    if isinstance(fleet.scenario, FleetScenario):
+        return summarise(fleet.scenario, writer.totals, read_classes(path, fleet.classes), values)
+    if isinstance(fleet.scenario, Breakeven):
+        return summarise_breakeven(fleet, values, by_step)
+    return summarise_allocator_test(fleet, by_step)

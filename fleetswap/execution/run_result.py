@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..analysis.comparison import read_manifest
 from ..errors import InputError
+from ..fleet.directory import read_manifest
 from ..fleet.log_histogram import LogHistogram
-from ..fleet.metrics import METRICS
+from ..workload.lay_out import METRICS
 
 if TYPE_CHECKING:
     import pyarrow as pa

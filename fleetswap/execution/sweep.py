@@ -11,7 +11,9 @@ from typing import Any
 from ..analysis.comparison import rows_table
 from ..analysis.sweep import DEFAULT_METRICS, DEFAULT_PARETO, Axis, Point, check_metrics, grid, sweep
 from ..fleet.directory import write_json
-from ..workload.phones import LaidOut, lay_out
+from ..scenario.model import FleetScenario
+from ..workload.laid_out import LaidOut
+from ..workload.lay_out import lay_out
 from .question import Answer, Question, Shards
 
 
@@ -79,7 +81,9 @@ def merge_sweep(
 
     started = time.perf_counter()
     points = [
-        Point(point_settings, fleet.scenario) for point_settings, fleet in zip(about["settings"], fleets, strict=True)
+        Point(point_settings, scenario)
+        for point_settings, fleet in zip(about["settings"], fleets, strict=True)
+        if isinstance(scenario := fleet.scenario, FleetScenario)
     ]
     result = sweep(points, shards, about["metrics"], about["pareto"])
     summary = result.to_dict()

@@ -20,7 +20,7 @@ from ..job.ledger import FOLDER, MANIFEST, Ledger, read_summary
 from ..job.plan import plan_fleet
 from ..job.storage import Storage
 from ..staging import flush
-from ..workload.phones import LaidOut
+from ..workload.laid_out import LaidOut
 from .comparison import merge_comparison
 from .display import Display
 from .question import Answer, Merge, Question, Shards
@@ -98,10 +98,8 @@ def complete_job(job: Job, crew: Crew, display: Display) -> Answer:
     for warning in dict.fromkeys(warning for fleet in plan.fleets for warning in fleet.scenario.warnings):
         display.print(f"warning: {warning}")
     policies = f"{len(plan.fleets):,} policies on " if len(plan.fleets) > 1 else ""
-    processes = max(blueprint.sizes.procs for blueprint in first.blueprints)
     display.print(
-        f"{first.scenario.name}: {policies}{plan.devices:,} devices of up to {processes} processes, "
-        f"{first.scenario.days} day(s), {plan.shards:,} shard(s), seed {first.scenario.seed}"
+        f"{first.scenario.name}: {policies}{first.headline}, {plan.shards:,} shard(s), seed {first.scenario.seed}"
     )
 
     def work() -> Mapping[str, Any]:

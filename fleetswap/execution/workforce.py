@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..fleet.backend import open_backend
 from ..fleet.shard import warm_up
 from ..job.crew import Alone, Crew
-from ..workload.phones import LaidOut
+from ..workload.laid_out import LaidOut
 from .display import Display
 
 if TYPE_CHECKING:

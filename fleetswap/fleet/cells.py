@@ -11,7 +11,6 @@ from fleetswap_kernels.backend.log_bins import LAST_BIN, bin_numbers
 from fleetswap_kernels.backend.tally import BASE_HIGH, DEVICES, GREATEST, HIGH, LEAST, LOW, TOP_HIGH, Tally
 
 from .log_histogram import LogHistogram
-from .metrics import METRICS
 
 Ints = npt.NDArray[np.int64]
 
@@ -49,19 +48,21 @@ Totals = dict[tuple[str, int], npt.NDArray[np.int64]]
 """Sums of counters by class and step, of shape (counters.N_COUNTERS,)."""
 
 
-def cells_of(tally: Tally, names: tuple[str, ...], devices: Ints) -> dict[tuple[str, str], Cell]:
+def cells_of(
+    tally: Tally, names: tuple[str, ...], metrics: tuple[str, ...], devices: Ints
+) -> dict[tuple[str, str], Cell]:
     """Cells of a tally by class and metric: those of all devices, and of each class that has any.
 
     Parameters
     ----------
     tally : Tally
-    names : tuple of str
-        Of the classes.
+    names, metrics : tuple of str
+        Of the classes and of the metrics.
     devices : int64 array of shape (classes,)
         Of each class.
     """
     groups = np.flatnonzero(devices).tolist()
-    shape = (len(names), len(METRICS))
+    shape = (len(names), len(metrics))
     facts = tally.facts.reshape(*shape, -1)
     bins = tally.bins.reshape(*shape, -1)
     known = facts[..., DEVICES] > 0
@@ -69,7 +70,7 @@ def cells_of(tally: Tally, names: tuple[str, ...], devices: Ints) -> dict[tuple[
     edges = np.where(known[..., None], bin_numbers(facts[..., [LEAST, GREATEST]]) + LAST_BIN, 0)
     cells = {}
     for name, of in ((ALL, groups), *((names[g], [g]) for g in groups)):
-        for m, metric in enumerate(METRICS):
+        for m, metric in enumerate(metrics):
             sums = [sum(facts[of, m, i].tolist()) for i in range(LEAST)]
             cell = Cell(LogHistogram(), *((sums[i] << 32) + sums[i + 1] for i in (TOP_HIGH, BASE_HIGH)))
             have = [g for g in of if known[g, m]]

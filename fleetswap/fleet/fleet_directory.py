@@ -1,4 +1,4 @@
-"""Results of a fleet of phones: totals merged shard by shard, the run directory streamed to the disk, its summary."""
+"""Results of a fleet: totals merged shard by shard, the run directory streamed to the disk, the summary of phones."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import contextlib
 import importlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +16,10 @@ from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 
 from ..scenario.file import digest, resolved
 from ..scenario.model import FleetScenario
+from ..workload.laid_out import LaidOut
+from ..workload.metrics import METRICS, Ints, columns
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
-from .directory import write_json
 from .log_histogram import SUB_BITS
-from .metrics import METRICS, Ints, columns
 from .pieces import Shard
 from .quantiles import quantiles
 from .shard import FleetShard, add_up
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
 
 ROW_GROUP = 8192
 """Rows that devices.parquet stores together, however the fleet is cut: its bytes do not depend on shards."""
+BY_STEP = "_by_step"
+"""Ending of columns that have a value for each step."""
 ASSUMPTIONS = (
     "Phones are synthetic: fleet, apps and habits are those of the scenario, every number of which can be changed.",
     "A phone is a miniature: RAM, zram and apps are divided by the page scale; pages, folios and clusters are not.",
@@ -56,7 +57,7 @@ class FleetTotals:
     totals: Totals = field(default_factory=dict)
     devices: dict[str, int] = field(default_factory=dict)
 
-    def add(self, shard: FleetShard, classes: tuple[str, ...]) -> None:
+    def add(self, shard: FleetShard, classes: Sequence[str]) -> None:
         """Add the devices of a shard."""
         add_up(self.cells, self.totals, shard)
         counts = np.bincount(shard.classes, minlength=len(classes)).tolist()
@@ -159,19 +160,31 @@ def summarise(
     }
 
 
-def devices_table(scenario: FleetScenario, shard: FleetShard) -> pa.Table:
-    """One row per device of a shard: class, counters under the kernel's names, metrics."""
+def devices_table(laid_out: LaidOut, shard: FleetShard) -> pa.Table:
+    """One row per device of a shard: class and what tells it from others, counters under the kernel's names, metrics.
+
+    Where metrics are kept step by step, ``NAME_by_step`` has a list of them.
+    """
     import pyarrow as pa
 
-    names = pa.array(list(scenario.device_class), pa.string())
-    kinds = pa.DictionaryArray.from_arrays(pa.array(shard.classes.astype(np.int32)), names)
-    data: dict[str, Any] = {"device": np.arange(shard.shard.first, shard.shard.end, dtype=np.int64), "class": kinds}
-    data |= {name: np.ascontiguousarray(shard.counters[:, index]) for name, index in columns().items()}
+    indices = pa.array(shard.classes.astype(np.int32))
+
+    def of_class(values: Sequence[Any]) -> pa.DictionaryArray:
+        return pa.DictionaryArray.from_arrays(indices, pa.array(values))
+
+    facets = [kind.facets for kind in laid_out.kinds.values()]
+    data: dict[str, Any] = {"device": laid_out.numbers_of(shard.shard.first, shard.shard.end)}
+    data["class"] = of_class(laid_out.classes)
+    data |= {name: of_class([each[name] for each in facets]).dictionary_decode() for name in facets[0]}
+    data |= {name: np.ascontiguousarray(shard.counters[:, index]) for name, index in laid_out.columns.items()}
     for name, values in shard.metrics.items():
-        parts = [values] if METRICS[name].base is None else list(values.T)
-        data[name] = METRICS[name].value(parts)
+        metric = laid_out.metrics[name]
+        parts = [values] if metric.base is None else list(values.T)
+        data[name] = metric.value(parts)
         if len(parts) == 2:
             data[f"{name}_of"], data[f"{name}_base"] = parts
+    for name, values in shard.by_step.items():
+        data[f"{name}{BY_STEP}"] = pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), laid_out.steps)
     return pa.table(data)
 
 
@@ -185,6 +198,21 @@ def read_classes(path: Path, names: Sequence[str]) -> Ints:
     return classes
 
 
+def read_by_step(path: Path, metric: str) -> Ints:
+    """A metric of each device in each step, in a file that `devices_table` made, as `FleetShard.by_step` has it."""
+    import pyarrow.parquet as pq
+
+    name = f"{metric}{BY_STEP}"
+    return values_by_step(pq.read_table(path, columns=[name])[name])
+
+
+def values_by_step(column: pa.ChunkedArray) -> Ints:
+    """A column of lists, int64 array of shape (devices, steps)."""
+    lists = column.combine_chunks()
+    values: Ints = lists.flatten().to_numpy().astype(np.int64).reshape(len(lists), -1)
+    return values
+
+
 def read_metric(path: Path, metric: str) -> Ints:
     """A metric of each device in a file that `devices_table` made, as `FleetShard.metrics` has it."""
     import pyarrow.parquet as pq
@@ -195,7 +223,7 @@ def read_metric(path: Path, metric: str) -> Ints:
     return read[0] if len(read) == 1 else np.stack(read, axis=1)
 
 
-def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
+def series_table(laid_out: LaidOut, totals: FleetTotals) -> pa.Table:
     """One row per step, class and metric: histogram of the devices' values (`LogHistogram.from_dict`), sums of parts.
 
     `total` is the sum of the values. A share of all devices together is `numerator` times the metric's `per` over
@@ -204,9 +232,11 @@ def series_table(scenario: FleetScenario, totals: FleetTotals) -> pa.Table:
     import pyarrow as pa
 
     rows = []
-    for step in range(scenario.days * scenario.steps_per_day):
-        for name in (ALL, *scenario.device_class):
-            for metric in METRICS:
+    # Of devices that stand in every class there is nothing to say of all together.
+    names = laid_out.classes if laid_out.is_paired else (ALL, *laid_out.classes)
+    for step in range(laid_out.steps):
+        for name in names:
+            for metric in laid_out.metrics:
                 cell = totals.cells.get((name, step, metric))
                 if cell is not None:
                     rows.append(
@@ -235,7 +265,7 @@ class FleetWriter:
     ----------
     folder : Path
         An empty one, of which nobody knows yet (`staging`).
-    scenario : FleetScenario
+    laid_out : LaidOut
 
     Attributes
     ----------
@@ -245,9 +275,9 @@ class FleetWriter:
         Time that the shards spent in kernels.
     """
 
-    def __init__(self, folder: Path, scenario: FleetScenario) -> None:
+    def __init__(self, folder: Path, laid_out: LaidOut) -> None:
         self.folder = folder
-        self.scenario = scenario
+        self.laid_out = laid_out
         self.totals = FleetTotals()
         self.shards: list[Shard] = []
         self.step_ns = 0
@@ -275,20 +305,20 @@ class FleetWriter:
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        table = devices_table(self.scenario, shard)
+        table = devices_table(self.laid_out, shard)
         if self._devices is None:
-            self._devices = pq.ParquetWriter(self.folder / "devices.parquet", table.schema, compression="zstd")
+            self._devices = pq.ParquetWriter(self.devices_path, table.schema, compression="zstd")
             self._rows = table[:0]
         self._rows = pa.concat_tables([self._rows, table])
         while self._rows.num_rows >= ROW_GROUP:
             self._write_rows(self._rows[:ROW_GROUP])
             self._rows = self._rows[ROW_GROUP:]
-        self.totals.add(shard, tuple(self.scenario.device_class))
+        self.totals.add(shard, self.laid_out.classes)
         self.shards.append(shard.shard)
         self.step_ns += shard.step_ns
 
-    def finish(self) -> dict[str, Any]:
-        """Write the rest of the devices, series and summary; returns the summary.
+    def finish(self) -> None:
+        """Write the rest of the devices, and the series.
 
         Raises
         ------
@@ -296,14 +326,14 @@ class FleetWriter:
         """
         import pyarrow.parquet as pq
 
-        devices = self.folder / "devices.parquet"
         self._write_rows(self._rows)
         self._devices.close()
-        classes = read_classes(devices, list(self.scenario.device_class))
-        summary = summarise(self.scenario, self.totals, classes, partial(read_metric, devices))
-        pq.write_table(series_table(self.scenario, self.totals), self.folder / "series.parquet", compression="zstd")
-        write_json(self.folder / "summary.json", summary)
-        return summary
+        pq.write_table(series_table(self.laid_out, self.totals), self.folder / "series.parquet", compression="zstd")
+
+    @property
+    def devices_path(self) -> Path:
+        """File of the devices."""
+        return self.folder / "devices.parquet"
 
     def _write_rows(self, rows: pa.Table) -> None:
         """One row group; pieces that its columns are made of would show in its pages."""

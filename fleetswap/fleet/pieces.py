@@ -1,24 +1,14 @@
-"""Runs a scenario: shards of devices, both policies, counters folded into integer histograms."""
+"""Pieces of a fleet: ranges of devices, cut so that they fit a backend's memory."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
-from fleetswap_kernels.backend.arena import Arena, device_bytes
-from fleetswap_kernels.backend.choose import ONE_THREAD
-from fleetswap_kernels.backend.contract import Backend, DeviceMemoryError
-from fleetswap_kernels.layout import counters
+from fleetswap_kernels.backend.contract import DeviceMemoryError
 
 from ..errors import InputError
-from ..scenario.experiments import POLICIES, AllocatorTest, Scenario
-from ..workload.allocator_test import Plan, plan
-from .exact_series import METRICS, Series
 
 Result = TypeVar("Result")
 Progress = Callable[[int], None]
@@ -36,26 +26,6 @@ class Shard:
     number: int
     first: int
     end: int
-
-
-@dataclass
-class ShardResult:
-    """What a shard yields: final counters of each device, and histograms by step.
-
-    Parameters
-    ----------
-    shard : Shard
-    counters : dict of str to uint64 array of shape (devices, counters.N_COUNTERS)
-        By policy.
-    series : Series
-    step_ns : int
-        Time spent in kernels.
-    """
-
-    shard: Shard
-    counters: dict[str, npt.NDArray[np.uint64]] = field(default_factory=dict)
-    series: Series = field(default_factory=Series)
-    step_ns: int = 0
 
 
 class Fit:
@@ -109,14 +79,6 @@ class Fit:
             yield from self.run(Shard(shard.number, first, end), simulate, progress)
 
 
-def plan_shards(scenario: Scenario, shards: int = 0, backend: Backend = ONE_THREAD) -> list[Shard]:
-    """Cut a fleet into ranges of devices; results do not depend on how."""
-    n = scenario.devices
-    if shards == 0:
-        shards = -(-n // backend.devices_at_once(device_bytes(plan(scenario.test).blueprint.sizes)))
-    return cut(n, shards)
-
-
 def cut(devices: int, shards: int) -> list[Shard]:
     """Cut a number of devices into at most so many ranges, as equal as can be."""
     if shards < 1:
@@ -128,99 +90,3 @@ def cut(devices: int, shards: int) -> list[Shard]:
 def piece(devices: int, shards: int, number: int) -> Shard:
     """One of the ranges that `cut` makes, without the others."""
     return Shard(number, devices * number // shards, devices * (number + 1) // shards)
-
-
-def steps_of(scenario: Scenario) -> int:
-    """Steps of one device: the warm-up and every iteration, under each policy."""
-    return len(POLICIES) * (scenario.test.iterations + 1)
-
-
-def run_shard(scenario: Scenario, shard: Shard, backend: Backend, progress: Progress) -> ShardResult:
-    """Simulate the devices of a shard under every policy.
-
-    Parameters
-    ----------
-    scenario : Scenario
-    shard : Shard
-        Range of devices, which fits the backend's memory.
-    backend : Backend
-        What the kernels run on.
-    progress : Progress
-        Called with device-steps as they are done.
-    """
-    result = ShardResult(shard)
-    for policy in POLICIES:
-        workload = plan(scenario.policy(policy))
-        started = time.perf_counter_ns()
-        arena = Arena([(workload.blueprint, shard.end - shard.first)], first_id=shard.first, backend=backend)
-        arena.init()
-        arena.run(workload.program, workload.marks[0], workload.marks[1], progress)
-        before = arena.counters()
-        for step, (first, end) in enumerate(zip(workload.marks[1:], workload.marks[2:], strict=False), 1):
-            arena.run(workload.program, first, end, progress)
-            after = arena.counters()
-            fold_step(result.series, policy, step, workload, (after - before).astype(np.int64))
-            before = after
-        result.step_ns += time.perf_counter_ns() - started
-        result.counters[policy] = before
-        arena.release()
-    return result
-
-
-def fold_step(series: Series, policy: str, step: int, workload: Plan, change: npt.NDArray[np.int64]) -> None:
-    """Add what one step changed in every device's counters to the histograms.
-
-    Parameters
-    ----------
-    series : Series
-        Histograms that the devices are added to.
-    policy : str
-        One of `POLICIES`.
-    step : int
-        The iteration, from 1.
-    workload : Plan
-        Its folio order says which counters by size are read.
-    change : int64 array of shape (devices, counters.N_COUNTERS)
-        Counters after the step, less those before it.
-    """
-    columns = {
-        "swpout": change[:, counters.mthp_index("swpout", workload.folio_order)],
-        "swpout_fallback": change[:, counters.mthp_index("swpout_fallback", workload.folio_order)],
-        "pgmajfault": change[:, counters.PGMAJFAULT],
-        "pswpin": change[:, counters.PSWPIN],
-        "pswpout": change[:, counters.PSWPOUT],
-    }
-    offered = columns["swpout"] + columns["swpout_fallback"]
-    columns["fallback_permyriad"] = columns["swpout_fallback"] * 10_000 // np.maximum(offered, 1)
-    for metric in METRICS:
-        series.cell(policy, step, metric).add(columns[metric])
-
-
-def run_shards(
-    scenario: Scenario, shards: list[Shard], backend: Backend, progress: Progress = no_progress
-) -> Iterator[ShardResult]:
-    """Simulate shards one after the other, in pieces that fit memory.
-
-    Parameters
-    ----------
-    scenario : Scenario
-    shards : list of Shard
-        In the order of devices.
-    backend : Backend
-        What the kernels run on.
-    progress : Progress
-        Called with device-steps as they are done; those of a piece that did not fit are taken back.
-    """
-    fit = Fit()
-    for shard in shards:
-        yield from fit.run(shard, lambda piece, count: run_shard(scenario, piece, backend, count), progress)
-
-
-def warm_up(backend: Backend = ONE_THREAD) -> int:
-    """Compile the kernels, or load them from the cache folder; nanoseconds it took."""
-    started = time.perf_counter_ns()
-    tiny = plan(AllocatorTest(region_mib=1, zram_mib=2, swapin_mib=0, dontneed_mib=0, iterations=1))
-    arena = Arena([(tiny.blueprint, 1)], backend=backend)
-    arena.init()
-    arena.run(tiny.program, 0, len(tiny.program))
-    return time.perf_counter_ns() - started

@@ -1,11 +1,10 @@
-"""Runs a fleet of phones: shards of devices, step by step, counters folded into integer histograms."""
+"""Runs a fleet: shards of devices, step by step, counters folded into integer histograms."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,19 +13,16 @@ from fleetswap_kernels.backend.arena import Arena, device_bytes
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend, Fold
 from fleetswap_kernels.backend.tally import FOLD_BYTES, Folding, Tally
-from fleetswap_kernels.device.figures.price import PRICE_WORDS
-from fleetswap_kernels.layout.pages import order_of
 
 from ..check.counters import check_counters, orders_by_advice
 from ..check.device import Checker
 from ..check.findings import Findings
 from ..scenario.content_library import load_library
 from ..scenario.cost import load_profile
-from ..scenario.model import FleetScenario
-from ..workload.phones import LaidOut, arena_of, class_of_devices
+from ..workload.laid_out import LaidOut
+from ..workload.metrics import column_table, metric_table, parts_of
 from .cells import WHOLE_RUN, Cell, Cells, Totals, cells_of, totals_of
-from .metrics import METRICS, column_table, metric_table, parts_of
-from .pieces import Fit, Progress, Shard, cut, no_progress
+from .pieces import Progress, Shard, cut, no_progress
 from .price import price_list
 
 STEPS_AT_ONCE = 8
@@ -51,6 +47,8 @@ class FleetShard:
     metrics : dict of str to int64 array
         Of the whole run, states as their means over the steps; a share as (numerator, denominator) columns of shape
         (devices, 2).
+    by_step : dict of str to int64 array of shape (devices, steps)
+        The same step by step, states as they are at its end, a share of nothing as 0; empty if it is not kept.
     cells : Cells
     totals : Totals
         Sums over the devices of a class of what each step changed, or of the states at its end.
@@ -62,12 +60,13 @@ class FleetShard:
     classes: npt.NDArray[np.int64]
     counters: npt.NDArray[np.int64]
     metrics: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
+    by_step: dict[str, npt.NDArray[np.int64]] = field(default_factory=dict)
     cells: Cells = field(default_factory=dict)
     totals: Totals = field(default_factory=dict)
     step_ns: int = 0
 
-    def add(self, step: int, tally: Tally, names: tuple[str, ...], devices: npt.NDArray[np.int64]) -> None:
-        """Add what the devices did in a step; of the named classes there are so many devices.
+    def add(self, step: int, tally: Tally, laid_out: LaidOut, devices: npt.NDArray[np.int64]) -> None:
+        """Add what the devices did in a step.
 
         Parameters
         ----------
@@ -75,15 +74,20 @@ class FleetShard:
             The step from 0, or `WHOLE_RUN`.
         tally : Tally
             What they did, by class.
-        names : tuple of str
-            Of the classes.
+        laid_out : LaidOut
         devices : int64 array of shape (classes,)
             Number of devices of each class.
         """
-        for (name, metric), cell in cells_of(tally, names, devices).items():
+        for (name, metric), cell in cells_of(tally, laid_out.classes, tuple(laid_out.metrics), devices).items():
             self.cells[name, step, metric] = cell
-        for name, counted in totals_of(tally, names, devices).items():
+        for name, counted in totals_of(tally, laid_out.classes, devices).items():
             self.totals[name, step] = counted
+
+    def add_values(self, step: int, laid_out: LaidOut, parts: npt.NDArray[np.int64]) -> None:
+        """Add the metrics of each device in a step (`by_step`), out of its parts."""
+        for name, metric in laid_out.metrics.items():
+            empty = np.zeros((len(parts), laid_out.steps), np.int64)
+            self.by_step.setdefault(name, empty)[:, step] = metric.value(parts_of(metric, parts))
 
 
 class Keeper:
@@ -123,9 +127,9 @@ def plan_shards(laid_out: LaidOut, shards: int = 0, backend: Backend = ONE_THREA
 
 def fleet_bytes(laid_out: LaidOut) -> int:
     """Memory of all devices, were they simulated at once."""
-    shares = np.array([c.share for c in laid_out.scenario.device_class.values()], dtype=np.int64)
-    class_bytes = [device_bytes(b.sizes) for b in laid_out.blueprints]
-    return laid_out.devices * int(shares @ np.array(class_bytes, dtype=np.int64)) // int(shares.sum())
+    kinds = laid_out.kinds.values()
+    share_bytes = sum(kind.share * device_bytes(kind.blueprint.sizes) for kind in kinds)
+    return laid_out.devices * share_bytes // sum(kind.share for kind in kinds)
 
 
 def mean_device_bytes(laid_out: LaidOut) -> int:
@@ -163,12 +167,13 @@ def run_shard(
     BrokenDeviceError
         If something is.
     """
-    classes = class_of_devices(laid_out.scenario, shard.first, shard.end)
+    classes = laid_out.classes_of(shard.first, shard.end)
     counts = np.bincount(classes, minlength=len(laid_out.classes))
     started = time.perf_counter_ns()
     # Devices go back to their order at the end.
-    arena, order = arena_of(laid_out, shard.first, shard.end, backend)
-    fold = arena.fold(folding(laid_out.scenario, classes[order]))
+    arena, order = laid_out.arena(shard.first, shard.end, backend)
+    back = np.argsort(order, kind="stable")
+    fold = arena.fold(folding(laid_out, classes[order]))
     result = FleetShard(shard, classes, np.zeros((0, 0), dtype=np.int64))
     done = keeper.restore(arena, fold, result)
     if not done:
@@ -177,21 +182,23 @@ def run_shard(
     if done:
         progress(done * len(arena))
     steps = laid_out.steps
-    for first, end in stretches(done, steps, 1 if check else STEPS_AT_ONCE):
+    for first, end in stretches(done, steps, 1 if check or laid_out.keeps_steps else STEPS_AT_ONCE):
         started = time.perf_counter_ns()
         tallies = arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1], progress)
         result.step_ns += time.perf_counter_ns() - started
         if check:
             _check(arena, shard.first + order, first)
         for step, tally in enumerate(tallies, first):
-            result.add(step, tally, laid_out.classes, counts)
+            result.add(step, tally, laid_out, counts)
+        if laid_out.keeps_steps:
+            result.add_values(first, laid_out, fold.parts()[back])
         keeper.keep(arena, fold, result, end)
-    result.add(WHOLE_RUN, fold.tally_run(steps), laid_out.classes, counts)
-    back = np.argsort(order, kind="stable")
+    result.add(WHOLE_RUN, fold.tally_run(steps), laid_out, counts)
     result.counters = fold.changes()[back]
-    _check_counters(laid_out, result)
+    if laid_out.runs_short:
+        _check_counters(laid_out, result)
     parts = fold.parts()[back]
-    for name, metric in METRICS.items():
+    for name, metric in laid_out.metrics.items():
         figures = parts_of(metric, parts)
         result.metrics[name] = figures[0].copy() if metric.base is None else np.stack(figures, axis=1)
     arena.release()
@@ -204,21 +211,21 @@ def stretches(done: int, steps: int, at_once: int) -> Iterator[tuple[int, int]]:
         yield first, min(steps, first + at_once)
 
 
-def folding(scenario: FleetScenario, groups: npt.NDArray[np.int64]) -> Folding:
-    """How counters of devices become metrics; the classes of a scenario have profiles and codecs of their own.
+def folding(laid_out: LaidOut, groups: npt.NDArray[np.int64]) -> Folding:
+    """How counters of devices become metrics; classes have profiles and codecs of their own.
 
     Parameters
     ----------
+    laid_out : LaidOut
     groups : int64 array of shape (devices,)
         Class of each device, by index.
     """
-    library = None if scenario.content_library == "measured" else Path(scenario.content_library)
-    contents = load_library(library).names
+    contents = load_library(laid_out.library).names
     prices = [
-        price_list(load_profile(device.cost), device.codec, order_of(device.block), contents)
-        for device in scenario.device_class.values()
+        price_list(load_profile(kind.cost), kind.codec, kind.block_order, contents) for kind in laid_out.kinds.values()
     ]
-    return Folding(groups, np.stack(prices), column_table(scenario.page_scale), metric_table())
+    metrics = metric_table(laid_out.metrics.values())
+    return Folding(groups, np.stack(prices), column_table(laid_out.page_scale), metrics)
 
 
 def _check(arena: Arena, numbers: npt.NDArray[np.int64], step: int) -> None:
@@ -231,11 +238,10 @@ def _check(arena: Arena, numbers: npt.NDArray[np.int64], step: int) -> None:
 
 def _check_counters(laid_out: LaidOut, result: FleetShard) -> None:
     """Check at the end of every run that counters add up: it costs next to nothing."""
-    advises = any(app.madvise_hugepage for app in laid_out.scenario.app_class.values())
     for c, blueprint in enumerate(laid_out.blueprints):
         of_class = np.flatnonzero(result.classes == c)
         findings = Findings()
-        orders = orders_by_advice(blueprint.policy.__getitem__, advises)
+        orders = orders_by_advice(blueprint.policy.__getitem__, laid_out.advises)
         check_counters(result.counters[of_class], *orders, findings)
         if findings.lines:
             raise BrokenDeviceError(f"devices of class {laid_out.classes[c]}: {'; '.join(findings.lines[:3])}")
@@ -246,37 +252,9 @@ def warm_up(laid_out: LaidOut, backend: Backend = ONE_THREAD) -> int:
     started = time.perf_counter_ns()
     arena = Arena([(laid_out.blueprints[0], 1)], backend=backend)
     arena.init()
-    free = np.zeros((1, PRICE_WORDS), dtype=np.int64)
-    fold = arena.fold(Folding(np.zeros(1, dtype=np.int64), free, column_table(1), metric_table()))
+    fold = arena.fold(folding(replace(laid_out, kinds=dict([*laid_out.kinds.items()][:1])), np.zeros(1, np.int64)))
     arena.run_steps(fold, laid_out.program, (0, 0))
     return time.perf_counter_ns() - started
-
-
-def run_shards(
-    laid_out: LaidOut,
-    shards: list[Shard],
-    backend: Backend,
-    progress: Progress = no_progress,
-    check: bool = False,
-) -> Iterator[FleetShard]:
-    """Simulate shards one after the other, in pieces that fit memory (`run_shard`).
-
-    Parameters
-    ----------
-    laid_out : LaidOut
-        The fleet.
-    shards : list of Shard
-        In the order of devices.
-    backend : Backend
-        What the kernels run on.
-    progress : Progress
-        Called with device-steps as they are done; those of a piece that did not fit are taken back.
-    check : bool
-        Recount every device after every step.
-    """
-    fit = Fit()
-    for shard in shards:
-        yield from fit.run(shard, lambda piece, count: run_shard(laid_out, piece, backend, count, check), progress)
 
 
 def add_up(cells: Cells, totals: Totals, shard: FleetShard) -> None:
@@ -292,14 +270,14 @@ def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
     rest = iter(pieces)
     joined_shard = next(rest)  # mostly the only one: its cells need no adding up
     joined_shard.shard = shard
-    piece_arrays = [(joined_shard.classes, joined_shard.counters, joined_shard.metrics)]
+    piece_arrays = [(joined_shard.classes, joined_shard.counters, joined_shard.metrics, joined_shard.by_step)]
     for piece in rest:
         add_up(joined_shard.cells, joined_shard.totals, piece)
         joined_shard.step_ns += piece.step_ns
-        piece_arrays.append((piece.classes, piece.counters, piece.metrics))
-    classes, counted, metrics = zip(*piece_arrays, strict=True)
+        piece_arrays.append((piece.classes, piece.counters, piece.metrics, piece.by_step))
+    classes, counted, metrics, values = zip(*piece_arrays, strict=True)
     joined_shard.classes, joined_shard.counters = np.concatenate(classes), np.concatenate(counted)
-    joined_shard.metrics = {
-        name: np.concatenate([piece_metrics[name] for piece_metrics in metrics]) for name in metrics[0]
-    }
+    joined_shard.metrics, joined_shard.by_step = (
+        {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]} for parts in (metrics, values)
+    )
     return joined_shard

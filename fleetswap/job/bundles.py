@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from ..fleet.pieces import Shard
-from ..workload.phones import LaidOut
+from ..workload.laid_out import LaidOut
 from .plan import Plan, Task
 
 BUNDLE_SHARDS = 64

@@ -69,7 +69,8 @@ class Checkpoint(Keeper):
         plain = pa.decompress(memory, decompressed_size=int(arena.base[-1]) * HEADER_BYTES, codec="zstd")
         arena.memory = np.frombuffer(plain, np.uint8)
         read_steps(result, steps)
-        fold.resume(read_states(states))
+        sums, result.by_step = read_states(states)
+        fold.resume(sums)
         return int(record["steps"])
 
     def keep(self, arena: Arena, fold: Fold, result: FleetShard, steps: int) -> None:
@@ -82,7 +83,7 @@ class Checkpoint(Keeper):
         files = {
             f"{self._place}.{steps}.memory.zst": memory,
             f"{self._place}.{steps}.steps.parquet": parquet(steps_table(result)),
-            f"{self._place}.{steps}.states.parquet": parquet(states_table(fold.state_sums())),
+            f"{self._place}.{steps}.states.parquet": parquet(states_table(fold.state_sums(), result.by_step)),
         }
         for name, data in files.items():
             self._storage.put(name, data)

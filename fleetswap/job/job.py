@@ -161,13 +161,6 @@ def claim(storage: Storage) -> Iterator[Callable[[Plan], Job]]:
 
 
 @contextlib.contextmanager
-def begin(storage: Storage, plan: Plan) -> Iterator[Job]:
-    """Begin a run of a plan in a new directory and hold it; see `claim`."""
-    with claim(storage) as start:
-        yield start(plan)
-
-
-@contextlib.contextmanager
 def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | None = None) -> Iterator[Job | None]:
     """Hold the directory of an unfinished job; None if it is finished.
 

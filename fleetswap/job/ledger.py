@@ -210,7 +210,7 @@ class Ledger:
         StorageError
         """
         task = tasks.task(number)
-        files = write_shard(tasks.fleets[task.policy].scenario, result)
+        files = write_shard(tasks.fleets[task.policy], result)
         for name, content in files.items():
             self.storage.put(f"{place(tasks.folder + 'shards', number)}.{name}", content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -236,7 +236,7 @@ class Ledger:
         if record is None or files is None:
             raise CorruptShardError(tasks.folder, number)
         task = tasks.task(number)
-        shard_result = read_shard(tasks.fleets[task.policy].scenario, task.shard, files)
+        shard_result = read_shard(tasks.fleets[task.policy], task.shard, files)
         shard_result.step_ns = record.step_ns
         return shard_result
 

@@ -13,10 +13,11 @@ from fleetswap_kernels.backend.choose import ONE_THREAD
 from ..errors import InputError
 from ..fleet.pieces import Shard, piece
 from ..fleet.shard import mean_device_bytes
-from ..scenario.model import FleetScenario
-from ..workload.phones import LaidOut, lay_out
+from ..scenario.kinds import read_scenario, write_scenario
+from ..workload.laid_out import LaidOut
+from ..workload.lay_out import lay_out
 
-SCHEMA = 1
+SCHEMA = 2
 SHARDS_PER_WORKER = 4
 """At least, so that workers that are slower, or lost, leave the others something to do."""
 
@@ -111,7 +112,7 @@ class Plan:
         """Content of plan.json."""
         return {
             "schema": SCHEMA,
-            "scenarios": [fleet.scenario.model_dump(mode="json") for fleet in self.fleets],
+            "scenarios": [write_scenario(fleet.scenario) for fleet in self.fleets],
             "digests": [fleet.digest for fleet in self.fleets],
             "shards": self.shards,
             "check": self.check,
@@ -135,9 +136,7 @@ class Plan:
         try:
             if content["schema"] != SCHEMA:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
-            fleets = tuple(
-                lay_out(FleetScenario.model_validate(scenario_content)) for scenario_content in content["scenarios"]
-            )
+            fleets = tuple(lay_out(read_scenario(scenario)) for scenario in content["scenarios"])
             plan = cls(fleets, int(content["shards"]), content["check"], dict(content["about"]))
             digests = list(zip(fleets, content["digests"], strict=True))
         except (KeyError, TypeError, ValueError) as error:

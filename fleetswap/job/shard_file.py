@@ -7,6 +7,7 @@ the shard's cells and totals, the whole run among them, one row per class and st
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,12 +15,12 @@ import numpy as np
 from fleetswap_kernels.layout import counters
 
 from ..fleet.cells import Cell
-from ..fleet.fleet_directory import devices_table
+from ..fleet.fleet_directory import BY_STEP, devices_table, values_by_step
 from ..fleet.log_histogram import LogHistogram
-from ..fleet.metrics import METRICS, Ints, columns
 from ..fleet.pieces import Shard
 from ..fleet.shard import FleetShard
-from ..scenario.model import FleetScenario
+from ..workload.laid_out import LaidOut
+from ..workload.metrics import Ints
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,27 +31,34 @@ HISTOGRAM = ("devices", "total", "least", "greatest", "bins", "counts")
 """Keys of `LogHistogram.to_dict` that are stored; the format of bins is that of the version that wrote the plan."""
 
 
-def write_shard(scenario: FleetScenario, shard: FleetShard) -> dict[str, bytes]:
+def write_shard(laid_out: LaidOut, shard: FleetShard) -> dict[str, bytes]:
     """Content of the files of a shard, by name."""
-    return {DEVICES: parquet(devices_table(scenario, shard)), STEPS: parquet(steps_table(shard))}
+    return {DEVICES: parquet(devices_table(laid_out, shard)), STEPS: parquet(steps_table(shard))}
 
 
-def read_shard(scenario: FleetScenario, shard: Shard, files: dict[str, bytes]) -> FleetShard:
-    """The shard of what `write_shard` gave. Of the counters it has those of `metrics.columns`, the others are 0."""
+def read_shard(laid_out: LaidOut, shard: Shard, files: dict[str, bytes]) -> FleetShard:
+    """The shard of what `write_shard` gave. Of the counters it has those of `LaidOut.columns`, the others are 0."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(files[DEVICES]))
-    read = {name: table[name].to_numpy().astype(np.int64) for name in table.column_names if name != "class"}
+
+    def column(name: str) -> Ints:
+        values: Ints = table[name].to_numpy().astype(np.int64)
+        return values
+
     kinds = table["class"].combine_chunks()
-    places = {name: i for i, name in enumerate(scenario.device_class)}
+    places = {name: i for i, name in enumerate(laid_out.classes)}
     lookup = np.array([places[name] for name in kinds.dictionary.to_pylist()], dtype=np.int64)
     counted = np.zeros((table.num_rows, counters.N_COUNTERS), dtype=np.int64)
-    for name, index in columns().items():
-        counted[:, index] = read[name]
+    for name, index in laid_out.columns.items():
+        counted[:, index] = column(name)
     result = FleetShard(shard, lookup[kinds.indices.to_numpy()], counted)
-    for name, metric in METRICS.items():
+    for name, metric in laid_out.metrics.items():
         share = metric.base is not None
-        result.metrics[name] = np.stack([read[f"{name}_of"], read[f"{name}_base"]], axis=1) if share else read[name]
+        names = [f"{name}_of", f"{name}_base"] if share else [name]
+        result.metrics[name] = np.stack(list(map(column, names)), axis=1) if share else column(name)
+        if laid_out.keeps_steps:
+            result.by_step[name] = values_by_step(table[f"{name}{BY_STEP}"])
     read_steps(result, files[STEPS])
     return result
 
@@ -103,19 +111,29 @@ def steps_table(shard: FleetShard) -> pa.Table:
     return pa.Table.from_pylist(rows, schema=pa.schema(list(schema.items())))
 
 
-def states_table(sums: Ints) -> pa.Table:
-    """Sums of states over the steps so far, one row per device, in the order in which they are simulated."""
+def states_table(sums: Ints, by_step: Mapping[str, Ints]) -> pa.Table:
+    """One row per device: sums of states over the steps so far, in the order in which they are simulated.
+
+    Behind them stand metrics that are kept step by step, by the place in the fleet.
+    """
     import pyarrow as pa
 
-    return pa.table({str(part): np.ascontiguousarray(column) for part, column in enumerate(sums.T)})
+    states = {str(part): np.ascontiguousarray(column) for part, column in enumerate(sums.T)}
+    kept = {
+        f"{name}{BY_STEP}": pa.FixedSizeListArray.from_arrays(pa.array(values.reshape(-1)), values.shape[1])
+        for name, values in by_step.items()
+    }
+    return pa.table(states | kept)
 
 
-def read_states(content: bytes) -> Ints:
+def read_states(content: bytes) -> tuple[Ints, dict[str, Ints]]:
     """What `states_table` was given."""
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(content))
-    return np.stack([column.to_numpy() for column in table.columns], axis=1)
+    kept = {name.removesuffix(BY_STEP): table[name] for name in table.column_names if name.endswith(BY_STEP)}
+    states = [table[name].to_numpy() for name in table.column_names if not name.endswith(BY_STEP)]
+    return np.stack(states, axis=1), {name: values_by_step(column) for name, column in kept.items()}
 
 
 def parquet(table: pa.Table) -> bytes:

@@ -14,6 +14,7 @@ from typing import Any
 
 from .classes import class_panel
 from .differences import class_rows, effect_panels, pairing_panel, verdict_names, verdict_of, worse_panel
+from .experiments import experiment_panels
 from .fallbacks import census_panel, reason_panel
 from .names import ALL, METRICS
 from .panel import is_finite
@@ -42,7 +43,8 @@ def render_run(summary: Summary) -> str:
     run = Run("", summary)
     quantiles = {metric: run.quantiles(ALL, metric) for metric in METRICS}
     cards = [(metric, values) for metric, values in quantiles.items() if "p50" in values]
-    return render_template("page.html.j2", {**_panels([run]), "is_compared": False, "cards": cards[:MAX_CARDS]})
+    values = {"is_compared": False, "cards": cards[:MAX_CARDS], "experiments": partial(experiment_panels, run)}
+    return render_template("page.html.j2", {**_panels([run]), **values})
 
 
 def render_comparison(comparison: Mapping[str, Any]) -> str:

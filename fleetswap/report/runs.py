@@ -28,6 +28,11 @@ class Run:
         return self.part("scenario")
 
     @property
+    def is_experiment(self) -> bool:
+        """Whether it is no fleet of phones."""
+        return "steps" in self.summary or "points" in self.summary
+
+    @property
     def devices(self) -> Mapping[str, int]:
         """Number of devices, by class."""
         return self.part("devices")

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..console import Table
+from .experiments import TITLES
 from .names import metric_name
 from .units import unit_of
 
@@ -13,10 +14,16 @@ Posted = tuple[tuple[int, int], ...]
 """swpout and fallback of every iteration."""
 MIN_WIDTH = 106
 """Columns that the tables of a run need."""
-TITLES = {"off": "Large swap-in off", "on": "Large swap-in on"}
 
 
 def run_tables(summary: dict[str, Any], posted: Mapping[str, Posted]) -> list[Table]:
+    """The tables of a run, whatever its summary answers."""
+    if "points" in summary:
+        return breakeven_tables(summary)
+    return allocator_tables(summary, posted) if "steps" in summary else fleet_tables(summary)
+
+
+def allocator_tables(summary: dict[str, Any], posted: Mapping[str, Posted]) -> list[Table]:
     """One table per policy: fleet median and 5 %..95 % of every iteration, posted figures (`PATCH_TABLES`) beside."""
     devices = summary["scenario"]["devices"]
     return [_policy_table(policy, steps, devices, posted[policy]) for policy, steps in summary["steps"].items()]

@@ -1,4 +1,4 @@
-"""Scenarios: named workloads with parameters, checked once and resolved before anything runs."""
+"""Experiments: scenarios that are no fleets of phones, with parameters, checked once and resolved before any runs."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, ConfigDict, ValidationError
 from pydantic.dataclasses import dataclass as parameters
@@ -27,6 +27,8 @@ MAX_TOUCHED_MIB = 4096
 """Memory that an iteration touches or discards."""
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
+FILES = (".toml", ".npz")
+"""Endings of cost profiles and content libraries."""
 DEVICES, BREAKEVEN_DEVICES = 1000, 4
 """Devices of an allocator test, and of the other question, whose number is not given."""
 
@@ -80,6 +82,8 @@ class AllocatorTest:
 class Breakeven:
     """Parameters of the question when large compression blocks pay; a resolved scenario by itself."""
 
+    name: ClassVar[str] = "breakeven"
+    warnings: ClassVar[tuple[str, ...]] = ()
     devices: int = BREAKEVEN_DEVICES
     """Devices of the fleet, each with its own contents and luck."""
     memory_mib: int = number(256, 1, 1024, "Anonymous memory of a device")
@@ -102,10 +106,16 @@ class Breakeven:
         return digest_of(self.resolved())
 
 
+def _absolute(value: Any) -> Any:
+    """A file by its whole path: workers of a cluster read it too, wherever they were started."""
+    is_file = isinstance(value, str) and Path(value).suffix in FILES
+    return str(Path(value).absolute()) if is_file else value
+
+
 def file_or_name(name: str) -> str:
     """The hash of a file, or a name as it is."""
     path = Path(name)
-    if path.suffix in (".toml", ".npz") and path.is_file():
+    if path.suffix in FILES and path.is_file():
         return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
     return name
 
@@ -116,21 +126,26 @@ def digest_of(resolved: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Scenario:
-    """A resolved scenario.
+class AllocatorScenario:
+    """The allocator test on a fleet, under every policy.
 
     Parameters
     ----------
-    name : str
     test : AllocatorTest
         The workload; its `large_swapin` is set by the policy.
     devices : int
         Devices of the fleet.
     """
 
-    name: str
+    name: ClassVar[str] = "allocator-test"
+    warnings: ClassVar[tuple[str, ...]] = ()
     test: AllocatorTest
     devices: int
+
+    @property
+    def seed(self) -> int:
+        """Of all random numbers."""
+        return self.test.seed
 
     def policy(self, name: str) -> AllocatorTest:
         """The workload under one policy of `POLICIES`."""
@@ -148,8 +163,10 @@ class Scenario:
         return digest_of(self.resolved())
 
 
-def load_scenario(name: str, devices: int | None, seed: int, settings: tuple[str, ...]) -> Scenario | Breakeven:
-    """Resolve a built-in scenario.
+def load_scenario(
+    name: str, devices: int | None, seed: int, settings: tuple[str, ...]
+) -> AllocatorScenario | Breakeven:
+    """Resolve an experiment.
 
     Parameters
     ----------
@@ -184,13 +201,13 @@ def load_scenario(name: str, devices: int | None, seed: int, settings: tuple[str
         elif key not in known:
             problems.append(f"unknown key {key!r}; {near(key, known)}")
         else:
-            values[key] = read_setting(word)
-    scenario: Scenario | Breakeven | None = None
+            values[key] = _absolute(read_setting(word))
+    scenario: AllocatorScenario | Breakeven | None = None
     try:
         if model is Breakeven:
             scenario = Breakeven(devices=devices, **values)
         else:
-            scenario = Scenario(name, AllocatorTest(**values), devices)
+            scenario = AllocatorScenario(AllocatorTest(**values), devices)
     except ValidationError as error:
         problems += [": ".join((*key, text)) for key, text in word_problems(model, error, known).items()]
     if problems or scenario is None:

@@ -11,12 +11,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.backend.arena import Blueprint
+from fleetswap_kernels.backend.arena import Blueprint, device_bytes
 from fleetswap_kernels.layout.pages import MIB_PAGES, PAGE_BYTES, order_of_kib
 
-from ..scenario.experiments import AllocatorTest
+from ..scenario.cost import load_profile
+from ..scenario.experiments import POLICIES, AllocatorScenario, AllocatorTest
 from ..script.language import parse_script
 from ..script.program import compile_script
+from . import metrics
+from .laid_out import Kind, LaidOut
+from .metrics import Metric
+
+METRICS = {
+    "swpout": Metric("folios", "", "large folios swapped out whole", "swapouts"),
+    "swpout_fallback": Metric("folios", "min", "large folios that got no slots", "swapout_fallbacks"),
+    **{name: metrics.METRICS[name] for name in ("fallback_permyriad", "pgmajfault", "pswpin", "pswpout")},
+}
+"""What the test prints of an iteration, and what swap did in it; one folio size is enabled."""
 
 
 @dataclass(frozen=True)
@@ -110,3 +121,33 @@ def plan(test: AllocatorTest) -> Plan:
     dumps = [step.first for step in compiled.steps if step.op.name == "dump"]
     order = order_of_kib(test.folio_kib)
     return Plan(blueprint, compiled.program, (0, *dumps), order, pages)
+
+
+def lay_out(scenario: AllocatorScenario) -> LaidOut:
+    """Lay out the test: every device under both policies; step 0 is the warm-up, the others are the iterations.
+
+    Raises
+    ------
+    InputError
+        If a file that the scenario names cannot be used.
+    """
+    load_profile(scenario.test.cost)  # What is bad is said before anything runs.
+    plans = {policy: plan(scenario.policy(policy)) for policy in POLICIES}
+    test, first = scenario.test, plans[POLICIES[0]]
+    each = device_bytes(first.blueprint.sizes)
+    return LaidOut(
+        scenario,
+        scenario.digest(),
+        {
+            policy: Kind(laid.blueprint, test.cost, test.codec, order_of_kib(test.block_kib), facets={"policy": policy})
+            for policy, laid in plans.items()
+        },
+        first.program,
+        first.marks,
+        METRICS,
+        f"{scenario.devices:,} devices under {len(plans)} policies, {each:,} bytes each "
+        f"({each / first.pages:.1f} per page of its regions)",
+        advises=True,
+        is_paired=True,
+        keeps_steps=True,
+    )

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.backend.arena import Arena, Blueprint
-from fleetswap_kernels.backend.choose import ONE_THREAD
-from fleetswap_kernels.backend.contract import Backend
+from fleetswap_kernels.backend.arena import Blueprint
 from fleetswap_kernels.device.memory import large_folio as allocation
 from fleetswap_kernels.device.phone.app import MOST_QUARTERS
 from fleetswap_kernels.layout import operations as ops
@@ -26,6 +23,8 @@ from ..scenario.file import digest
 from ..scenario.model import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
 from ..script.config import Config
 from ..script.program import policy
+from .laid_out import Kind, LaidOut
+from .metrics import METRICS
 
 MIB = 1 << 20
 LOW = 0xFFFFFFFF
@@ -44,44 +43,6 @@ DEFRAG = {
 GLOBAL = {"never": bits.THP_NEVER, "madvise": bits.THP_MADVISE, "always": bits.THP_ALWAYS}
 
 
-@dataclass(frozen=True)
-class LaidOut:
-    """A fleet ready to be simulated: laid out once, and handed on.
-
-    Parameters
-    ----------
-    scenario : FleetScenario
-        What was asked.
-    digest : str
-        Hash of the resolved scenario.
-    classes : tuple of str
-        Names of the device classes.
-    blueprints : tuple of Blueprint
-        By class.
-    program : uint32 array of shape (n, 8)
-        The same for all devices.
-    marks : tuple of int
-        Program positions: start, end of every step of the time series.
-    """
-
-    scenario: FleetScenario
-    digest: str
-    classes: tuple[str, ...] = field(compare=False)  # These follow from the scenario, as its digest does.
-    blueprints: tuple[Blueprint, ...] = field(compare=False)
-    program: npt.NDArray[np.uint32] = field(compare=False)
-    marks: tuple[int, ...] = field(compare=False)
-
-    @property
-    def devices(self) -> int:
-        """Devices of the fleet."""
-        return self.scenario.devices
-
-    @property
-    def steps(self) -> int:
-        """Steps of the time series."""
-        return len(self.marks) - 1
-
-
 def lay_out(scenario: FleetScenario) -> LaidOut:
     """Lay out a fleet.
 
@@ -98,51 +59,24 @@ def lay_out(scenario: FleetScenario) -> LaidOut:
         # The census looks at every page: once a day.
         census = bits.FAULT_ORDERS if (step + 1) % scenario.steps_per_day == 0 else 0
         program[2 * step + 1, [0, 2]] = ops.GAUGE, census
-    names = tuple(scenario.device_class)
-    blueprints = tuple(blueprint(scenario, name) for name in names)
-    return LaidOut(scenario, digest(scenario), names, blueprints, program, tuple(2 * i for i in range(steps + 1)))
-
-
-def class_of_devices(scenario: FleetScenario, first: int, end: int) -> npt.NDArray[np.int64]:
-    """Index of the class of each device, a pure function of its number.
-
-    The numbers walk over the shares in golden-ratio steps, so that every range of devices has all classes in about
-    their shares.
-    """
-    shares = np.array([c.share for c in scenario.device_class.values()], dtype=object)
-    edges = np.array([int(e) * (1 << 32) // int(shares.sum()) for e in np.cumsum(shares)], dtype=np.int64)
-    place = (np.arange(first, end, dtype=np.uint64) * np.uint64(0x9E3779B9) & np.uint64(LOW)).astype(np.int64)
-    return np.minimum(np.searchsorted(edges, place, side="right"), len(edges) - 1).astype(np.int64)
-
-
-def arena_of(
-    laid_out: LaidOut, first: int = 0, end: int | None = None, backend: Backend = ONE_THREAD
-) -> tuple[Arena, npt.NDArray[np.int64]]:
-    """Memory of the devices `first` to `end` - 1, all by default.
-
-    Parameters
-    ----------
-    laid_out : LaidOut
-        The fleet.
-    first : int
-        Number of the first device.
-    end : int, optional
-        Number of the device after the last.
-    backend : Backend
-        What holds the memory and runs the kernels.
-
-    Returns
-    -------
-    Arena
-        Devices of one class stand together.
-    int64 array of shape (devices,)
-        The number of each device in the arena, less `first`.
-    """
-    classes = class_of_devices(laid_out.scenario, first, laid_out.devices if end is None else end)
-    order = np.argsort(classes, kind="stable")
-    counts = np.bincount(classes, minlength=len(laid_out.classes)).tolist()
-    kinds = [(blueprint, n) for blueprint, n in zip(laid_out.blueprints, counts, strict=True) if n]
-    return Arena(kinds, backend=backend, ids=first + order), order
+    kinds = {
+        name: Kind(blueprint(scenario, name), device.cost, device.codec, order_of(device.block), device.share)
+        for name, device in scenario.device_class.items()
+    }
+    processes = max(kind.blueprint.sizes.procs for kind in kinds.values())
+    headline = f"{scenario.devices:,} devices of up to {processes} processes, {scenario.days} day(s)"
+    return LaidOut(
+        scenario,
+        digest(scenario),
+        kinds,
+        program,
+        tuple(2 * i for i in range(steps + 1)),
+        METRICS,
+        headline,
+        library=None if scenario.content_library == "measured" else Path(scenario.content_library),
+        page_scale=scenario.page_scale,
+        advises=any(app.madvise_hugepage for app in scenario.app_class.values()),
+    )
 
 
 def blueprint(scenario: FleetScenario, name: str) -> Blueprint:

@@ -12,7 +12,8 @@ from fleetswap.execution.comparison import ask_comparison, merge_comparison
 from fleetswap.fleet.pieces import Progress, cut, no_progress
 from fleetswap.fleet.shard import FleetShard, run_shard
 from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import LaidOut, lay_out
+from fleetswap.workload.laid_out import LaidOut
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 

@@ -14,12 +14,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+import fleetswap
 from fleetswap.api import RunResult, Scenario, compare, resume, run
 from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.execution import run_result, work
-from fleetswap.fleet.metrics import METRICS
 from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.workload.metrics import METRICS
 
 SETTINGS = {"page_scale": 512, "steps_per_day": 3, "behaviour.switches_per_day": 45}
 WORDS = [f"{key}={value}" for key, value in SETTINGS.items()]
@@ -57,11 +58,7 @@ def test_a_scenario_may_be_a_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "settings", "message"),
     [
-        (
-            "allocator-test",
-            (),
-            "allocator-test: is no fleet; allowed are low-ram, phones, thrash, uptime-week and .toml",
-        ),
+        ("allocator-test", {"iterations": 0}, "allocator-test: iterations: 0 is not possible"),
         ("phone", (), "unknown scenario 'phone'"),
         ("phones", {"days": 0}, "phones --set: days: 0 is not possible"),
         ("phones", "days=1", "settings: 'days=1' is not possible; allowed are a table, or a list of KEY=VALUE"),
@@ -71,6 +68,16 @@ def test_bad_scenarios_are_refused(name: str, settings: Any, message: str) -> No
     with pytest.raises(InputError) as error:
         Scenario.load(name, settings)
     assert message in str(error.value)
+
+
+def test_experiments_are_no_sides_of_a_comparison() -> None:
+    with pytest.raises(InputError, match=r"^allocator-test: is no fleet; allowed are fleets, \.toml files and run dir"):
+        fleetswap.compare("phones", "allocator-test")
+    reference = Scenario.load("breakeven")
+    with pytest.raises(InputError, match=r"^breakeven: is no fleet; allowed are fleets"):
+        fleetswap.compare("phones", "phones", reference=reference)
+    with pytest.raises(InputError, match="allocator-test"):
+        fleetswap.sweep("allocator-test", {"folio_kib": [16, 64]})
 
 
 # Runs

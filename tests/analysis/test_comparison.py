@@ -27,10 +27,10 @@ from fleetswap.analysis.explanations import explain
 from fleetswap.analysis.labels import labels, settings_of
 from fleetswap.cli import main
 from fleetswap.errors import InputError
-from fleetswap.fleet.metrics import METRICS
 from fleetswap.report.page import render_comparison
 from fleetswap.scenario.file import load_fleet_scenario, resolved
 from fleetswap.scenario.model import FleetScenario
+from fleetswap.workload.metrics import METRICS
 from fleetswap_kernels.backend.contract import Backend
 from tests.analysis.simulated import compare, simulate
 
@@ -274,7 +274,7 @@ def test_other_runs_are_refused(tmp_path: Path) -> None:
     manifest = {"schema_version": 1, "scenario": {"scenario": "allocator-test", "devices": 2}, "files": {}}
     (tmp_path / "manifest.json").write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(InputError, match="is a run of allocator-test; allowed are runs of fleets"):
-        read_manifest(tmp_path)
+        compare(tmp_path, fleet(ON))
     (tmp_path / "manifest.json").write_text(json.dumps({**manifest, "schema_version": 9}), encoding="utf-8")
     with pytest.raises(InputError, match="schema_version: 9 is not possible; allowed is 1"):
         read_manifest(tmp_path)

@@ -22,15 +22,15 @@ from fleetswap.fleet.directory import versions
 from fleetswap.fleet.fleet_directory import FleetWriter
 from fleetswap.job.bundles import BUNDLE_SHARDS, Bundles
 from fleetswap.job.installation import installation
-from fleetswap.job.job import begin
 from fleetswap.job.ledger import Made, Record, place
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.job.worker import Order, merge, simulate
 from fleetswap.scenario.file import load_fleet_scenario
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Dispatcher
+from tests.cluster.begun import begin
 
 FIGURES = Path(__file__).parents[2] / "docs" / "cluster_figures.json"
 DEVICES_OF_A_SHARD = (100, 800)
@@ -58,7 +58,7 @@ def shard_figures(each: int, folder: Path) -> dict[str, Any]:
         for i in range(REPEATS):
             merging = folder / f"merged{i}"
             merging.mkdir()
-            writer = FleetWriter(merging, scenario)
+            writer = FleetWriter(merging, job.plan.fleets[0])
             at = time.process_time()
             writer.add_all(shard for _, shard in job.ledger.read_all(job.plan))
             merged.append(time.process_time() - at)
@@ -90,7 +90,7 @@ def bundle_figures(each: int, folder: Path) -> dict[str, Any]:
         merged = time.process_time() - at
         merging = folder / "merged"
         merging.mkdir()
-        writer = FleetWriter(merging, scenario)
+        writer = FleetWriter(merging, job.plan.fleets[0])
         at = time.process_time()
         writer.add_all(shard for _, shard in job.ledger.read_all(Bundles(job.plan)))
         taken = time.process_time() - at

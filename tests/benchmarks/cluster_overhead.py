@@ -20,15 +20,16 @@ import psutil
 
 from fleetswap.execution.work import publish_answer
 from fleetswap.fleet.fleet_directory import FleetWriter
-from fleetswap.fleet.shard import plan_shards, run_shards, warm_up
-from fleetswap.job.job import begin
+from fleetswap.fleet.shard import plan_shards, warm_up
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.staging import staged_folder
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_kernels.backend.cpu.state import CpuBackend
+from tests.cluster.begun import begin
+from tests.fleet.shards import run_shards
 
 ROUNDS = 4
 WORKERS = 2
@@ -51,7 +52,7 @@ def main(each: int) -> None:
 
     def plainly(folder: Path) -> None:
         with staged_folder(folder) as staged:
-            writer = FleetWriter(staged, scenario)
+            writer = FleetWriter(staged, laid_out)
             writer.add_all(run_shards(laid_out, plan_shards(laid_out, SHARDS), both))
             writer.finish()
 

@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap import cli
-from fleetswap.fleet.metrics import METRICS
 from fleetswap.job import worker
 from fleetswap.report.names import metric_name
 from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.workload.metrics import METRICS
 from tests.analysis.simulated import compare
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")

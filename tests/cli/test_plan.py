@@ -14,7 +14,7 @@ from fleetswap.bench.probe import DEVICES
 from fleetswap.commands.plan import GROUPS, groups_of
 from fleetswap.fleet.shard import STEPS_AT_ONCE, plan_shards, run_shard
 from fleetswap.scenario.file import load_fleet_scenario
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.arena import device_bytes
 from fleetswap_kernels.backend.cpu.state import CpuBackend
 from fleetswap_kernels.layout.device import OFFSETS, Sizes
@@ -112,10 +112,26 @@ def test_tables_for_people(capsys: pytest.CaptureFixture[str]) -> None:
 def test_the_allocator_test(capsys: pytest.CaptureFixture[str]) -> None:
     small = ("region_mib=4", "zram_mib=8", "swapin_mib=1", "dontneed_mib=1", "iterations=2")
     told = planned(capsys, "allocator-test", "--devices", "9", *(w for one in small for w in ("--set", one)))
-    (one,) = told["classes"]
-    assert (one["devices"], one["processes"], told["steps"]) == (9, 1, 6)
-    assert sum(one["groups"].values()) == one["device_bytes"]
+    # Every device under both policies; the warm-up and two iterations.
+    assert [one["class"] for one in told["classes"]] == ["off", "on"]
+    assert (told["devices"], told["steps"]) == (18, 3)
+    for one in told["classes"]:
+        assert (one["devices"], one["processes"]) == (9, 1)
+        assert sum(one["groups"].values()) == one["device_bytes"]
     assert told["time"]["estimate"] is True
+
+
+def test_breakeven(capsys: pytest.CaptureFixture[str]) -> None:
+    small = ("memory_mib=4", "rounds=1", "step_percent=100")
+    told = planned(capsys, "breakeven", "--devices", "3", *(w for one in small for w in ("--set", one)))
+    # Three codecs: single pages, and two sizes of blocks with and without small folios at both rates.
+    assert len(told["classes"]) == 3 * (1 + 4 * 2)
+    assert {one["devices"] for one in told["classes"]} == {3}
+    # mkswap, swapped out, read again.
+    assert told["steps"] == 3
+    assert told["time"]["page_events"] == sum(told["time"]["page_events_of_classes"].values())
+    # Every page of every point is written, swapped out and read.
+    assert told["time"]["page_events"] >= 27 * 3 * 3 * 1024
 
 
 def test_a_gpu_is_predicted(capsys: pytest.CaptureFixture[str]) -> None:
@@ -142,7 +158,7 @@ def test_an_allocator_test_is_predicted_under_both_policies(capsys: pytest.Captu
     assert all(one["resident_devices"] == 9 for one in parts.values())
     seconds = sum(one["page_events"] / one["events_per_s"] for one in parts.values())
     assert told["gpu"]["seconds"] == pytest.approx(seconds)
-    assert told["gpu"]["events_per_s"] == pytest.approx(sum(told["time"]["page_events"].values()) / seconds)
+    assert told["gpu"]["events_per_s"] == pytest.approx(told["time"]["page_events"] / seconds)
     assert "device_hours_per_s" not in told["gpu"]
 
 
@@ -168,7 +184,6 @@ def test_a_device_larger_than_the_gpu_is_told(capsys: pytest.CaptureFixture[str]
     [
         (["phones", "--gpu", "h1000"], "GPU 'h1000': unknown; allowed are a100, h100, h200, rtx4090, or a .toml file"),
         (["phones", "--gpu", "none.toml"], "none.toml: cannot be read"),
-        (["breakeven"], "breakeven: cannot be planned; allowed are allocator-test, the fleets and .toml files"),
         (["phone"], "unknown scenario 'phone'; did you mean phones?"),
         (["phones", "--set", "dayz=1"], "phones --set: dayz: unknown key"),
         (["allocator-test", "--set", "folio_kib=3"], "folio_kib: 3 is not possible"),

@@ -21,7 +21,6 @@ from fleetswap_kernels.backend.cuda import gpu as launch_gpu
 TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
 LONG = (
     "fleetswap.execution.workforce.warm_up",
-    "fleetswap.fleet.pieces.warm_up",
     "fleetswap.fleet.shard.warm_up",
     "fleetswap.calibrate.measure.measure_sizes",
     "fleetswap_cluster.clusters.open_cluster",

@@ -19,7 +19,7 @@ from fleetswap_cluster.clusters import muster, open_cluster
 from tests.cluster.tiny_fleet import DEVICES, plain_run, tiny
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _light() -> Iterator[None]:
     """Programs that tests start find the same sources."""
     with pytest.MonkeyPatch.context() as patch:

@@ -8,9 +8,9 @@ import pytest
 
 from fleetswap import api
 from fleetswap.api import Scenario
-from fleetswap.job.job import begin
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
+from tests.cluster.begun import begin
 from tests.cluster.tiny_fleet import DEVICES, TINY, assert_same, laid_out
 
 

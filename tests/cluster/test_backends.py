@@ -11,7 +11,7 @@ from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.fleet.backend import Chosen
 from fleetswap.job.crew import Alone
-from fleetswap.job.job import begin, unfinished
+from fleetswap.job.job import unfinished
 from fleetswap.job.ledger import place
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
@@ -20,6 +20,7 @@ from fleetswap_cluster.dask_crew import MEMORY_SHARE
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.contract import DeviceMemoryError
 from fleetswap_kernels.backend.cpu.state import CpuBackend
+from tests.cluster.begun import begin
 from tests.cluster.tiny_fleet import DEVICES, TINY, alone, assert_same, complete, laid_out, tiny
 
 PLAN = plan_fleet([laid_out()], shards=4, about={"kind": "run"})

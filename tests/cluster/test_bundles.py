@@ -16,13 +16,14 @@ from hypothesis import strategies as st
 from fleetswap.job import bundles as sizes
 from fleetswap.job.bundles import Bundles
 from fleetswap.job.crew import Alone
-from fleetswap.job.job import begin, unfinished
+from fleetswap.job.job import unfinished
 from fleetswap.job.ledger import CorruptShardError, Ledger, place
 from fleetswap.job.plan import Plan, plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.job.worker import merge
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
+from tests.cluster.begun import begin
 from tests.cluster.test_ledger import flip
 from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, laid_out, plain_run, tiny
 

@@ -14,10 +14,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.fleet.shard import STEPS_AT_ONCE
-from fleetswap.job.job import begin
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
+from tests.cluster.begun import begin
 from tests.cluster.tiny_fleet import assert_same, complete, laid_out, plain_run, tiny
 
 WORKERS = 3

@@ -36,7 +36,7 @@ def simulate(keeper):
     told = []
     fleet = PLAN.fleets[0]
     shard = run_shard(fleet, PLAN.task(NUMBER).shard, ONE_THREAD, told.append, False, keeper)
-    return write_shard(fleet.scenario, shard), sum(told)
+    return write_shard(fleet, shard), sum(told)
 
 
 def checkpoint(storage, interval_s=0.0, digest=PLAN.digest):

@@ -11,10 +11,11 @@ from fleetswap.errors import InputError
 from fleetswap.fleet.shard import run_shard
 from fleetswap.job import job as jobs
 from fleetswap.job.installation import installation
-from fleetswap.job.job import begin, unfinished
+from fleetswap.job.job import unfinished
 from fleetswap.job.ledger import CorruptShardError, Ledger, place
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
+from tests.cluster.begun import begin
 from tests.cluster.tiny_fleet import alone, assert_same, complete, laid_out
 
 SHARDS = 5

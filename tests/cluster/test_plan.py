@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fleetswap.errors import InputError
 from fleetswap.fleet.shard import fleet_bytes, mean_device_bytes
 from fleetswap.job.plan import Plan, plan_fleet
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from tests.cluster.tiny_fleet import laid_out, tiny
 
 
@@ -87,7 +87,7 @@ def test_another_plan_has_another_digest(other):
 
 def test_bad_plans_are_refused():
     told = plan_fleet([laid_out(9)], shards=4).to_json()
-    with pytest.raises(InputError, match=r"^f: schema: 7 is not possible; allowed is 1$"):
+    with pytest.raises(InputError, match=r"^f: schema: 7 is not possible; allowed is 2$"):
         Plan.from_json({**told, "schema": 7}, "f")
     changed = copy.deepcopy(told)
     changed["digests"] = ["0" * 64]

@@ -8,10 +8,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.cli import main
-from fleetswap.job.job import begin
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
+from tests.cluster.begun import begin
 from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, laid_out, tiny
 
 

@@ -13,12 +13,13 @@ import pytest
 from fleetswap.errors import InputError
 from fleetswap.fleet.shard import BrokenDeviceError
 from fleetswap.job import installation as installations
-from fleetswap.job.job import begin, unfinished
+from fleetswap.job.job import unfinished
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_cluster.dispatcher import Patience
 from fleetswap_cluster.scheduler import ClusterError, ask
+from tests.cluster.begun import begin
 from tests.cluster.programs import address, free_port, scheduler, worker
 from tests.cluster.tiny_fleet import assert_same, complete, laid_out, tiny
 

@@ -12,7 +12,8 @@ from fleetswap.job.crew import Alone, Crew
 from fleetswap.job.job import Job
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import LaidOut, lay_out
+from fleetswap.workload.laid_out import LaidOut
+from fleetswap.workload.lay_out import lay_out
 
 TINY = str(Path(__file__).parents[1] / "data" / "tiny-phones.toml")
 DEVICES = 40

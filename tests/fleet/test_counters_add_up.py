@@ -7,11 +7,11 @@ import pytest
 
 from fleetswap.check.counters import check_counters
 from fleetswap.check.findings import Findings
-from fleetswap.fleet.metrics import columns
 from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import BrokenDeviceError, run_shard
 from fleetswap.scenario.file import built_in, load_fleet_scenario
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
+from fleetswap.workload.metrics import columns
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
 

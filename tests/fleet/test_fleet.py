@@ -17,12 +17,14 @@ import pytest
 from fleetswap.fleet.cells import ALL, WHOLE_RUN
 from fleetswap.fleet.fleet_directory import FleetTotals, FleetWriter, devices_table, series_table, summarise
 from fleetswap.fleet.log_histogram import LogHistogram
-from fleetswap.fleet.metrics import METRICS, STATES, columns
 from fleetswap.fleet.pieces import cut
-from fleetswap.fleet.shard import plan_shards, run_shards
-from fleetswap.workload.phones import class_of_devices, lay_out
+from fleetswap.fleet.shard import plan_shards
+from fleetswap.workload.laid_out import deal_classes
+from fleetswap.workload.lay_out import lay_out
+from fleetswap.workload.metrics import METRICS, STATES, columns
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
+from tests.fleet.shards import run_shards
 from tests.properties.phones import tiny
 
 DEVICES = 23
@@ -51,8 +53,8 @@ def tables(scenario, shards, backend=ONE_THREAD):
     devices = []
     for shard in run_shards(laid_out, plan_shards(laid_out, shards), backend, check=True):
         totals.add(shard, laid_out.classes)
-        devices.append(devices_table(scenario, shard))
-    return totals, pa.concat_tables(devices).unify_dictionaries(), series_table(scenario, totals)
+        devices.append(devices_table(laid_out, shard))
+    return totals, pa.concat_tables(devices).unify_dictionaries(), series_table(laid_out, totals)
 
 
 def summary_of(scenario, totals, devices):
@@ -101,15 +103,14 @@ def test_another_seed_is_another_fleet(whole):
 
 
 def test_shards_can_be_added_in_any_order():
-    scenario = fleet()
-    laid_out = lay_out(scenario)
+    laid_out = lay_out(fleet())
     shards = list(run_shards(laid_out, cut(DEVICES, 4), ONE_THREAD))
     one, other = FleetTotals(), FleetTotals()
     for shard in shards:
         one.add(shard, laid_out.classes)
     for shard in reversed(shards):
         other.add(shard, laid_out.classes)
-    assert series_table(scenario, one).equals(series_table(scenario, other))
+    assert series_table(laid_out, one).equals(series_table(laid_out, other))
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "1", "4242"])
@@ -155,7 +156,7 @@ def test_tables_agree_with_each_other(whole):
             column = devices.column(f"{name}_of" if metric.base else name).to_pylist()
             assert sum(n for n, counts in zip(column, inside, strict=True) if counts) == run.top, name
     assert devices.column("class").to_pylist() == [
-        fleet_class(i) for i in class_of_devices(fleet(), 0, DEVICES).tolist()
+        fleet_class(i) for i in lay_out(fleet()).classes_of(0, DEVICES).tolist()
     ]
 
 
@@ -165,11 +166,6 @@ def fleet_class(index):
 
 
 # Golden-ratio steps: device d stands at the fraction of d * 0.618034: 0, .618, .236, .854, .472, .090, .708, .326, ...
-
-
-def shares(*parts):
-    """A fleet with as many classes, in these shares."""
-    return with_classes(tiny(), **{name: {"share": part} for name, part in zip("abcd", parts, strict=False)})
 
 
 @pytest.mark.parametrize(
@@ -183,24 +179,24 @@ def shares(*parts):
     ],
 )
 def test_classes_of_the_first_devices(parts, classes):
-    assert class_of_devices(shares(*parts), 0, 8).tolist() == classes
+    assert deal_classes(parts, 0, 8).tolist() == classes
 
 
 def test_classes_depend_on_the_number_alone():
-    scenario = shares(3, 5, 1)
-    whole = class_of_devices(scenario, 0, 5_000)
+    shares = (3, 5, 1)
+    whole = deal_classes(shares, 0, 5_000)
     for first, end in ((0, 1), (1, 2), (17, 900), (4_999, 5_000), (2_500, 2_500)):
-        assert (class_of_devices(scenario, first, end) == whole[first:end]).all()
-    pieces = [class_of_devices(scenario, shard.first, shard.end) for shard in cut(5_000, 7)]
+        assert (deal_classes(shares, first, end) == whole[first:end]).all()
+    pieces = [deal_classes(shares, shard.first, shard.end) for shard in cut(5_000, 7)]
     assert (np.concatenate(pieces) == whole).all()
-    assert (class_of_devices(shares(3, 5, 1), 0, 5_000) == whole).all()
+    fleet_of_shares = with_classes(tiny(), **{name: {"share": part} for name, part in zip("abc", shares, strict=True)})
+    assert (lay_out(fleet_of_shares).classes_of(0, 5_000) == whole).all()
 
 
 @pytest.mark.parametrize("parts", [(1, 1), (3, 5, 1), (100, 1), (997, 2, 30, 7)])
 @pytest.mark.parametrize(("first", "n"), [(0, 100), (0, 10_000), (123_456, 1_000), (9_000_000, 100_000)])
 def test_every_range_of_devices_has_its_shares(parts, first, n):
-    scenario = shares(*parts)
-    counts = np.bincount(class_of_devices(scenario, first, first + n), minlength=len(parts))
+    counts = np.bincount(deal_classes(parts, first, first + n), minlength=len(parts))
     for got, part in zip(counts.tolist(), parts, strict=True):
         # Golden-ratio steps stray from n * share by a few devices, the logarithm of n at most.
         assert abs(got - n * part / sum(parts)) <= np.log2(n)
@@ -239,7 +235,7 @@ def test_a_shard_is_not_kept_while_the_next_one_is_simulated(tmp_path):
             yield shard
             del shard
 
-    writer = FleetWriter(tmp_path, scenario)
+    writer = FleetWriter(tmp_path, laid_out)
     writer.add_all(shards())
     writer.finish()
     assert gone == [True, True]

@@ -9,10 +9,10 @@ import pytest
 
 from fleetswap.fleet.cells import ALL, cells_of, totals_of
 from fleetswap.fleet.fleet_directory import value_of
-from fleetswap.fleet.metrics import METRICS, STATES, column_table, columns, metric_table, parts_of
 from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import run_shard
-from fleetswap.workload.phones import arena_of, lay_out
+from fleetswap.workload.lay_out import lay_out
+from fleetswap.workload.metrics import METRICS, STATES, column_table, columns, metric_table, parts_of
 from fleetswap_kernels.backend.cpu.entries import fold_devices
 from fleetswap_kernels.backend.tally import DEVICES, Folding
 from fleetswap_kernels.device.figures.figures import PARTS, FoldMode
@@ -36,7 +36,9 @@ class Devices:
     def __init__(self, groups, classes=1, scale=1):
         prices = np.zeros((classes, PRICE_WORDS), dtype=np.int64)
         prices[:, [PriceWord.MAP_PAGE, PriceWord.SWAPOUT_FOLIO, PriceWord.REWRITE_BLOCK]] = 1_000, 5_000, 300
-        self.folding = Folding(np.array(groups, dtype=np.int64), prices, column_table(scale), metric_table())
+        self.folding = Folding(
+            np.array(groups, dtype=np.int64), prices, column_table(scale), metric_table(METRICS.values())
+        )
         n = len(groups)
         self.counted = np.zeros((n, counters.N_COUNTERS), dtype=np.int64)
         self.since, self.change = (np.full((n, counters.N_COUNTERS), -77, dtype=np.int64) for _ in range(2))
@@ -183,7 +185,7 @@ def test_a_cell_leaves_out_devices_without_a_base():
     for device, (refused, offered) in enumerate([(1, 2), (3, 4), (0, 0), (2, 2)]):
         devices.set(device, swpout_fallback_64kB=refused, swpout_64kB=offered - refused)
     tally = devices.fold()
-    found = cells_of(tally, ("none", "x", "y"), np.array([0, 3, 1]))
+    found = cells_of(tally, ("none", "x", "y"), (*METRICS,), np.array([0, 3, 1]))
     assert {name for name, _ in found} == {ALL, "x", "y"}
     cell = found["x", "fallback_permyriad"]
     assert (cell.top, cell.bottom, cell.histogram.devices) == (4, 6, 2)
@@ -212,7 +214,7 @@ def test_cells_are_those_of_the_values(spread):
     for name in ("pswpin", "pswpout", "pages_stored", "pool_pages", "swpout_64kB", "swpout_fallback_64kB"):
         devices.counted[:, columns()[name]] = rng.integers(0, spread + 1, 50)
     counts = np.bincount(groups, minlength=3)
-    found = cells_of(devices.fold(), ("a", "b", "c"), counts)
+    found = cells_of(devices.fold(), ("a", "b", "c"), (*METRICS,), counts)
     for (name, metric), cell in found.items():
         inside = [d for d in range(50) if name in (ALL, "abc"[groups[d]])]
         parts = [part[inside] for part in parts_of(METRICS[metric], devices.parts)]
@@ -226,7 +228,7 @@ def test_cells_are_those_of_the_values(spread):
 def test_sums_may_exceed_64_bits():
     devices = Devices([0] * 8)
     devices.counted[:, columns()["pswpin"]] = (1 << 62) + 1
-    cell = cells_of(devices.fold(), ("a",), np.array([8]))[ALL, "pswpin"]
+    cell = cells_of(devices.fold(), ("a",), (*METRICS,), np.array([8]))[ALL, "pswpin"]
     assert cell.top == cell.histogram.total == 8 * ((1 << 62) + 1)
 
 
@@ -286,7 +288,7 @@ def test_a_fold_of_a_backend_is_that_of_its_counters(backend):
     scenario = tiny("steps_per_day=3", devices=5)
     laid_out = lay_out(scenario)
     shard = run_shard(laid_out, Shard(0, 0, 5), backend)
-    arena, order = arena_of(laid_out, backend=backend)
+    arena, order = laid_out.arena(backend=backend)
     arena.init()
     devices = Devices([0] * 5, scale=scenario.page_scale)
     for step, (first, end) in enumerate(zip(laid_out.marks, laid_out.marks[1:], strict=False)):
@@ -294,6 +296,6 @@ def test_a_fold_of_a_backend_is_that_of_its_counters(backend):
         devices.counted[:] = arena.counters().astype(np.int64)
         tally = devices.fold(FoldMode.STEP if step else FoldMode.FIRST)
         assert (shard.totals[ALL, step] == tally.totals[0]).all()
-        expected = cells_of(tally, laid_out.classes, np.array([5]))[ALL, "pgmajfault"]
+        expected = cells_of(tally, laid_out.classes, (*METRICS,), np.array([5]))[ALL, "pgmajfault"]
         assert shard.cells[ALL, step, "pgmajfault"].histogram.to_dict() == expected.histogram.to_dict()
     assert (shard.counters[order] == arena.counters().astype(np.int64) * devices.folding.columns[:, 0]).all()

@@ -9,11 +9,11 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
 from fleetswap.cli import main
+from fleetswap.fleet.log_histogram import LogHistogram
 from fleetswap.scenario.experiments import load_scenario
 from fleetswap_kernels.layout import counters
 
@@ -73,8 +73,8 @@ def test_manifest_explains_the_run(finished: Path) -> None:
     assert manifest["scenario"]["dontneed_mib"] == 1
     assert manifest["seed"] == 0
     assert manifest["backend"] == "cpu"
-    assert set(manifest["timings_s"]) == {"compile", "step"}
-    assert [(s["first"], s["end"]) for s in manifest["shards"]] == [(0, 9)]
+    assert set(manifest["timings_s"]) == {"merge", "step"}
+    assert [(s["first"], s["end"]) for s in manifest["shards"]] == [(0, 18)]
     for name, checksum in manifest["files"].items():
         assert hashlib.sha256((finished / name).read_bytes()).hexdigest() == checksum
 
@@ -87,20 +87,37 @@ def test_devices_and_series_agree(finished: Path) -> None:
         rows = [r for r in devices if r["policy"] == policy]
         assert [r["device"] for r in rows] == list(range(9))
         folios = sum(r["swpout_64kB"] for r in rows)
-        stepped = sum(r["total"] for r in series if r["policy"] == policy and r["metric"] == "swpout")
-        # The warm-up, not part of the series, swaps out every folio of the region once.
-        assert folios - stepped == 9 * 4 * 16
+        stepped = {r["step"]: r["total"] for r in series if r["class"] == policy and r["metric"] == "swpout"}
+        assert folios == sum(stepped.values())
+        # The warm-up swaps out every folio of the region once.
+        assert stepped[0] == 9 * 4 * 16
         for row in series:
-            assert row["devices"] == 9 == sum(row["counts"])
-            assert row["total"] == int(np.dot(row["values"], row["counts"]))
+            values = [r[f"{row['metric']}_by_step"][row["step"]] for r in devices if r["policy"] == row["class"]]
+            expected = LogHistogram()
+            # A share of nothing is none.
+            expected.add([v for v in values if row["base"] or row["metric"] != "fallback_permyriad"])
+            assert LogHistogram.from_dict(row).to_dict() == expected.to_dict()
+
+
+def test_the_summary_has_exact_quantiles_of_every_iteration(finished: Path) -> None:
+    devices = pq.read_table(finished / "devices.parquet").to_pylist()
+    for policy, rows in json.loads((finished / "summary.json").read_text())["steps"].items():
+        assert [row.pop("step") for row in rows] == [1, 2]
+        for step, row in enumerate(rows, 1):
+            for metric, told in row.items():
+                values = sorted(r[f"{metric}_by_step"][step] for r in devices if r["policy"] == policy)
+                # Of nine devices the first, the fifth and the last.
+                assert told == {"p5": values[0], "p50": values[4], "p95": values[8], "total": sum(values)}, metric
+                assert (metric in counters.VMSTAT) <= (sum(values) > 0)
 
 
 def test_both_policies_use_the_same_random_numbers(tmp_path: Path) -> None:
     # Without swap-in nothing depends on the policy: only then must every counter be equal.
     folder = run(tmp_path / "same", "--set", "swapin_mib=0")
     table = pq.read_table(folder / "devices.parquet").to_pylist()
-    off = [{k: v for k, v in r.items() if k != "policy"} for r in table if r["policy"] == "off"]
-    on = [{k: v for k, v in r.items() if k != "policy"} for r in table if r["policy"] == "on"]
+    own = ("class", "policy")
+    off = [{k: v for k, v in r.items() if k not in own} for r in table if r["policy"] == "off"]
+    on = [{k: v for k, v in r.items() if k not in own} for r in table if r["policy"] == "on"]
     assert off == on
     assert len({r["notify_free"] for r in off}) > 1, "devices should differ"
 

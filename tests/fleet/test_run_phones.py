@@ -17,8 +17,8 @@ import pytest
 
 from fleetswap.cli import main
 from fleetswap.execution import work
-from fleetswap.fleet.metrics import METRICS, columns
 from fleetswap.fleet.shard import run_shard
+from fleetswap.workload.metrics import METRICS, columns
 
 TINY = ("--set", "page_scale=512", "--set", "steps_per_day=4")
 TINY += ("--set", "behaviour.switches_per_day=12", "--set", "behaviour.switches_spread_percent=0")

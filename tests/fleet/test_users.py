@@ -6,8 +6,8 @@ import math
 
 import pytest
 
-from fleetswap.fleet.metrics import columns
-from fleetswap.workload.phones import arena_of, lay_out
+from fleetswap.workload.lay_out import lay_out
+from fleetswap.workload.metrics import columns
 from tests.properties.phones import tiny
 
 COLUMN = columns()
@@ -19,7 +19,7 @@ def counted(name, *settings, devices=EVERYBODY):
     """A counter of each device, after every step."""
     scenario = tiny(*settings, devices=devices)
     laid_out = lay_out(scenario)
-    arena, _ = arena_of(laid_out)
+    arena, _ = laid_out.arena()
     arena.init()
     found = []
     for first, end in zip(laid_out.marks, laid_out.marks[1:], strict=False):

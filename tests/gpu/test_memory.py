@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from fleetswap.fleet.pieces import cut
-from fleetswap.fleet.shard import run_shards
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.arena import Arena, device_bytes
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.backend.cuda.entries import Kernel, signatures
 from fleetswap_kernels.backend.cuda.target import compiled_kernel
 from fleetswap_kernels.backend.memory_plan import RESULT_BYTES, STACK_BYTES
+from tests.fleet.shards import run_shards
 from tests.properties.phones import tiny
 
 

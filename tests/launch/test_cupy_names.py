@@ -19,8 +19,7 @@ import numpy as np
 import pytest
 
 from fleetswap.fleet.pieces import cut
-from fleetswap.fleet.shard import run_shards
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.batch_units import BODIES
 from fleetswap_kernels.backend.choose import choose
@@ -33,6 +32,7 @@ from fleetswap_kernels.backend.cuda import state as gpu_state
 from fleetswap_kernels.backend.cuda.entries import batch_kernel, signatures
 from fleetswap_kernels.batch.census import Census, census
 from tests.batch import samples
+from tests.fleet.shards import run_shards
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 

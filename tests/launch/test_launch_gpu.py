@@ -13,12 +13,13 @@ import pytest
 from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.fleet.backend import open_backend
-from fleetswap.fleet.metrics import METRICS
 from fleetswap.fleet.pieces import Shard, cut
-from fleetswap.fleet.shard import fleet_bytes, plan_shards, run_shards
+from fleetswap.fleet.shard import fleet_bytes, plan_shards
 from fleetswap.script.language import parse_script
 from fleetswap.script.program import compile_script
-from fleetswap.workload.phones import LaidOut, arena_of, lay_out
+from fleetswap.workload.laid_out import LaidOut
+from fleetswap.workload.lay_out import lay_out
+from fleetswap.workload.metrics import METRICS
 from fleetswap_kernels.backend.arena import Arena, DeviceError, device_bytes
 from fleetswap_kernels.backend.choose import BACKENDS, ONE_THREAD, choose
 from fleetswap_kernels.backend.contract import Backend, BackendMissingError, DeviceMemoryError
@@ -27,6 +28,7 @@ from fleetswap_kernels.backend.tally import FOLD_BYTES, N_FACTS
 from fleetswap_kernels.device.figures.log_bin import BINS
 from fleetswap_kernels.layout import errors
 from fleetswap_kernels.layout.counters import N_COUNTERS
+from tests.fleet.shards import run_shards
 from tests.launch.fake_gpu import FakeGpu
 from tests.properties.phones import tiny
 
@@ -289,7 +291,7 @@ def test_a_program_is_uploaded_once(fake_gpu: FakeGpu) -> None:
 def test_lanes_have_streams_and_copies_overlap_kernels(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=130)
     backend, _ = choose("cuda")
-    arena, _ = arena_of(lay_out(scenario), backend=backend)
+    arena, _ = lay_out(scenario).arena(backend=backend)
     fake_gpu.launches.clear()
     fake_gpu.calls.clear()
     arena.init()

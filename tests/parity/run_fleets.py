@@ -16,14 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from fleetswap.fleet import breakeven
-from fleetswap.fleet import pieces as engine
-from fleetswap.fleet import shard as fleet
-from fleetswap.fleet.pieces import Shard, no_progress
-from fleetswap.scenario.experiments import Breakeven, Scenario, load_scenario
-from fleetswap.scenario.file import load_fleet_scenario
-from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import lay_out
+from fleetswap.fleet.pieces import Shard
+from fleetswap.fleet.shard import run_shard
+from fleetswap.scenario.kinds import load_any_scenario
+from fleetswap.workload.laid_out import LaidOut
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.layout import counters
 from tests.parity.run_on_target import backend_of
@@ -42,26 +39,20 @@ FLEETS = {
 }
 
 
-def scenario_of(name: str) -> Scenario | Breakeven | FleetScenario:
+def laid_out(name: str) -> LaidOut:
     """A built-in scenario, made tiny."""
     if name in TESTS:
-        return load_scenario(name, 2 if name == "allocator-test" else 1, 0, TESTS[name])
+        return lay_out(load_any_scenario(name, TESTS[name], 2 if name == "allocator-test" else 1))
     devices, settings = FLEETS[name]
-    return load_fleet_scenario(name, settings, devices)
+    return lay_out(load_any_scenario(name, settings, devices))
 
 
 def simulate(name: str, backend: Backend) -> tuple[list[np.ndarray], Any]:
     """Counters of every device, and whatever else a fleet gives, ready for JSON."""
-    scenario = scenario_of(name)
-    if isinstance(scenario, FleetScenario):
-        found = fleet.run_shard(lay_out(scenario), Shard(0, 0, scenario.devices), backend, check=True)
-        cells = {str(at): [c.histogram.to_dict(), c.top, c.bottom] for at, c in found.cells.items()}
-        return [found.counters, *found.metrics.values(), *found.totals.values()], cells
-    if isinstance(scenario, Scenario):
-        shard = engine.run_shard(scenario, Shard(0, 0, scenario.devices), backend, no_progress)
-        return list(shard.counters.values()), None
-    points = list(breakeven.run_points(scenario, [Shard(0, 0, scenario.devices)], backend, no_progress))
-    return [p.counted for p in points], breakeven.summarise(scenario, points)
+    fleet = laid_out(name)
+    found = run_shard(fleet, Shard(0, 0, fleet.devices), backend, check=name in FLEETS)
+    cells = {str(at): [c.histogram.to_dict(), c.top, c.bottom] for at, c in found.cells.items()}
+    return [found.counters, *found.metrics.values(), *found.by_step.values(), *found.totals.values()], cells
 
 
 def main(mode: str, names: list[str]) -> None:

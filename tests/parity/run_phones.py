@@ -14,8 +14,8 @@ import warnings
 
 import numpy as np
 
-from fleetswap.fleet import metrics
 from fleetswap.fleet.shard import folding
+from fleetswap.workload import metrics
 from fleetswap_kernels.backend.cpu.state import CpuBackend
 from tests.parity.run_on_target import backend_of
 from tests.properties.phones import ready, tiny
@@ -30,7 +30,7 @@ def run(mode: str, threads: int, settings: list[str]) -> tuple[str, dict[str, in
     backend = backend_of(mode) if threads == 1 else CpuBackend(threads)
     scenario = tiny(*settings, devices=DEVICES, seed=3)
     arena, laid_out = ready(scenario, backend, verify=False)
-    fold = arena.fold(folding(scenario, np.zeros(DEVICES, dtype=np.int64)))
+    fold = arena.fold(folding(laid_out, np.zeros(DEVICES, dtype=np.int64)))
     marks = laid_out.marks
     tallies = arena.run_steps(fold, laid_out.program, marks)
     tallies.append(fold.tally_run(len(marks) - 1))

@@ -6,7 +6,7 @@ import numba
 import numpy as np
 
 from fleetswap.check.device import Checker
-from fleetswap.fleet import metrics
+from fleetswap.workload import metrics
 from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
 from fleetswap_kernels.compile.views import device_at
 from fleetswap_kernels.device.memory.buddy import frames_give, frames_take

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
-from fleetswap.workload.phones import LaidOut, arena_of, lay_out
+from fleetswap.workload.laid_out import LaidOut
+from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
@@ -89,8 +90,11 @@ def tiny(*settings: str, devices: int = 1, seed: int = 0) -> FleetScenario:
 
 def verified(laid_out: LaidOut, swap_cache: bool = True) -> LaidOut:
     """The same phones, but they remember what every page should hold, so that reads are checked."""
-    checked = [replace(b, sizes=replace(b.sizes, verify=True, swap_cache=swap_cache)) for b in laid_out.blueprints]
-    return replace(laid_out, blueprints=tuple(checked))
+    kinds = {}
+    for name, kind in laid_out.kinds.items():
+        sizes = replace(kind.blueprint.sizes, verify=True, swap_cache=swap_cache)
+        kinds[name] = replace(kind, blueprint=replace(kind.blueprint, sizes=sizes))
+    return replace(laid_out, kinds=kinds)
 
 
 def ready(
@@ -98,6 +102,6 @@ def ready(
 ) -> tuple[Arena, LaidOut]:
     """All devices of a fleet just after boot of the kernel, and their program."""
     laid_out = verified(lay_out(scenario), swap_cache) if verify else lay_out(scenario)
-    arena, _ = arena_of(laid_out, backend=backend)
+    arena, _ = laid_out.arena(backend=backend)
     arena.init()
     return arena, laid_out

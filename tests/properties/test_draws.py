@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fleetswap.workload.phones import class_of_devices
+from fleetswap.workload.laid_out import deal_classes
 from tests.properties.phones import tiny
 
 PROGRAM = Path(__file__).with_name("run_draws.py")
@@ -63,12 +63,8 @@ def test_one_class_of_apps_and_one_app(word):
 @pytest.mark.parametrize("place", [0, HIGHEST])
 @pytest.mark.parametrize("shares", [(1,), (1, 1_000_000), (1_000_000, 1), (3, 5, 7)])
 def test_the_class_of_a_device_at_both_ends(place, shares):
-    scenario = tiny()
-    one = scenario.device_class["phone"]
-    classes = {f"p{i}": one.model_copy(update={"share": share}) for i, share in enumerate(shares)}
-    scenario = scenario.model_copy(update={"device_class": classes})
     # The number whose golden-ratio step lands there.
     number = place * pow(GOLDEN, -1, 1 << 32) & HIGHEST
-    found = class_of_devices(scenario, number, number + 1)
+    found = deal_classes(shares, number, number + 1)
     assert found.tolist() == [len(shares) - 1 if place else 0]
     assert found.dtype == np.int64

@@ -10,7 +10,7 @@ from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import AppClass, Behaviour, DeviceClass, Policy, SystemMemory
-from fleetswap.workload.phones import lay_out
+from fleetswap.workload.lay_out import lay_out
 from tests.properties.phones import tiny
 
 

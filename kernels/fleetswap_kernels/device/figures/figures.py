@@ -6,9 +6,9 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    BROKEN_BY_FOLIOS, COLD_STARTS, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS, GAUGE_FREE_FRAMES,
-    KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED, PGMAJFAULT,
-    PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, WORKINGSET_REFAULT_ANON, Mthp,
+    BROKEN_BY_FOLIOS, COLD_STARTS, COMPR_DATA_SIZE, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS,
+    GAUGE_FREE_FRAMES, KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED,
+    PGMAJFAULT, PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, WORKINGSET_REFAULT_ANON, Mthp,
 )  # fmt: skip
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import N_ORDERS
@@ -40,6 +40,9 @@ class Figure(IntEnum):
     DECOMPRESSED_BYTES = auto()
     KILLS = auto()
     COLD_STARTS = auto()
+    SWAPOUTS = auto()
+    POOL_BYTES = auto()
+    COMPRESSED_BYTES = auto()
 
 
 FIGURES = tuple(figure.name.lower() for figure in Figure)
@@ -128,6 +131,7 @@ def fill_figures(rows, o, parts, q):
     swapout = np.int64(0)
     for cause in range(STALL_END, SWAPOUT_END):
         swapout += parts[q + cause]
+    swapouts = sum_of_sizes(rows, o, Mthp.SWPOUT)
     fallbacks = sum_of_sizes(rows, o, Mthp.SWPOUT_FALLBACK)
     out = max(rows[o + PSWPOUT] + rows[o + SWPOUT_ZERO], np.int64(1))
     parts[q + Figure.MAJOR_FAULTS] = rows[o + PGMAJFAULT]
@@ -135,7 +139,7 @@ def fill_figures(rows, o, parts, q):
     parts[q + Figure.PAGES_WRITTEN] = rows[o + PSWPOUT]
     parts[q + Figure.REFAULTS] = rows[o + WORKINGSET_REFAULT_ANON]
     parts[q + Figure.SWAPOUT_FALLBACKS] = fallbacks
-    parts[q + Figure.SWAPOUTS_OFFERED] = sum_of_sizes(rows, o, Mthp.SWPOUT) + fallbacks
+    parts[q + Figure.SWAPOUTS_OFFERED] = swapouts + fallbacks
     parts[q + Figure.LARGE_PAGES_IN] = large
     parts[q + Figure.PAGES_IN] = rows[o + PSWPIN] + rows[o + SWPIN_ZERO]
     parts[q + Figure.FOLIOS_GRANTED] = wanted - refused
@@ -152,6 +156,9 @@ def fill_figures(rows, o, parts, q):
     parts[q + Figure.DECOMPRESSED_BYTES] = parts[q + DECOMPRESSED_BYTES]
     parts[q + Figure.KILLS] = rows[o + KILLS_LOW_SWAP] + rows[o + KILLS_THRASHING] + rows[o + KILLS_NO_MEMORY]
     parts[q + Figure.COLD_STARTS] = rows[o + COLD_STARTS]
+    parts[q + Figure.SWAPOUTS] = swapouts
+    parts[q + Figure.POOL_BYTES] = rows[o + POOL_PAGES] * PAGE_BYTES
+    parts[q + Figure.COMPRESSED_BYTES] = rows[o + COMPR_DATA_SIZE]
 
 
 @device

@@ -6,7 +6,7 @@ that every figure is one of the real device. Processes, apps and kills are as ma
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,6 +58,12 @@ def columns() -> dict[str, int]:
         f"census_order_{order}": counters.GAUGE_CENSUS + order for order in range(10) if order != 1 and order != 9
     }
     return column_indices | {f"slot_runs_2^{i}": counters.GAUGE_CENSUS + 10 + i for i in range(10)}
+
+
+def kernel_columns() -> dict[str, int]:
+    """Those of `columns` that the kernel has too: all that is counted of a device whose memory cannot run short."""
+    end = counters.N_SCALAR + len(counters.MTHP) * bits.N_ORDERS
+    return {name: index for name, index in columns().items() if index < end}
 
 
 STATES = frozenset(
@@ -151,13 +157,13 @@ METRICS: dict[str, Metric] = {
     "kills": Metric("apps", "min", "apps killed for want of memory", "kills"),
     "cold_starts": Metric("starts", "min", "apps that had to be started anew", "cold_starts"),
 }  # fmt: skip
-"""What is kept per step and compared."""
+"""What is kept of phones per step, and compared."""
 
 
-def metric_table() -> Ints:
-    """Every metric as the kernels read it, int64 array of shape (metrics, figures.METRIC_WORDS)."""
+def metric_table(metrics: Iterable[Metric]) -> Ints:
+    """Metrics as the kernels read them, int64 array of shape (metrics, figures.METRIC_WORDS)."""
     at = {name: PAID_WORDS + i for i, name in enumerate(FIGURES)}
-    rows = [(at[m.figure], at[m.base] if m.base else -1, m.per, m.state) for m in METRICS.values()]
+    rows = [(at[m.figure], at[m.base] if m.base else -1, m.per, m.state) for m in metrics]
     return np.array(rows, dtype=np.int64)
 
 
