@@ -68,7 +68,8 @@ def test_an_operation_goes_on_where_it_was_when_room_was_made(philox, discard):
         bench.poke(0, 0, 0, 64)
     whole.do((ops.RANDOM, 0, 1, pages, steps, discard, WRITTEN, ops.MODELLED))
     if philox:
-        draws = [host(philox_draw)(whole.scenario.seed, 0, 0, 0, 0, step) for step in range(steps)]
+        draw_step = host(philox_draw)
+        draws = [draw_step(whole.scenario.seed, 0, 0, 0, 0, step) for step in range(steps)]
         firsts = [(draw * (region // pages) >> 32) * pages for draw in draws]
     else:
         libc = ctypes.CDLL(None)

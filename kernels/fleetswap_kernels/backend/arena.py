@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from ..layout import errors
 from ..layout.content_model import MODEL, no_model
-from ..layout.device import HEADER, HEADER_BYTES, SHORT_HEADER, Sizes, arrays, exact_view, offsets
+from ..layout.device import HEADER, HEADER_BYTES, SHORT_HEADER, DeviceView, Sizes, arrays, offsets
 from ..layout.size_classes import SizeClasses
 from .contract import Backend, Fold, Kind, NewFleet, Progress
 from .tally import Folding, Tally
@@ -177,7 +177,7 @@ class Arena:
 
     def view(self, d: int) -> Any:
         """Record view of one device; `w`, `by` and `q` are arrays over all of its memory."""
-        return exact_view(self._state.read(int(self.base[d]) * HEADER_BYTES, int(self.base[d + 1]) * HEADER_BYTES))
+        return DeviceView(self._state.read(int(self.base[d]) * HEADER_BYTES, int(self.base[d + 1]) * HEADER_BYTES))
 
     def header(self, d: int) -> Any:
         """Header record of one device."""

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba.extending import overload
 
-from ..layout.content_model import exact_model
-from ..layout.device import SHORT, exact_view
+from ..layout.content_model import ModelView
+from ..layout.device import SHORT, DeviceView
 
 
 def device_at(arena: Any, base: Any, d: int) -> Any:
@@ -17,7 +17,7 @@ def device_at(arena: Any, base: Any, d: int) -> Any:
     Interpreted, the aliases of a device have its exact length, so that a wild index is an error.
     """
     first = int(base[d])
-    return exact_view(arena[first : int(base[d + 1])].view(np.uint8))
+    return DeviceView(arena[first : int(base[d + 1])].view(np.uint8))
 
 
 @overload(device_at)
@@ -57,7 +57,7 @@ overload(runs_short)(runs_short_by_type)
 
 def model_at(models: Any) -> Any:
     """The one content model in an array of them; interpreted, with an alias of its exact length."""
-    return exact_model(models.view(np.uint8))
+    return ModelView(models.view(np.uint8))
 
 
 @overload(model_at)

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from .codecs import CODECS
+from .exact_view import view_class
 from .pages import PAGE_BYTES
 
 from .size_classes import size_classes
@@ -63,6 +64,8 @@ MODEL = np.dtype(
     },
     align=True,
 )
+ModelView = view_class("ModelView", dict(zip(_FIELDS, _OFFSETS, strict=True)))
+"""A content model whose arrays have its true length."""
 """Header of a model. `h` and `q` alias its start as uint16 and uint64 and are indexed beyond their declared length,
 like a device's; offsets count half-words, but for `o_sums`, which counts quads."""
 
@@ -122,14 +125,6 @@ def resemblance_q16(inside_region: float, adjacent: float) -> tuple[int, int]:
         share = run * 3 / 31
         region = min(max((inside_region - share) / (1 - share), 0.0), 1.0)
     return round(region**0.5 * 65536), round(run**0.5 * 65536)
-
-
-def exact_model(memory: npt.NDArray[np.uint8]) -> Any:
-    """View of a model whose alias has the true length: a wild index raises IndexError."""
-    formats: list[Any] = [*["u4"] * len(_FIELDS), ("u2", (memory.nbytes // 2,)), ("u8", (memory.nbytes // 8,))]
-    names, offsets = [*_FIELDS, "h", "q"], [*_OFFSETS, 0, 0]
-    exact = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": memory.nbytes})
-    return memory.view(exact).view(np.recarray)[0]
 
 
 def scale_factors() -> npt.NDArray[np.uint16]:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from . import words as bits
 from . import counters
+from .exact_view import view_class
 
 SIZES = (
     "n_cpus", "n_procs", "n_vmas", "n_ptes", "n_pmds", "n_frames", "n_expect", "n_slots", "n_clusters",
@@ -59,6 +59,8 @@ _FIELD_OFFSETS = [8 + 4 * i for i in range(len(_NAMES) - 4)] + [0, 0, 0, 0]
 HEADER = np.dtype(
     {"names": _NAMES, "formats": _FORMATS, "offsets": _FIELD_OFFSETS, "itemsize": HEADER_BYTES}, align=True
 )
+DeviceView = view_class("DeviceView", dict(zip(_NAMES[:-4], _FIELD_OFFSETS, strict=False)))
+"""A device whose arrays have its true length."""
 SHORT = "memory_runs_short"
 SHORT_HEADER = np.dtype(
     {
@@ -309,14 +311,3 @@ def offsets(sizes: Sizes) -> tuple[dict[str, int], int]:
         placed[name] = at // width
         at += width * length
     return placed, -(-at // HEADER_BYTES) * HEADER_BYTES
-
-
-def exact_view(block: npt.NDArray[np.uint8]) -> Any:
-    """View of one device whose aliases have the block's true length: a wild index raises IndexError.
-
-    Interpreted runs and the tests use it; compiled code reads the same memory through `HEADER`.
-    """
-    n = block.nbytes
-    formats = [*_FORMATS[:-4], ("u4", (n // 4,)), ("u1", (n,)), ("u8", (n // 8,)), ("u2", (n // 2,))]
-    exact = np.dtype({"names": _NAMES, "formats": formats, "offsets": _FIELD_OFFSETS, "itemsize": n})
-    return block.view(exact).view(np.recarray)[0]

@@ -9,8 +9,8 @@ from numba import cuda
 from numba.core import config
 
 from ...compile.kernel_cache import cache_dir, with_cache
-from ...layout.content_model import exact_model
-from ...layout.device import HEADER_BYTES, exact_view
+from ...layout.content_model import ModelView
+from ...layout.device import HEADER_BYTES, DeviceView
 from ..warps import WARP
 
 if config.ENABLE_CUDASIM:
@@ -18,11 +18,11 @@ if config.ENABLE_CUDASIM:
 
     def record_at(arena: Any, base: Any, d: int) -> Any:
         """The device `d`, with aliases of its exact length; the simulator wraps arrays, here one of bytes."""
-        return exact_view(arena._ary[int(base[d]) * HEADER_BYTES : int(base[d + 1]) * HEADER_BYTES])
+        return DeviceView(arena._ary[int(base[d]) * HEADER_BYTES : int(base[d + 1]) * HEADER_BYTES])
 
     def model_of(models: Any) -> Any:
         """The content model, with an alias of its exact length."""
-        return exact_model(models._ary)
+        return ModelView(models._ary)
 
     class _Shared:
         """Memory of a GPU that is the host's, as that of the simulator is."""
