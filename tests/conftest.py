@@ -7,12 +7,17 @@ the kernels is what a GPU gets; and cuda, where there is one.
 from __future__ import annotations
 
 import importlib.util
+import os
+import sys
+from collections.abc import Iterator
 from functools import cache
 from importlib import metadata
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from fleetswap.report import plots
 from fleetswap_kernels.backend.choose import choose
 from fleetswap_kernels.backend.contract import Backend, BackendMissingError
 from tests.launch.fake_gpu import FakeGpu
@@ -22,6 +27,21 @@ settings.register_profile("any speed", settings(), deadline=None, suppress_healt
 settings.load_profile("any speed")
 
 NO_SIMULATOR = "" if importlib.util.find_spec("numba_cuda") else "numba-cuda is not installed"
+
+
+DRAWN = ("docs", "html")
+"""Folders whose tests draw figures."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _undrawn(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Reports elsewhere have empty figures, also those of programs that tests start, which find the same sources."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.path.parent.name not in DRAWN:
+            patch.setattr(plots, "inline", lambda *_: "<svg></svg>")
+            patch.syspath_prepend(Path(__file__).parent / "undrawn")
+        patch.setenv("PYTHONPATH", os.pathsep.join(path or str(Path.cwd()) for path in sys.path))
+        yield
 
 
 @cache

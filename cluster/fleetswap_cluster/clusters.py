@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetswap.errors import InputError
 from fleetswap.fleet.shard import warm_up
-from fleetswap.job.installation import Installation, installation, one_at_a_time
+from fleetswap.job.installation import Installation, installation
 from fleetswap.job.worker import own_backend
 from fleetswap.scenario.kinds import AnyScenario
 from fleetswap.workload.lay_out import lay_out
@@ -228,6 +228,5 @@ def _present(scenario: AnyScenario, name: str, threads: int) -> tuple[Installati
     """What a worker has installed, and facts of its backend; it can read a scenario's files, its kernels are ready."""
     laid_out = lay_out(scenario)
     backend = own_backend(name, threads)
-    with one_at_a_time():
-        warm_up(laid_out, backend)
+    warm_up(laid_out, backend)
     return installation(), {"backend": backend.name, **backend.facts()}

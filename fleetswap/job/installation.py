@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
-
-from fleetswap_kernels.compile.kernel_cache import cache_dir
 
 from ..fleet.directory import versions
 
@@ -68,15 +64,3 @@ def installation() -> Installation:
         package_versions["numba"],
         package_versions["pyarrow"],
     )
-
-
-@contextlib.contextmanager
-def one_at_a_time() -> Iterator[None]:
-    """Let one process of this machine compile, the others wait and then load what it compiled."""
-    with contextlib.ExitStack() as stack:
-        # Where no file can be written, each compiles for itself.
-        with contextlib.suppress(OSError):
-            cache_dir().mkdir(parents=True, exist_ok=True)
-            file = stack.enter_context((cache_dir() / "compiling").open("w"))
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield

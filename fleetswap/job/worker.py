@@ -16,7 +16,7 @@ from ..fleet.pieces import Fit, Progress, Shard, no_progress
 from ..fleet.shard import FleetShard, join, run_shard, warm_up
 from .bundles import Bundles
 from .checkpoint import Checkpoint
-from .installation import Installation, installation, one_at_a_time
+from .installation import Installation, installation
 from .ledger import Ledger, Made, Record
 from .plan import Plan
 from .storage import Storage
@@ -134,8 +134,7 @@ def ready_backend(order: Order, name: str, threads: int) -> Backend:
 def _ready_backend(run: str, plan_digest: str, name: str, threads: int) -> Backend:
     plan = _read_plan(run, plan_digest)
     backend = own_backend(name, threads)
-    with one_at_a_time():
-        warm_up(plan.fleets[0], backend)
+    warm_up(plan.fleets[0], backend)
     return backend
 
 

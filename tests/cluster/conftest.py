@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import sys
 import threading
 from collections.abc import Iterator
 from http import HTTPStatus
@@ -14,19 +12,8 @@ from typing import Any
 import pytest
 
 from fleetswap.job.crew import Crew
-from fleetswap.report import plots
 from fleetswap_cluster.clusters import muster, open_cluster
 from tests.cluster.tiny_fleet import DEVICES, plain_run, tiny
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _light() -> Iterator[None]:
-    """Programs that tests start find the same sources."""
-    with pytest.MonkeyPatch.context() as patch:
-        # Figures of the report are drawn by no test here: most of the time of a tiny run.
-        patch.setattr(plots, "inline", lambda *_: "<svg></svg>")
-        patch.setenv("PYTHONPATH", os.pathsep.join(path or str(Path.cwd()) for path in sys.path))
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -110,11 +110,6 @@ def test_bad_words(words, message, tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_no_fleet(tmp_path, capsys):
-    assert main(["run", "allocator-test", "--cluster", "local", "--out", str(tmp_path / "run")]) == 2
-    assert "--cluster: allocator-test is no fleet; allowed are fleets and .toml files" in capsys.readouterr().err
-
-
 def test_no_scheduler(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("fleetswap_cluster.clusters.CONNECT_S", 0.5)
     port = free_port()

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,58 @@ def test_a_folder_that_cannot_be_written_is_replaced(place: Path, environment: d
     assert next(iter(environment.values())) in line
     # The next program finds what this one compiled, and again says where.
     assert compiled(place, **environment) == (folder, (0, 1), told)
+
+
+WAITING = """
+import fcntl, sys
+from fleetswap_kernels.compile.decorators import cache_dir
+cache_dir().mkdir(parents=True, exist_ok=True)
+held = (cache_dir() / "compiling").open("w")
+fcntl.flock(held, fcntl.LOCK_EX)
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_processes_that_start_together_compile_once(place: Path) -> None:
+    with ThreadPoolExecutor(3) as pool:
+        found = list(pool.map(lambda _: compiled(place), range(3)))
+    assert sorted(counts for _, counts, _ in found) == [(0, 1), (0, 1), (1, 0)]
+
+
+def test_who_waits_to_compile_goes_on_when_the_other_ends(place: Path) -> None:
+    environment = {"HOME": str(place / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    with subprocess.Popen(
+        [sys.executable, "-c", WAITING], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(compiled, place)
+            with pytest.raises(TimeoutError):
+                waiting.result(timeout=4)
+            other.kill()
+            assert waiting.result()[1] == (1, 0)
+
+
+BROKEN = """
+from numba.core.errors import TypingError
+from fleetswap_kernels.compile.decorators import cache_dir, entry
+@entry
+def broken(x): return x.nothing
+for _ in range(2):
+    try: broken(1)
+    except TypingError: pass
+import fcntl
+with (cache_dir() / "compiling").open("w") as file: fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+print("free")
+"""
+
+
+def test_nobody_waits_for_what_could_not_be_compiled(place: Path) -> None:
+    (place / "broken.py").write_text(BROKEN)
+    done = call(place, sys.executable, str(place / "broken.py"))
+    assert (done.stdout, done.stderr) == ("free\n", "")
 
 
 def test_nothing_can_be_written_at_all(place: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_full_disk_ends_in_one_line_that_says_how_to_go_on(whole, tmp_path, mo
 
 def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     folder = tmp_path / "killed"
-    words = [sys.executable, "-m", "fleetswap", "run", "phones", *TINY, "--devices", "900", "--shards", "300"]
+    words = [sys.executable, "-m", "fleetswap", "run", "phones", *TINY, "--devices", "180", "--shards", "60"]
     paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
     with subprocess.Popen(
         [*words, "--out", str(folder)],
@@ -135,7 +135,7 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
             time.sleep(0.02)
         process.send_signal(signal.SIGKILL)
     records = {path: path.read_bytes() for path in done.rglob("[0-9]*.json")}
-    assert 3 <= len(records) < 300
+    assert 3 <= len(records) < 60
     assert main(["digest", str(folder)]) == 2
     assert run(folder) == 2
     assert "--resume" in capsys.readouterr().err
@@ -144,8 +144,8 @@ def test_a_killed_run_goes_on_where_it_was(tmp_path, monkeypatch, capsys):
     counted = []
     monkeypatch.setattr("fleetswap.job.worker.run_shard", lambda *_: counted.append(_) or run_shard(*_))
     assert main(["run", "--resume", str(folder), "--json"]) == 0
-    assert len(counted) == 300 - len(records)
-    assert json.loads(capsys.readouterr().out)["devices"]["all"] == 900
+    assert len(counted) == 60 - len(records)
+    assert json.loads(capsys.readouterr().out)["devices"]["all"] == 180
     assert {path.name for path in folder.iterdir()} == FILES
 
 

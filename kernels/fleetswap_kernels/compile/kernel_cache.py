@@ -7,15 +7,18 @@ name. This leans on Numba's internals: its own caches give up where they cannot 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import stat
 import sys
 import tempfile
+import threading
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numba
 from platformdirs import user_cache_path
@@ -114,6 +117,48 @@ def _tell(line: str) -> None:
     print(f"fleetswap: {line}", file=sys.stderr)  # noqa: T201 (who runs kernels may have no command line)
 
 
+class Turn:
+    """The right to compile into a folder: one process of a machine has it, the others wait and load what it compiled.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "compiling"
+        self._threads = threading.RLock()
+        self._file: IO[str] | None = None
+        self._depth = 0
+
+    @contextlib.contextmanager
+    def over(self) -> Iterator[None]:
+        """What was taken inside is given back; other threads of this process wait outside."""
+        with self._threads:
+            self._depth += 1
+            try:
+                yield
+            finally:
+                self._depth -= 1
+                if self._depth == 0 and self._file is not None:
+                    self._file.close()
+                    self._file = None
+
+    def take(self) -> None:
+        """Wait for it; where no file can be written, each process compiles for itself."""
+        if self._file is None:
+            with contextlib.suppress(OSError):
+                file = self._path.open("w")
+                fcntl.flock(file, fcntl.LOCK_EX)
+                self._file = file
+
+
+@cache
+def turn_of(folder: Path) -> Turn:
+    """The one of a folder."""
+    return Turn(folder)
+
+
 def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
     """A dispatcher of Numba's, for the CPU or CUDA, that reads from a folder what it can and writes if it can.
 
@@ -129,7 +174,7 @@ def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
     """
     if not hasattr(dispatcher, "_cache"):
         return dispatcher
-    implementation = caching._impl_class
+    implementation, turn, compile_now = caching._impl_class, turn_of(folder), dispatcher.compile
     locator = type("_Locator", (implementation._locator_classes[0],), {"ensure_cache_path": _make})
 
     class Forgiving(caching):  # type: ignore[misc]
@@ -137,7 +182,11 @@ def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
 
         def load_overload(self, *arguments: Any) -> Any:
             with contextlib.suppress(OSError):
-                return super().load_overload(*arguments)
+                found = super().load_overload(*arguments)
+                if found is None:
+                    turn.take()
+                    found = super().load_overload(*arguments)
+                return found
 
         def save_overload(self, *arguments: Any) -> None:
             try:
@@ -145,6 +194,11 @@ def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
             except OSError as error:
                 _tell(f"{folder}: compiled kernels cannot be kept: {error.strerror or error}; {VARIABLE} names another")
 
+    def compile_in_turn(signature: Any) -> Any:
+        with turn.over():
+            return compile_now(signature)
+
+    dispatcher.compile = compile_in_turn
     previous = config.CACHE_DIR
     config.CACHE_DIR = str(folder)
     try:
