@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from .codecs import CODECS
-from .pages import PAGE_BYTES
 
+from .codecs import CODECS
+from .headers import exact_block, header_type, places
+from .pages import PAGE_BYTES
 from .size_classes import size_classes
 
 PROTOTYPES = 256
@@ -52,17 +53,9 @@ RUN_WHOLE = 1 << 49
 (17 bits each), pages that do not compress, pages that are not same-filled (5 bits each), class, and a 1."""
 
 _FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_run", "o_scale", "o_zero", "o_sums")
-_OFFSETS = [8 + 4 * i for i in range(len(_FIELDS))]
+_ALIASES = {"h": "u2", "q": "u8"}
 MODEL_BYTES = 64
-MODEL = np.dtype(
-    {
-        "names": [*_FIELDS, "h", "q"],
-        "formats": [*["u4"] * len(_FIELDS), ("u2", (4,)), ("u8", (1,))],
-        "offsets": [*_OFFSETS, 0, 0],
-        "itemsize": MODEL_BYTES,
-    },
-    align=True,
-)
+MODEL = header_type(places(_FIELDS), _ALIASES, MODEL_BYTES)
 """Header of a model. `h` and `q` alias its start as uint16 and uint64 and are indexed beyond their declared length,
 like a device's; offsets count half-words, but for `o_sums`, which counts quads."""
 
@@ -126,10 +119,7 @@ def resemblance_q16(inside_region: float, adjacent: float) -> tuple[int, int]:
 
 def exact_model(memory: npt.NDArray[np.uint8]) -> Any:
     """View of a model whose alias has the true length: a wild index raises IndexError."""
-    formats: list[Any] = [*["u4"] * len(_FIELDS), ("u2", (memory.nbytes // 2,)), ("u8", (memory.nbytes // 8,))]
-    names, offsets = [*_FIELDS, "h", "q"], [*_OFFSETS, 0, 0]
-    exact = np.dtype({"names": names, "formats": formats, "offsets": offsets, "itemsize": memory.nbytes})
-    return memory.view(exact).view(np.recarray)[0]
+    return exact_block(memory, places(_FIELDS), _ALIASES)
 
 
 def scale_factors() -> npt.NDArray[np.uint16]:
