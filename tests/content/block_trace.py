@@ -18,10 +18,9 @@ from fleetswap.script.language import parse_script
 from fleetswap.script.program import compile_script
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
-from fleetswap_kernels.layout.counters import SCALAR_NAMES
+from fleetswap_kernels.layout.counters import SCALAR_NAMES, codec_index
 from fleetswap_kernels.layout.device import BLOCK_BYTES, BLOCK_INFO, BLOCK_LIVE_SHIFT, CPU_RET, CPU_RET_NR
 from fleetswap_kernels.layout.words import CONTENT_ZERO
-from tests.kernels.codec_index import codec_index
 
 CLASSES_TABLE = Path(__file__).parents[1] / "data/compressibility/zsmalloc_classes.csv"
 LIBRARY = Path(fleetswap.__file__).parent / "data/content/measured.npz"

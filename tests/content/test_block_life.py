@@ -14,6 +14,7 @@ from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
 from fleetswap_kernels.device.zram.zsmalloc import class_for
 from fleetswap_kernels.layout import size_classes as kernel_classes
+from fleetswap_kernels.layout.counters import codec_index
 from tests.content.block_trace import (
     FOLIO,
     HUGE,
@@ -29,7 +30,6 @@ from tests.content.block_trace import (
     size_classes,
     trace,
 )
-from tests.kernels.codec_index import codec_index
 
 
 def test_order_0_reads_decompress_the_block_every_time() -> None:

@@ -25,8 +25,7 @@ from fleetswap.script.program import compile_script
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
-from fleetswap_kernels.layout.counters import FOLIO_ALLOC, N_COUNTERS, SCALAR_NAMES, mthp_index
-from tests.kernels.codec_index import codec_index
+from fleetswap_kernels.layout.counters import FOLIO_ALLOC, N_COUNTERS, SCALAR_NAMES, codec_index, mthp_index
 
 FIT = Path(__file__).parents[2] / "docs/calibration/fit_profiles.py"
 FAULT, MAP, FILL, COPY, READ, WRITE, SPLIT, OUT_FOLIO, OUT_PAGE = 3, 5, 7, 11, 13, 17, 19, 23, 29

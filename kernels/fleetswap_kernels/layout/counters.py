@@ -134,6 +134,11 @@ GAUGE_CENSUS = GAUGE_EXTFRAG + 10
 N_COUNTERS = GAUGE_CENSUS + 20
 
 
+def codec_index(name: str, content_class: int) -> int:
+    """Index of a counter of the codec's work."""
+    return CODEC_FIRST + len(CODEC) * content_class + CODEC.index(name)
+
+
 def mthp_index(name: str, order: int) -> int:
     """Index of a per-size counter."""
     return N_SCALAR + len(MTHP) * order + MTHP.index(name)
