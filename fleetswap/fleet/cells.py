@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fleetswap_kernels.backend.log_bins import LAST_BIN, bin_numbers
-from fleetswap_kernels.backend.tally import BASE_HIGH, DEVICES, GREATEST, HIGH, LEAST, LOW, TOP_HIGH, Tally
+from fleetswap_kernels.backend.tally import Tally
+from fleetswap_kernels.device.figures.fold import BASE_HIGH, DEVICES, GREATEST, HIGH, LEAST, LOW, TOP_HIGH
 
 from .log_histogram import LogHistogram
 

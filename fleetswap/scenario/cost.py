@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fleetswap_kernels.device.figures.price import N_ORDERS
 from fleetswap_kernels.layout.codecs import CODECS
+from fleetswap_kernels.layout.words import N_ORDERS
 
 from ..errors import InputError
 from .problems import validate_table

@@ -79,7 +79,7 @@ STATES = frozenset(
 
 
 def column_table(page_scale: int) -> Ints:
-    """What a change of every counter is multiplied by, and whether it is a state (`figures.take_change`)."""
+    """What a change of every counter is multiplied by, and whether it is a state (`fold.take_change`)."""
     table = np.zeros((counters.N_COUNTERS, COLUMN_WORDS), dtype=np.int64)
     table[:, COLUMN_FACTOR] = page_scale
     for name, index in columns().items():

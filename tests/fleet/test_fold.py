@@ -13,9 +13,10 @@ from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import run_shard
 from fleetswap.workload.lay_out import lay_out
 from fleetswap.workload.metrics import METRICS, STATES, column_table, columns, metric_table, parts_of
-from fleetswap_kernels.backend.cpu.entries import fold_devices
-from fleetswap_kernels.backend.tally import DEVICES, Folding
+from fleetswap_kernels.backend.cpu.units import run_units
+from fleetswap_kernels.backend.tally import Folding, flat
 from fleetswap_kernels.device.figures.figures import PARTS, FoldMode
+from fleetswap_kernels.device.figures.fold import DEVICES, FoldWork
 from fleetswap_kernels.device.figures.price import PRICE_WORDS, PriceWord
 from fleetswap_kernels.layout import counters
 from tests.properties.phones import tiny
@@ -51,10 +52,11 @@ class Devices:
 
     def fold(self, mode=FoldMode.FIRST, steps=0):
         """Fold them; the tally."""
-        told, tally = self.folding, self.folding.empty()
-        arrays = (self.counted, told.groups, told.columns, told.prices, told.metrics)
-        arrays += (self.since, self.change, self.sums, self.parts, tally.bins, tally.facts, tally.totals)
-        fold_devices(*(array.reshape(-1) for array in arrays), int(mode), steps)
+        tally, n = self.folding.empty(), len(self.counted)
+        rows = {name: getattr(self, name).reshape(-1) for name in ("since", "change", "sums", "parts")}
+        where = {"quads": self.counted.reshape(-1), "base": np.arange(n), "stride": counters.N_COUNTERS}
+        work = FoldWork(**where, **rows, **flat(self.folding), **flat(tally), mode=int(mode), steps=steps)
+        run_units(0, n, 0, work)
         return tally
 
     def figures(self, metric):

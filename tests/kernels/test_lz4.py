@@ -12,8 +12,8 @@ import pytest
 
 from fleetswap.script import patterns
 from fleetswap_kernels.backend.host_calls import page_sizes
-from fleetswap_kernels.compile.decorators import host
 from fleetswap_kernels.device.content import lz4
+from tests.kernels.host import host
 
 lz4_bytes = host(lz4.lz4_bytes)
 same_filled = host(lz4.same_filled)

@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap_kernels.compile.cpu_linker import WholeProgramCompiler
-from fleetswap_kernels.compile.decorators import host
 from fleetswap_kernels.device import rng
+from tests.kernels.host import host
 
 philox4x32 = host(rng.philox4x32)
 philox_block = host(rng.philox_block)
@@ -24,6 +24,10 @@ glibc_seed = host(rng.glibc_seed)
 glibc_next = host(rng.glibc_next)
 
 _ONES = 0xFFFFFFFF
+STREAM_BITS, PROCESS_BITS = 8, 24
+"""Widths of the fields of a Philox counter, as the module's table has them."""
+GLIBC_WORDS = 32
+"""Of the state of a TYPE_3 generator: 31 of table and 1 of position."""
 
 # Random123 1.14, tests/kat_vectors: "philox4x32 10" (counter, key, expected).
 _KNOWN_ANSWERS = [
@@ -50,9 +54,9 @@ _GLIBC = [
 
 _FIELDS = {
     "seed": st.integers(-(1 << 63), (1 << 63) - 1),
-    "stream": st.integers(0, (1 << rng.STREAM_BITS) - 1),
+    "stream": st.integers(0, (1 << STREAM_BITS) - 1),
     "device_id": st.integers(0, _ONES),
-    "process": st.integers(0, (1 << rng.PROCESS_BITS) - 1),
+    "process": st.integers(0, (1 << PROCESS_BITS) - 1),
     "step": st.integers(0, _ONES),
     "draw": st.integers(0, (1 << 34) - 1),
 }
@@ -82,7 +86,7 @@ def test_a_block_is_four_draws(at):
 
 @pytest.mark.parametrize(
     ("field", "width"),
-    [(0, 64), (1, rng.STREAM_BITS), (2, 32), (3, rng.PROCESS_BITS), (4, 32), (5, 34)],
+    [(0, 64), (1, STREAM_BITS), (2, 32), (3, PROCESS_BITS), (4, 32), (5, 34)],
     ids=list(_FIELDS),
 )
 def test_every_bit_of_every_field_matters(field, width):
@@ -103,21 +107,21 @@ def test_a_field_that_is_too_wide_does_not_reach_its_neighbours():
 
 @pytest.mark.parametrize(("seed", "first", "thousandth"), _GLIBC)
 def test_glibc_rand(seed, first, thousandth):
-    words = np.full(3 + rng.GLIBC_WORDS + 2, 0xAAAAAAAA, np.uint32)
+    words = np.full(3 + GLIBC_WORDS + 2, 0xAAAAAAAA, np.uint32)
     glibc_seed(words, 3, seed)
     values = [glibc_next(words, 3) for _ in range(1000)]
     assert tuple(values[:5]) == first
     assert values[999] == thousandth
     # Only its own 32 words were touched.
     assert (words[:3] == 0xAAAAAAAA).all()
-    assert (words[3 + rng.GLIBC_WORDS :] == 0xAAAAAAAA).all()
+    assert (words[3 + GLIBC_WORDS :] == 0xAAAAAAAA).all()
 
 
 def test_glibc_generators_in_one_array_are_independent():
-    words = np.zeros(2 * rng.GLIBC_WORDS, np.uint32)
+    words = np.zeros(2 * GLIBC_WORDS, np.uint32)
     glibc_seed(words, 0, 1)
-    glibc_seed(words, rng.GLIBC_WORDS, 42)
-    pairs = [(glibc_next(words, 0), glibc_next(words, rng.GLIBC_WORDS)) for _ in range(5)]
+    glibc_seed(words, GLIBC_WORDS, 42)
+    pairs = [(glibc_next(words, 0), glibc_next(words, GLIBC_WORDS)) for _ in range(5)]
     assert tuple(p[0] for p in pairs) == _GLIBC[1][1]
     assert tuple(p[1] for p in pairs) == _GLIBC[3][1]
 
@@ -125,7 +129,7 @@ def test_glibc_generators_in_one_array_are_independent():
 _INTERPRETED = """
 import numpy as np
 from fleetswap_kernels.device import rng
-words = np.zeros(rng.GLIBC_WORDS, np.uint32)
+words = np.zeros(32, np.uint32)
 rng.glibc_seed(words, 0, 0xDEADBEEF)
 block = rng.philox_block(*[np.int64(v) for v in (-3, 200, 2**32 - 1, 77, 5, 6)])
 print(int(rng.hash_word(np.int64(2**32 - 1), np.int64(2**32 - 2), np.int64(2**32 - 3))))

@@ -153,13 +153,6 @@ def _gather(threads: int, quads: Any, base: Any, found: Any) -> None:
         row[:] = quads[first : first + N_COUNTERS]
 
 
-def _fold(threads: int, quads: Any, base: Any, groups: Any, *arguments: Any) -> None:
-    assert threads >= len(base) - 1 == len(groups)
-    counted = np.zeros((len(groups), N_COUNTERS), quads.dtype)
-    _gather(threads, quads, base, counted)
-    launch_cpu.fold_devices(counted.reshape(-1), groups, *arguments)
-
-
 def _units(threads: int, units: int, copies: int, work: Any) -> None:
     assert threads >= units
     for first in range(0, units, WARP):
@@ -170,6 +163,5 @@ TWINS: dict[str, Callable[..., None]] = {
     "init_devices": _init,
     "run_devices": _run,
     "gather_counters": _gather,
-    "fold_devices": _fold,
     "run_units": _units,
 }

@@ -181,6 +181,6 @@ def test_words_that_are_on_the_gpu_stay_there(fake_gpu: FakeGpu) -> None:
 def test_kernels_are_compiled_for_the_declared_arguments_only(fake_gpu: FakeGpu) -> None:
     # Had an array another type than was declared, numba-cuda would compile the kernel once more, for it.
     declared = signatures()
-    phones = ("init_phones", "run_phones", "gather_counters", "fold_devices")
+    phones = ("init_phones", "run_phones", "gather_counters")
     expected = [(declared[name][0].__name__, declared[name][1]) for name in (*phones, *map(batch_kernel, BODIES))]
     assert sorted(fake_gpu.compiled, key=str) == sorted(expected, key=str)

@@ -24,7 +24,8 @@ from fleetswap_kernels.backend.arena import Arena, DeviceError, device_bytes
 from fleetswap_kernels.backend.choose import BACKENDS, ONE_THREAD, choose
 from fleetswap_kernels.backend.contract import Backend, BackendMissingError, DeviceMemoryError
 from fleetswap_kernels.backend.cuda import gpu as launch_gpu
-from fleetswap_kernels.backend.tally import FOLD_BYTES, N_FACTS
+from fleetswap_kernels.backend.tally import FOLD_BYTES
+from fleetswap_kernels.device.figures.fold import N_FACTS
 from fleetswap_kernels.device.figures.log_bin import BINS
 from fleetswap_kernels.layout import errors
 from fleetswap_kernels.layout.counters import N_COUNTERS

@@ -7,11 +7,11 @@ import ctypes
 import numpy as np
 import pytest
 
-from fleetswap_kernels.compile.decorators import host
 from fleetswap_kernels.compile.views import device_at
 from fleetswap_kernels.device.memory.large_folio import has_margin
 from fleetswap_kernels.device.rng import philox_draw
 from fleetswap_kernels.layout import operations as ops
+from tests.kernels.host import host
 from tests.properties.phone_bench import (
     FOLIOS_64K,
     FRAMES,

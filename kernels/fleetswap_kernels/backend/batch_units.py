@@ -7,8 +7,10 @@ from ..device.batch.accounting import ObjectWork, account_object
 from ..device.batch.census import CensusWork, census_window
 from ..device.batch.uniformity import BlockWork, count_blocks
 from ..device.batch.values import BinWork, SumWork, count_values, sum_values
+from ..device.figures.fold import FoldWork, fold_devices
 
 BODIES = {
+    FoldWork: fold_devices,
     CensusWork: census_window,
     BlockWork: count_blocks,
     ObjectWork: account_object,

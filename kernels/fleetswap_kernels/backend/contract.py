@@ -6,6 +6,7 @@ is above it does not know whether that memory is the host's or a GPU's: it names
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from ..device.figures.figures import FoldMode
 from .tally import Folding, Ints, Tally
 
 
@@ -109,9 +111,19 @@ class State(Protocol):
         """Give the memory back; nothing else may be called then."""
 
 
-class Fold(Protocol):
-    """Folds what the devices of a `State` do, step by step; only tallies return until the end of a run."""
+class Fold(ABC):
+    """Folds what the devices of a `State` do, step by step; only tallies return until the end of a run.
 
+    Parameters
+    ----------
+    devices : int
+    """
+
+    def __init__(self, devices: int) -> None:
+        self._devices = devices
+        self._mode = FoldMode.FIRST
+
+    @abstractmethod
     def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run the operations between one mark and the next, step by step (`State.run`).
 
@@ -121,20 +133,43 @@ class Fold(Protocol):
             What the devices did in each step: since the one before, or since they were made.
         """
 
+    @abstractmethod
+    def _tally(self, mode: FoldMode, steps: int = 0) -> Tally:
+        """Tally what the devices counted until now."""
+
+    @abstractmethod
+    def _read(self, name: str) -> Ints:
+        """An array of the `FoldWork`: its memory where the host has it, else a copy."""
+
+    @abstractmethod
+    def _write(self, name: str, values: Ints) -> None:
+        """Store an array of it."""
+
     def tally_run(self, steps: int) -> Tally:
         """Tally what the devices did in all, states that are metrics as their means over so many steps."""
+        return self._tally(FoldMode.WHOLE, steps)
 
     def changes(self) -> Ints:
         """What was last tallied of each device, shape (devices, counters.N_COUNTERS), scaled to real devices."""
+        return self._read("change").reshape(self._devices, -1)
 
     def parts(self) -> Ints:
         """Its price and figures, shape (devices, figures.PARTS)."""
+        return self._read("parts").reshape(self._devices, -1)
 
     def state_sums(self) -> Ints:
         """Sums over the steps of the parts of metrics that are states, shape (devices, figures.PARTS)."""
+        return self._read("sums").reshape(self._devices, -1)
 
     def resume(self, state_sums: Ints) -> None:
         """Go on where another fold had these sums: what is counted until now was tallied."""
+        self._write("sums", state_sums.reshape(-1))
+        self._tally(FoldMode.RESUME)
+        self._mode = FoldMode.STEP
+
+    def _next_mode(self) -> FoldMode:
+        mode, self._mode = self._mode, FoldMode.STEP
+        return mode
 
 
 @dataclass(frozen=True)

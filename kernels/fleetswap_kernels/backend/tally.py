@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ..device.figures.figures import METRIC_WORDS, PARTS
+from ..device.figures.fold import GREATEST, LEAST, N_FACTS
 from ..device.figures.log_bin import BINS
 from ..layout.counters import N_COUNTERS
 
 Ints = npt.NDArray[np.int64]
 
-N_FACTS = 9
-TOP_HIGH, TOP_LOW, BASE_HIGH, BASE_LOW, DEVICES, HIGH, LOW, LEAST, GREATEST = range(N_FACTS)
-"""Of a metric: sums of its numerators and denominators over all devices; then, over those that have a value, their
-number, the sum of the values, and the extremes. Sums of high and of low 32 bits apart cannot overflow."""
 LEAST_OF_NONE, GREATEST_OF_NONE = (1 << 63) - 1, -(1 << 63)
 """Extremes of no values."""
-FOLD_BYTES = 2 * 8 * (N_COUNTERS + PARTS) + 8
-"""What folding takes of memory for a device: its counters when last taken, their change, its parts, sums of states, and
-its class."""
+ROW_WORDS = {"since": N_COUNTERS, "change": N_COUNTERS, "sums": PARTS, "parts": PARTS}
+"""Arrays of a `FoldWork` that a fold keeps, and what each has for a device."""
+FOLD_BYTES = 8 * sum(ROW_WORDS.values()) + 8
+"""What folding takes of memory for a device: those, and its class."""
 
 
 @dataclass(frozen=True)
@@ -87,3 +86,8 @@ class Tally:
         self.facts[:] += other.facts
         self.facts[:, LEAST], self.facts[:, GREATEST] = least, greatest
         self.totals[:] += other.totals
+
+
+def flat(told: Folding | Tally) -> dict[str, Any]:
+    """Arrays as a `FoldWork` has them, by name: the same memory."""
+    return {name: array.reshape(-1) for name, array in vars(told).items()}

@@ -18,7 +18,7 @@ from numba.cuda.np import numpy_support
 
 from ..layout.device import HEADER
 from .atomics import add, keep_greatest, keep_least
-from .decorators import CUDA_CALLS, DEVICE_FUNCTIONS
+from .decorators import CUDA_CALLS, DEVICE_FUNCTIONS, widen
 from .views import runs_short, runs_short_by_type
 
 
@@ -26,7 +26,7 @@ class _DeviceDispatcher(CUDADispatcher):  # type: ignore[misc]
     """A device function compiled once for int64 arguments, whatever literal, bool or enumerator a caller passes."""
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
-        return super().get_call_template(tuple(_widen(a) for a in args), kws)
+        return super().get_call_template(tuple(widen(a, types) for a in args), kws)
 
     def compile_device(self, args: Any, return_type: Any = None) -> Any:
         how = CUDA_CALLS.get(self.py_func)
@@ -52,12 +52,6 @@ def _mark(result: Any, attribute: str) -> None:
         for function in module.functions:
             if function.name == result.fndesc.llvm_func_name:
                 function.attributes.add(attribute)
-
-
-def _widen(argument: Any) -> Any:
-    """The type a device function takes an argument of this type as (`decorators.widen`, of numba-cuda's own types)."""
-    plain = types.unliteral(argument)
-    return types.int64 if isinstance(plain, types.Boolean | types.Integer | types.IntEnumMember) else plain
 
 
 def adopt_device_functions() -> None:

@@ -67,14 +67,6 @@ def _link_only(pipeline: type) -> dict[str, Any]:
     return {"_nrt": False, **wrappers, "pipeline_class": pipeline, **_OPTIONS}
 
 
-def host(function: Any) -> Callable[..., Any]:
-    """A version of a device function that Python can call; device functions themselves can only be linked."""
-    if numba.config.DISABLE_JIT:
-        return function  # type: ignore[no-any-return]
-    compiled: Callable[..., Any] = numba.njit(pipeline_class=WholeProgramCompiler, **_OPTIONS)(function.py_func)
-    return compiled
-
-
 def _one_version(dispatcher: Any) -> Any:
     """Make calls with a literal, a bool or an enumerator use the int64 version of a function.
 
@@ -91,8 +83,8 @@ def _one_version(dispatcher: Any) -> Any:
     return dispatcher
 
 
-def widen(argument: Any) -> Any:
-    """The Numba type a device function takes an argument of this type as."""
+def widen(argument: Any, types: Any = types) -> Any:
+    """The type a device function takes an argument of this type as; `types` are Numba's, or numba-cuda's own."""
     plain = types.unliteral(argument)
     return types.int64 if isinstance(plain, types.Boolean | types.Integer | types.IntEnumMember) else plain
 

@@ -28,15 +28,6 @@ import numpy as np
 
 from ..compile.decorators import device
 
-STREAM_BITS = 8
-"""Width of the stream field of a Philox counter, bits."""
-
-PROCESS_BITS = 24
-"""Width of the process field of a Philox counter, bits."""
-
-GLIBC_WORDS = 32
-"""Words of state of one ``rand()`` generator: 31 of table and 1 of position."""
-
 _GLIBC_DEGREE = 31
 _GLIBC_SEPARATION = 3
 
@@ -149,6 +140,20 @@ def hash_word(n, key_a, key_b):
 
 
 @device
+def word_of_draw(draw, w0, w1, w2, w3):
+    """The word of a draw among the four of its block."""
+    # No indexing of a tuple: a variable index would put it into local memory on a GPU.
+    lane = draw & 3
+    if lane == 0:
+        return w0
+    if lane == 1:
+        return w1
+    if lane == 2:
+        return w2
+    return w3
+
+
+@device
 def philox_draw(seed, stream, device_id, process, step, draw):
     """One random word as a pure function of its coordinates.
 
@@ -173,15 +178,7 @@ def philox_draw(seed, stream, device_id, process, step, draw):
         Random word, 0 .. 2**32 - 1; draw ``d`` is word ``d & 3`` of ``philox_block(..., d >> 2)``.
     """
     w0, w1, w2, w3 = philox_block(seed, stream, device_id, process, step, draw >> 2)
-    # No indexing of the tuple: a variable index would put it into local memory on a GPU.
-    lane = draw & 3
-    if lane == 0:
-        return w0
-    if lane == 1:
-        return w1
-    if lane == 2:
-        return w2
-    return w3
+    return word_of_draw(draw, w0, w1, w2, w3)
 
 
 @device

@@ -14,10 +14,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
 from .codecs import CODECS
 from .exact_view import view_class
+from .headers import header_type, places
 from .pages import PAGE_BYTES
-
 from .size_classes import size_classes
 
 PROTOTYPES = 256
@@ -53,19 +54,11 @@ RUN_WHOLE = 1 << 49
 (17 bits each), pages that do not compress, pages that are not same-filled (5 bits each), class, and a 1."""
 
 _FIELDS = ("n_classes", "o_sizes", "o_kind", "o_gain", "o_edges", "o_region", "o_run", "o_scale", "o_zero", "o_sums")
-_OFFSETS = [8 + 4 * i for i in range(len(_FIELDS))]
+_ALIASES = {"h": "u2", "q": "u8"}
 MODEL_BYTES = 64
-MODEL = np.dtype(
-    {
-        "names": [*_FIELDS, "h", "q"],
-        "formats": [*["u4"] * len(_FIELDS), ("u2", (4,)), ("u8", (1,))],
-        "offsets": [*_OFFSETS, 0, 0],
-        "itemsize": MODEL_BYTES,
-    },
-    align=True,
-)
-ModelView = view_class("ModelView", dict(zip(_FIELDS, _OFFSETS, strict=True)))
+ModelView = view_class("ModelView", places(_FIELDS))
 """A content model whose arrays have its true length."""
+MODEL = header_type(places(_FIELDS), _ALIASES, MODEL_BYTES)
 """Header of a model. `h` and `q` alias its start as uint16 and uint64 and are indexed beyond their declared length,
 like a device's; offsets count half-words, but for `o_sums`, which counts quads."""
 

@@ -9,13 +9,12 @@ indices, which compiles to plain pointer arithmetic: one machine code for all si
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
-import numpy as np
 
 from . import words as bits
 from . import counters
 from .exact_view import view_class
+from .headers import header_type, places
 
 SIZES = (
     "n_cpus", "n_procs", "n_vmas", "n_ptes", "n_pmds", "n_frames", "n_expect", "n_slots", "n_clusters",
@@ -52,25 +51,13 @@ SCALARS = (
 )  # fmt: skip
 
 HEADER_BYTES = 768
-ALIASES = ("w", "by", "q", "h")
-_NAMES = [*SIZES, *OFFSETS, *SCALARS, *ALIASES]
-_FORMATS: list[Any] = ["u4"] * (len(_NAMES) - 4) + [("u4", (2,)), ("u1", (8,)), ("u8", (1,)), ("u2", (4,))]
-_FIELD_OFFSETS = [8 + 4 * i for i in range(len(_NAMES) - 4)] + [0, 0, 0, 0]
-HEADER = np.dtype(
-    {"names": _NAMES, "formats": _FORMATS, "offsets": _FIELD_OFFSETS, "itemsize": HEADER_BYTES}, align=True
-)
-DeviceView = view_class("DeviceView", dict(zip(_NAMES[:-4], _FIELD_OFFSETS, strict=False)))
+ALIASES = {"w": "u4", "by": "u1", "q": "u8", "h": "u2"}
+_FIELDS = places([*SIZES, *OFFSETS, *SCALARS])
+HEADER = header_type(_FIELDS, ALIASES, HEADER_BYTES)
+DeviceView = view_class("DeviceView", _FIELDS)
 """A device whose arrays have its true length."""
 SHORT = "memory_runs_short"
-SHORT_HEADER = np.dtype(
-    {
-        "names": [*_NAMES, SHORT],
-        "formats": [*_FORMATS, "u4"],
-        "offsets": [*_FIELD_OFFSETS, _FIELD_OFFSETS[_NAMES.index("n_gens")]],
-        "itemsize": HEADER_BYTES,
-    },
-    align=True,
-)
+SHORT_HEADER = header_type({**_FIELDS, SHORT: _FIELDS["n_gens"]}, ALIASES, HEADER_BYTES)
 """The same header of a device whose memory can run short: another type, for which code is compiled anew."""
 
 # Arrays of fixed size stand behind the header at constant offsets (in words or quads from the device's start).
@@ -92,51 +79,26 @@ CPU_ALLOC = 13
 CPU_RET = CPU_ALLOC + bits.SWAP_BATCH
 CPU_FAULT = CPU_RET + bits.SWAP_BATCH
 """A fault halted between its two halves, 8 words."""
-FAULT_FRAME = 0
-"""Head frame of the folio it read, plus 1; 0 if there is no such fault."""
-FAULT_PROC = 1
-FAULT_VMA = 2
-FAULT_PAGE = 3
-FAULT_WRITE = 4
-FAULT_ORDER = 5
-FAULT_PTE = 6
-FAULT_MIXED = 7
+FAULT_FRAME, FAULT_PROC, FAULT_VMA, FAULT_PAGE, FAULT_WRITE, FAULT_ORDER, FAULT_PTE, FAULT_MIXED = range(8)
+"""FAULT_FRAME is the head frame of the folio it read, plus 1; 0 if there is no such fault."""
 CPU_SLOT = CPU_FAULT + 8
 """Answer of a request that bypasses the allocation cache."""
 CPU_WORDS = CPU_SLOT + 1
 
-PROC_USED = 0
-PROC_CPU = 1
-PROC_MAJFLT = 2
-PROC_PTE = 3
-PROC_PMD = 4
-PROC_DRAWS = 5
-PROC_SWAPENTS = 6
-PROC_ANONPAGES = 7
-PROC_SERIAL = 8
-"""Number of the process among all that the device ever had: the key of its contents."""
-PROC_SCALE = 9
-PROC_STAMP = 10
-"""App switch at which the process was last in the foreground, plus 1; 0 for one that is never killed."""
-PROC_APP = 11
-"""Which of the phone's apps it runs, plus 1."""
-PROC_RAND = 12
+(
+    PROC_USED, PROC_CPU, PROC_MAJFLT, PROC_PTE, PROC_PMD, PROC_DRAWS, PROC_SWAPENTS, PROC_ANONPAGES, PROC_SERIAL,
+    PROC_SCALE, PROC_STAMP, PROC_APP, PROC_RAND,
+) = range(13)  # fmt: skip
+"""PROC_SERIAL: number of the process among all that the device ever had, the key of its contents. PROC_STAMP: app
+switch at which it was last in the foreground, plus 1; 0 for one that is never killed. PROC_APP: which of the phone's
+apps it runs, plus 1. PROC_RAND: state of its ``rand()``."""
 PROC_WORDS = PROC_RAND + 32
 
-VMA_FLAGS = 0
-VMA_START = 1
-VMA_PAGES = 2
-VMA_PTE = 3
-VMA_PMD = 4
-VMA_RA_PAGE = 5
-VMA_RA_WIN = 6
-VMA_RA_HITS = 7
 VMA_WORDS = 8
+VMA_FLAGS, VMA_START, VMA_PAGES, VMA_PTE, VMA_PMD, VMA_RA_PAGE, VMA_RA_WIN, VMA_RA_HITS = range(VMA_WORDS)
 
-ZSPAGE_NEXT = 0
-ZSPAGE_PREV = 1
-ZSPAGE_INFO = 2
 ZSPAGE_WORDS = 3
+ZSPAGE_NEXT, ZSPAGE_PREV, ZSPAGE_INFO = range(ZSPAGE_WORDS)
 ZGROUPS = 12
 """Fullness groups of a size class (mm/zsmalloc.c, spec 08 §8.3)."""
 ZCLASS_INFO = 0
@@ -166,9 +128,7 @@ RUN_SLOTS = 16
 GEN_PTES = 16
 """PTEs that share a generation: a 64 KiB block of a process's part of the PTE array."""
 
-VERDICT_FOLIO = 0
-VERDICT_CHARGE = 1
-VERDICT_SWAP = 2
+VERDICT_FOLIO, VERDICT_CHARGE, VERDICT_SWAP = range(3)
 
 
 @dataclass(frozen=True)

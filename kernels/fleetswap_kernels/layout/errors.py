@@ -1,14 +1,6 @@
 """The error word of a device: what a kernel function reports instead of raising."""
 
-OK = 0
-NO_FRAMES = 1
-NO_CONTENTS = 2
-NO_ZSPAGES = 3
-LOOP_BOUND = 4
-BAD_OP = 5
-COUNT_OVERFLOW = 6
-NO_SWAP_CACHE = 7
-BAD_STATE = 8
+NO_FRAMES, NO_CONTENTS, NO_ZSPAGES, LOOP_BOUND, BAD_OP, COUNT_OVERFLOW, NO_SWAP_CACHE, BAD_STATE = range(1, 9)
 
 MESSAGES = {
     NO_FRAMES: "the device has too few page frames for its resident pages; raise `frames`",

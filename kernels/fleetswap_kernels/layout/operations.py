@@ -50,12 +50,9 @@ GAUGE = 19
 MODELLED = 2
 """Advance of an entry that names a content class."""
 
-READ = 0
-WRITE = 1
-POKE = 2
+READ, WRITE, POKE = range(3)
 """Touch modes; a poke is a write fault that changes nothing."""
 
 EAGAIN = 11
 ENOMEM = 12
 EFAULT = 14
-EINVAL = 22

@@ -22,10 +22,7 @@ PTE_DIRTY = 1 << 25
 PTE_ZAPPED = 1 << 26
 """Unmapped already, but its swap-cache folio is still to be released with the TLB batch (spec 04 §4.7)."""
 KIND_SHIFT = 30
-NONE = 0
-ZERO = 1
-PRESENT = 2
-SWAP = 3
+NONE, ZERO, PRESENT, SWAP = range(4)
 PTE_ZERO = ZERO << KIND_SHIFT
 PTE_PRESENT = PRESENT << KIND_SHIFT
 PTE_SWAP = SWAP << KIND_SHIFT
@@ -68,10 +65,7 @@ LIST_FRAG = 12
 N_LISTS = 22
 
 # State of a 2 MiB range of a region
-PMD_NONE = 0
-PMD_TABLE = 1
-PMD_HUGE = 2
-PMD_HUGE_ZERO = 3
+PMD_NONE, PMD_TABLE, PMD_HUGE, PMD_HUGE_ZERO = range(4)
 
 # Region flags
 VMA_USED = 1
@@ -82,10 +76,7 @@ VMA_ANON = 16
 """A page has been written: fork copies page tables of such regions only (vma_needs_copy, mm/memory.c)."""
 
 # Contents: 0 nothing, 1 a page of zeros, others index the content table
-CONTENT_NONE = 0
-CONTENT_ZERO = 1
+CONTENT_NONE, CONTENT_ZERO = range(2)
 
 # Global THP setting
-THP_NEVER = 0
-THP_MADVISE = 1
-THP_ALWAYS = 2
+THP_NEVER, THP_MADVISE, THP_ALWAYS = range(3)

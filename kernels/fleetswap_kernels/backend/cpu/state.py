@@ -12,12 +12,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...device.figures.figures import PARTS, FoldMode
-from ...layout import counters
+from ...device.figures.figures import FoldMode
+from ...device.figures.fold import FoldWork
+from ...layout.counters import N_COUNTERS
 from ...layout.content_model import MODEL
 from ...layout.device import HEADER_BYTES, Q_COUNTER
-from ..contract import Batch, DeviceMemoryError, NewFleet, Progress
-from ..tally import Folding, Ints, Tally
+from ..contract import Batch, DeviceMemoryError, Fold, NewFleet, Progress
+from ..tally import ROW_WORDS, Folding, Ints, Tally, flat
 
 SHARD_BYTES = 512 << 20
 """Memory of the devices of a shard."""
@@ -116,7 +117,7 @@ class CpuState:
         progress : Progress
             Told of devices that are done.
         """
-        self.run_parts(program, (first, end), np.zeros((0, len(self._ids), counters.N_COUNTERS), np.int64), progress)
+        self.run_parts(program, (first, end), np.zeros((0, len(self._ids), N_COUNTERS), np.int64), progress)
 
     def run_parts(
         self, program: npt.NDArray[np.uint32], marks: Sequence[int], counted: Ints, progress: Progress
@@ -166,7 +167,7 @@ class CpuState:
         """Counters of all devices."""
         quads = self._memory.view(np.uint64)
         first = self._base[:-1] * (HEADER_BYTES // 8) + Q_COUNTER
-        values: npt.NDArray[np.uint64] = quads[first[:, None] + np.arange(counters.N_COUNTERS)]
+        values: npt.NDArray[np.uint64] = quads[first[:, None] + np.arange(N_COUNTERS)]
         return values
 
     def fold(self, folding: Folding) -> CpuFold:
@@ -187,7 +188,7 @@ class CpuState:
         self._records = self._models = None
 
 
-class CpuFold:
+class CpuFold(Fold):
     """Folds counters in the host's memory (`contract.Fold`).
 
     Parameters
@@ -198,56 +199,36 @@ class CpuFold:
 
     def __init__(self, state: CpuState, folding: Folding) -> None:
         n = len(folding.groups)
+        super().__init__(n)
         self._state = state
         self._folding = folding
-        self._since = np.zeros((n, counters.N_COUNTERS), np.int64)
-        self._change = np.zeros((n, counters.N_COUNTERS), np.int64)
-        self._sums = np.zeros((n, PARTS), np.int64)
-        self._parts = np.zeros((n, PARTS), np.int64)
-        self._mode = FoldMode.FIRST
+        rows: dict[str, Any] = {name: np.zeros(n * words, np.int64) for name, words in ROW_WORDS.items()}
+        self._work = FoldWork(base=np.arange(n), stride=N_COUNTERS, **flat(folding), **rows)
 
     def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run steps and tally what the devices did in each."""
-        counted = np.empty((len(marks) - 1, *self._since.shape), np.int64)
+        counted = np.empty((len(marks) - 1, self._devices, N_COUNTERS), np.int64)
         self._state.run_parts(program, marks, counted, progress)
-        return [self._fold(self._next_mode(), each) for each in counted]
+        return [self._fold(each, self._next_mode()) for each in counted]
 
-    def tally_run(self, steps: int) -> Tally:
-        """Tally what the devices did in all."""
-        return self._fold(FoldMode.WHOLE, self._counted(), steps)
+    def _tally(self, mode: FoldMode, steps: int = 0) -> Tally:
+        """Tally the counters as they are now."""
+        return self._fold(self._state.counters().view(np.int64), mode, steps)
 
-    def changes(self) -> Ints:
-        """What was last tallied of each device."""
-        return self._change
+    def _read(self, name: str) -> Ints:
+        """The memory itself."""
+        array: Ints = getattr(self._work, name)
+        return array
 
-    def parts(self) -> Ints:
-        """Its price and figures."""
-        return self._parts
+    def _write(self, name: str, values: Ints) -> None:
+        """Copy them."""
+        self._read(name)[:] = values
 
-    def state_sums(self) -> Ints:
-        """Sums of states over the steps."""
-        return self._sums
-
-    def resume(self, state_sums: Ints) -> None:
-        """Go on where another fold had these sums."""
-        self._sums[:] = state_sums
-        self._fold(FoldMode.RESUME, self._counted())
-        self._mode = FoldMode.STEP
-
-    def _next_mode(self) -> FoldMode:
-        mode, self._mode = self._mode, FoldMode.STEP
-        return mode
-
-    def _counted(self) -> Ints:
-        """Counters as they are now."""
-        return self._state.counters().view(np.int64)
-
-    def _fold(self, mode: FoldMode, counted: Ints, steps: int = 0) -> Tally:
+    def _fold(self, counted: Ints, mode: FoldMode, steps: int = 0) -> Tally:
         """Measure all devices, by one thread: it takes a thousandth of the time of a step."""
-        from .entries import fold_devices
+        from .units import run_units
 
-        folding, tally = self._folding, self._folding.empty()
-        tables = (counted, folding.groups, folding.columns, folding.prices, folding.metrics)
-        results = (self._since, self._change, self._sums, self._parts, tally.bins, tally.facts, tally.totals)
-        fold_devices(*(array.reshape(-1) for array in tables + results), int(mode), steps)
+        tally = self._folding.empty()
+        told = self._work._replace(quads=counted.reshape(-1), mode=int(mode), steps=steps)
+        run_units(0, self._devices, 0, told._replace(**flat(tally)))
         return tally

@@ -19,18 +19,9 @@ from numba.cuda.typing.typeof import typeof
 from ..batch_units import BODIES, body_by_type, do_unit
 from ...device.engine.interpreter import run_program
 from ...device.engine.setup import setup_device
-from ...device.figures.figures import (
-    METRIC_BASE, METRIC_PART, METRIC_WORDS, PARTS, FoldMode, fold_device, value_of_metric,
-)  # fmt: skip
-from ...device.figures.log_bin import BINS, LAST_BIN, bin_number
-from ...device.figures.price import PRICE_WORDS
 from ...layout.content_model import MODEL
 from ...layout.counters import N_COUNTERS
 from ...layout.device import HEADER, HEADER_BYTES, Q_COUNTER, SHORT_HEADER
-from ..tally import (
-    BASE_HIGH, BASE_LOW, DEVICES, GREATEST, HIGH, LEAST, LOW, N_FACTS, TOP_HIGH,
-    TOP_LOW,
-)  # fmt: skip
 from ..warps import WARP, devices_per_warp
 from .target import cached_kernel, compiled_kernel, model_of, record_at
 
@@ -110,77 +101,6 @@ def gather_counters(quads: Any, base: Any, gathered: Any) -> None:
         gathered[i] = quads[base[d] * (HEADER_BYTES // 8) + Q_COUNTER + i - d * N_COUNTERS]
 
 
-def fold_devices(
-    quads: Any,
-    base: Any,
-    groups: Any,
-    columns: Any,
-    prices: Any,
-    metrics: Any,
-    since: Any,
-    change: Any,
-    sums: Any,
-    parts: Any,
-    bins: Any,
-    facts: Any,
-    totals: Any,
-    mode: int,
-    steps: int,
-) -> None:
-    """Measure one device and add it to a tally; a kernel body. The twin of `entries.fold_devices`.
-
-    Parameters
-    ----------
-    quads : int64 array
-        Memory of the devices.
-    base : int64 array of shape (devices + 1,)
-        Where each starts, in units of `HEADER_BYTES`.
-    groups, columns, prices, metrics : int64 arrays
-        Those of the `Folding`.
-    since, change : int64 arrays of shape (devices, counters.N_COUNTERS)
-        Counters when they were last taken, and what changed.
-    sums, parts : int64 arrays of shape (devices, figures.PARTS)
-        Sums of states over the steps; price and figures.
-    bins, facts, totals : int64 arrays
-        Those of the `Tally`.
-    mode : int
-        A `FoldMode`.
-    steps : int
-        Steps of the whole run; for WHOLE only.
-    """
-    d = cuda.grid(1)
-    if d < base.size - 1:
-        group = groups[d]
-        at = base[d] * (HEADER_BYTES // 8) + Q_COUNTER
-        n_metrics = metrics.size // METRIC_WORDS
-        p = group * PRICE_WORDS
-        fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps)
-        if mode == FoldMode.RESUME:
-            return
-        for i in range(N_COUNTERS):
-            cuda.atomic.add(totals, group * N_COUNTERS + i, change[d * N_COUNTERS + i])
-        for m in range(n_metrics):
-            row = group * n_metrics + m
-            o = row * N_FACTS
-            top = parts[d * PARTS + metrics[METRIC_WORDS * m + METRIC_PART]]
-            cuda.atomic.add(facts, o + TOP_HIGH, top >> 32)
-            cuda.atomic.add(facts, o + TOP_LOW, top & 0xFFFFFFFF)
-            base_part = metrics[METRIC_WORDS * m + METRIC_BASE]
-            if base_part >= 0:
-                bottom = parts[d * PARTS + base_part]
-                cuda.atomic.add(facts, o + BASE_HIGH, bottom >> 32)
-                cuda.atomic.add(facts, o + BASE_LOW, bottom & 0xFFFFFFFF)
-                if bottom <= 0:
-                    continue
-            value = value_of_metric(metrics, m, parts, d * PARTS)
-            cuda.atomic.add(facts, o + DEVICES, 1)
-            cuda.atomic.add(facts, o + HIGH, value >> 32)
-            cuda.atomic.add(facts, o + LOW, value & 0xFFFFFFFF)
-            cuda.atomic.min(facts, o + LEAST, value)
-            cuda.atomic.max(facts, o + GREATEST, value)
-            cuda.atomic.add(bins, row * BINS + LAST_BIN + bin_number(value), 1)
-
-
 def run_units(units: int, copies: int, work: Any) -> None:
     """Do one unit of a batch; a kernel body. The twin of `cpu.units.run_units`.
 
@@ -206,7 +126,6 @@ def signatures() -> dict[str, tuple[Callable[..., None], tuple[Any, ...]]]:
         "run_devices": (run_devices, (arena, base, models, base, *operations)),
         "run_phones": (run_devices, (phones, base, models, base, *operations)),
         "gather_counters": (gather_counters, (quads, base, quads)),
-        "fold_devices": (fold_devices, (base,) * 13 + (types.int64,) * 2),
         **{batch_kernel(work): (run_units, (types.int64, types.int64, typeof(work()))) for work in BODIES},
     }
 

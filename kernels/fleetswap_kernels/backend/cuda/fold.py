@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ...device.figures.figures import PARTS, FoldMode
-from ...layout.counters import N_COUNTERS
-from ..contract import Progress
-from ..tally import Folding, Ints, Tally
+from ...device.figures.figures import FoldMode
+from ...device.figures.fold import FoldWork
+from ...layout.device import HEADER_BYTES, Q_COUNTER
+from ..contract import Fold, Progress
+from ..tally import ROW_WORDS, Folding, Ints, Tally, flat
 from .lanes import Gpu, Lane, Lanes, Result
 
 QueueRun = Callable[[npt.NDArray[np.uint32], int, int], Callable[[Lane], None]]
@@ -26,23 +27,20 @@ class _LaneFold:
 
     Parameters
     ----------
-    devices : tuple of arrays for kernels
-        Of its devices: classes; then, for each, counters when they were last taken, their change, sums, parts.
-    sums : tuple of arrays for kernels
-        Its tally.
+    work : FoldWork
+        Its devices, and its tally, as arrays for kernels.
     results : list of Result
         The tally, as CuPy has it, and where on the host it comes to.
     tally : Tally
         There.
     """
 
-    devices: tuple[Any, ...]
-    sums: tuple[Any, Any, Any]
+    work: FoldWork
     results: list[Result]
     tally: Tally
 
 
-class CudaFold:
+class CudaFold(Fold):
     """Folds counters in the memory of a GPU (`contract.Fold`).
 
     Parameters
@@ -56,95 +54,53 @@ class CudaFold:
     """
 
     def __init__(self, lanes: Lanes, gpu: Gpu, folding: Folding, quads: Any, queue_run: QueueRun) -> None:
-        from .target import array_of
-
         n = len(folding.groups)
+        super().__init__(n)
         self._lanes, self._gpu, self._folding = lanes, gpu, folding
         self._quads, self._queue_run = quads, queue_run
-        tables = (folding.columns, folding.prices, folding.metrics)
         # Arrays of CuPy that are in use by a kernel must not be freed.
-        self._kept = [lanes.upload(table.reshape(-1)) for table in tables]
-        self._tables = tuple(map(array_of, self._kept))
-        self._groups = lanes.upload(folding.groups)
-        self._since, self._change = lanes.new(n * N_COUNTERS), lanes.new(n * N_COUNTERS)
-        self._sums, self._parts = lanes.new(n * PARTS), lanes.new(n * PARTS)
-        empty = folding.empty()
-        self._empty = [lanes.upload(array.reshape(-1)) for array in (empty.bins, empty.facts, empty.totals)]
+        self._arrays = {name: lanes.upload(table) for name, table in flat(folding).items()}
+        self._arrays |= {name: lanes.new(n * words) for name, words in ROW_WORDS.items()}
+        self._empty = [lanes.upload(array) for array in flat(folding.empty()).values()]
         self._of_lane = {lane.first: self._lane(lane) for lane in lanes}
-        self._mode = FoldMode.FIRST
 
     def _lane(self, lane: Lane) -> _LaneFold:
         from .target import array_of
 
-        end = lane.first + lane.devices
-        arrays = [self._groups[lane.first : end]]
-        arrays += [array[lane.first * N_COUNTERS : end * N_COUNTERS] for array in (self._since, self._change)]
-        arrays += [array[lane.first * PARTS : end * PARTS] for array in (self._sums, self._parts)]
+        arrays = dict(self._arrays)
+        for name, words in {"groups": 1, **ROW_WORDS}.items():
+            arrays[name] = arrays[name][lane.first * words : (lane.first + lane.devices) * words]
         empty = self._folding.empty()
-        shapes = [array.shape for array in (empty.bins, empty.facts, empty.totals)]
-        results = [(self._lanes.new(int(np.prod(shape))), self._lanes.pinned(int(np.prod(shape)))) for shape in shapes]
-        bins, facts, totals = (array_of(there) for there, _ in results)
-        here = (to.reshape(shape) for (_, to), shape in zip(results, shapes, strict=True))
-        return _LaneFold(tuple(map(array_of, arrays)), (bins, facts, totals), results, Tally(*here))
+        results = {name: (self._lanes.new(a.size), self._lanes.pinned(a.size)) for name, a in flat(empty).items()}
+        arrays |= {name: there for name, (there, _) in results.items()}
+        work = FoldWork(quads=self._quads, base=lane.base, stride=HEADER_BYTES // 8, first=Q_COUNTER)
+        here = {name: to.reshape(getattr(empty, name).shape) for name, (_, to) in results.items()}
+        told = work._replace(**{name: array_of(array) for name, array in arrays.items()})
+        return _LaneFold(told, list(results.values()), Tally(**here))
 
     def run_steps(self, program: npt.NDArray[np.uint32], marks: Sequence[int], progress: Progress) -> list[Tally]:
         """Run steps and tally what the devices did in each."""
-        return [self._step(program, first, end, progress) for first, end in pairwise(marks)]
+        steps = pairwise(marks)
+        return [self._fold(self._queue_run(program, *step), self._next_mode(), 0, progress) for step in steps]
 
-    def _step(self, program: npt.NDArray[np.uint32], first: int, end: int, progress: Progress) -> Tally:
-        mode, self._mode = self._mode, FoldMode.STEP
-        return self._fold(self._queue_run(program, first, end), mode, progress=progress)
+    def _tally(self, mode: FoldMode, steps: int = 0) -> Tally:
+        """Tally the counters as they are now."""
+        return self._fold(lambda lane: None, mode, steps, lambda devices: None)
 
-    def tally_run(self, steps: int) -> Tally:
-        """Tally what the devices did in all."""
-        return self._fold(lambda lane: None, FoldMode.WHOLE, steps)
+    def _read(self, name: str) -> Ints:
+        """A copy."""
+        copy: Ints = self._arrays[name].get()
+        return copy
 
-    def changes(self) -> Ints:
-        """What was last tallied of each device."""
-        copy: Ints = self._change.get()
-        return copy.reshape(-1, N_COUNTERS)
+    def _write(self, name: str, values: Ints) -> None:
+        """Upload them."""
+        self._lanes.fill(self._arrays[name], values)
 
-    def parts(self) -> Ints:
-        """Its price and figures."""
-        copy: Ints = self._parts.get()
-        return copy.reshape(-1, PARTS)
-
-    def state_sums(self) -> Ints:
-        """Sums of states over the steps."""
-        copy: Ints = self._sums.get()
-        return copy.reshape(-1, PARTS)
-
-    def resume(self, state_sums: Ints) -> None:
-        """Go on where another fold had these sums."""
-        self._lanes.fill(self._sums, state_sums.reshape(-1))
-        self._fold(lambda lane: None, FoldMode.RESUME)
-        self._mode = FoldMode.STEP
-
-    def _fold(
-        self,
-        kernel: Callable[[Lane], None],
-        mode: FoldMode,
-        steps: int = 0,
-        progress: Progress = lambda devices: None,
-    ) -> Tally:
+    def _fold(self, kernel: Callable[[Lane], None], mode: FoldMode, steps: int, progress: Progress) -> Tally:
         def bring(lane: Lane) -> list[Result]:
             lane_fold = self._of_lane[lane.first]
-            groups, since, change, sums, parts = lane_fold.devices
-            self._gpu.fold.launch(
-                lane.queue,
-                lane.devices,
-                self._quads,
-                lane.base,
-                groups,
-                *self._tables,
-                since,
-                change,
-                sums,
-                parts,
-                *lane_fold.sums,
-                int(mode),
-                steps,
-            )
+            work = lane_fold.work._replace(mode=int(mode), steps=steps)
+            self._gpu.fold.launch(lane.queue, lane.devices, lane.devices, 1, work)
             return lane_fold.results
 
         for lane_fold in self._of_lane.values():
@@ -152,6 +108,6 @@ class CudaFold:
                 self._lanes.copy(there, empty)
         self._lanes.launch(kernel, progress, bring)
         tally = self._folding.empty()
-        for lane in self._of_lane.values():
-            tally.add(lane.tally)
+        for lane_fold in self._of_lane.values():
+            tally.add(lane_fold.tally)
         return tally

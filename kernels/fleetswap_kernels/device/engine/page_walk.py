@@ -20,7 +20,7 @@ from ..faults.unmap import release_zapped, zap_pages
 from ..memory.generation import stamp_folio, stamp_pages
 from ..pressure.room import Room, has_room, resumes_operation, waits_for_room
 from ..regions import proc_at, pte_at, vma_at
-from ..rng import draw_words, glibc_next
+from ..rng import draw_words, glibc_next, word_of_draw
 from ..swap.allocator import reclaim_worker
 
 
@@ -200,14 +200,7 @@ def walk_pages(dev, model, p, op, a, b, c, d, e, f):
                 if not drawn or draw & 3 == 0:
                     drawn = True
                     r0, r1, r2, r3 = draw_words(dev, Stream.OPERATION, p, 0, draw >> 2)
-                r = r0
-                if draw & 3 == 1:
-                    r = r1
-                elif draw & 3 == 2:
-                    r = r2
-                elif draw & 3 == 3:
-                    r = r3
-                page = (r * blocks >> 32) * pages
+                page = (word_of_draw(draw, r0, r1, r2, r3) * blocks >> 32) * pages
                 draw += 1
         if not resumed:
             at = page

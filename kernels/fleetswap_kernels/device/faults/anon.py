@@ -4,7 +4,7 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...layout.counters import (
-    ANON_PAGES, COPIED_PAGES, FAULT_PAGES, PAGE_EVENTS, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, Mthp,
+    ANON_PAGES, COPIED_PAGES, FAULT_PAGES, THP_FAULT_ALLOC, THP_FAULT_FALLBACK, Mthp,
 )  # fmt: skip
 from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS
 from ...layout.words import (
@@ -12,10 +12,10 @@ from ...layout.words import (
     PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, PTE_ZERO, VMA_ANON, VMA_UFFD, ZERO,
 )  # fmt: skip
 from ..access import byte, count, fill_bytes, fill_words, number_words, or_words, set_byte, set_word, word
-from ..memory.buddy import frame_order
-from ..memory.folio import count_mthp, folio_mapped, folio_new, folio_unmap
+from ..memory.buddy import folio_of
+from ..memory.folio import count_mapped, count_mthp, folio_mapped, folio_new, folio_unmap
 from ..memory.policy import allowed_orders, block_start
-from ..orders import aligned_start, pages_of
+from ..orders import pages_of
 from ..regions import PMD_PAGES, account_pages, pmd_at, pmd_split, pte_at
 from ..swap.release import folio_free_swap, folio_release
 from ..swap.slot_cache import request_granted
@@ -105,9 +105,7 @@ def anon_fault(dev, p, o_vma, page, write):
     fill_words(dev, dev.o_content + head, n, CONTENT_ZERO)
     fill_bytes(dev, dev.o_mapcount + head, n, 1)
     number_words(dev, pte_at(dev, o_vma, first), n, WRITABLE | head)
-    account_pages(dev, p, n, 0)
-    count(dev, PAGE_EVENTS, n)
-    count(dev, FAULT_PAGES, n)
+    count_mapped(dev, p, n, 0)
     count(dev, ANON_PAGES, n)
     count_mthp(dev, order, Mthp.ANON_FAULT_ALLOC, 1)
     count_mthp(dev, order, Mthp.NR_ANON, 1)
@@ -131,9 +129,7 @@ def write_protect_fault(dev, p, o_vma, page):
     pte = word(dev, o_pte)
     zero = pte >> KIND_SHIFT == ZERO
     if not zero:
-        frame = pte & PTE_PAYLOAD
-        order = frame_order(dev, frame)
-        head = aligned_start(frame, order)
+        head, order = folio_of(dev, pte & PTE_PAYLOAD)
         if byte(dev, pmd_at(dev, o_vma, page)) == PMD_HUGE and folio_mapped(dev, head, order) == PMD_PAGES:
             first = block_start(dev, o_vma, page, MAX_ORDER)
             number_words(dev, pte_at(dev, o_vma, first), PMD_PAGES, WRITABLE | head)
@@ -159,5 +155,5 @@ def write_protect_fault(dev, p, o_vma, page):
         account_pages(dev, p, 1, 0)
     else:
         folio_unmap(dev, old, np.int64(1))
-        order = frame_order(dev, old)
-        folio_release(dev, aligned_start(old, order))
+        head, _ = folio_of(dev, old)
+        folio_release(dev, head)

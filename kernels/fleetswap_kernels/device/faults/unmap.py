@@ -10,9 +10,9 @@ from ...layout.words import (
     ZERO,
 )  # fmt: skip
 from ..access import byte, count, fill_bytes, fill_words, set_byte, set_word, word
-from ..memory.buddy import frame_order
+from ..memory.buddy import folio_of
 from ..memory.folio import folio_unmap
-from ..orders import aligned_start, pages_of
+from ..orders import pages_of
 from ..regions import PMD_PAGES, account_pages, pmd_at, pmd_end, pmd_split, present_run, proc_at, pte_at, vma_at
 from ..swap.release import folio_release, zap_entries
 
@@ -61,8 +61,7 @@ def zap_pages(dev, p, o_vma, page, pages):
                 count(dev, PAGE_EVENTS, n)
             elif kind == PRESENT:
                 frame = pte & PTE_PAYLOAD
-                order = frame_order(dev, frame)
-                head = aligned_start(frame, order)
+                head, order = folio_of(dev, frame)
                 limit = min(stop - page, pages_of(order) - (frame - head))
                 n = present_run(dev, o_first + page, limit, pte)
                 folio_unmap(dev, frame, n)
@@ -90,9 +89,7 @@ def release_zapped(dev, o_vma, page, pages):
         pte = word(dev, o_first + at)
         if pte & PTE_ZAPPED:
             set_word(dev, o_first + at, 0)
-            frame = pte & PTE_PAYLOAD
-            order = frame_order(dev, frame)
-            head = aligned_start(frame, order)
+            head, _ = folio_of(dev, pte & PTE_PAYLOAD)
             # Gone already if a page before it was the last of its folio.
             if word(dev, dev.o_frame + head) & FRAME_CACHED:
                 folio_release(dev, head)

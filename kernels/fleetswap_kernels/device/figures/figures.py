@@ -7,12 +7,12 @@ import numpy as np
 from ...compile.decorators import device
 from ...layout.counters import (
     BROKEN_BY_FOLIOS, COLD_STARTS, COMPR_DATA_SIZE, FOLIO_ALLOC, FOLIO_REFUSED, FOLIO_WANTED, GAUGE_BLOCKS,
-    GAUGE_FREE_FRAMES, KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_COUNTERS, N_SCALAR, PAGES_STORED,
+    GAUGE_FREE_FRAMES, KILLS_LOW_SWAP, KILLS_NO_MEMORY, KILLS_THRASHING, MTHP, N_SCALAR, PAGES_STORED,
     PGMAJFAULT, PGSTEAL_DIRECT, POOL_PAGES, PSWPIN, PSWPOUT, SWPIN_ZERO, SWPOUT_ZERO, WORKINGSET_REFAULT_ANON, Mthp,
 )  # fmt: skip
 from ...layout.pages import PAGE_BYTES
 from ...layout.words import N_ORDERS
-from .price import DECOMPRESSED_BYTES, PAID_WORDS, STALL_END, SWAPOUT_END, Cause, price_row
+from .price import DECOMPRESSED_BYTES, PAID_WORDS, STALL_END, SWAPOUT_END, Cause
 
 
 @unique
@@ -76,33 +76,6 @@ SMALL_ORDERS = 4
 
 
 @device
-def take_change(quads, at, columns, since, change, o, mode):
-    """What the counters of a device changed by since the last time, and states as they are, scaled to a real device.
-
-    Parameters
-    ----------
-    quads, at : 64-bit array and its index of the device's first counter
-    columns : int64 array
-        `COLUMN_WORDS` of every counter.
-    since : int64 array
-        Counters when they were last taken; brought up to date.
-    change : int64 array
-        Filled with what changed.
-    o : int64
-        Index of the device's first counter in both.
-    mode : FoldMode
-    """
-    for i in range(N_COUNTERS):
-        now = np.int64(quads[at + i])
-        value = now
-        if mode != FoldMode.WHOLE:
-            if mode != FoldMode.FIRST and columns[COLUMN_WORDS * i + COLUMN_STATE] == 0:
-                value = now - since[o + i]
-            since[o + i] = now
-        change[o + i] = value * columns[COLUMN_WORDS * i + COLUMN_FACTOR]
-
-
-@device
 def sum_of_sizes(rows, o, counter):
     """Sum of a per-size counter of large folios."""
     total = np.int64(0)
@@ -159,73 +132,3 @@ def fill_figures(rows, o, parts, q):
     parts[q + Figure.SWAPOUTS] = swapouts
     parts[q + Figure.POOL_BYTES] = rows[o + POOL_PAGES] * PAGE_BYTES
     parts[q + Figure.COMPRESSED_BYTES] = rows[o + COMPR_DATA_SIZE]
-
-
-@device
-def mean_states(metrics, n_metrics, sums, parts, q, mode, steps):
-    """Add states to their sums over the steps; of a whole run take the means, of a share the sums of its parts.
-
-    Parameters
-    ----------
-    metrics, n_metrics : int64 array and int64
-        `METRIC_WORDS` of every metric, and how many there are.
-    sums, parts : int64 arrays
-        Sums of states over the steps, and parts.
-    q : int64
-        Index of the device's first part in both.
-    mode : FoldMode
-    steps : int64
-        Steps of the whole run; for WHOLE only.
-    """
-    for m in range(n_metrics):
-        if metrics[METRIC_WORDS * m + METRIC_STATE]:
-            base = metrics[METRIC_WORDS * m + METRIC_BASE]
-            for k in range(METRIC_PART, METRIC_BASE + 1):
-                at = q + metrics[METRIC_WORDS * m + k]
-                if at >= q:
-                    if mode == FoldMode.WHOLE:
-                        parts[at] = sums[at] // steps if base < 0 else sums[at]
-                    else:
-                        sums[at] += parts[at]
-
-
-@device
-def value_of_metric(metrics, m, parts, q):
-    """Value of a metric: a part, or a share, which has a base."""
-    top = parts[q + metrics[METRIC_WORDS * m + METRIC_PART]]
-    base = metrics[METRIC_WORDS * m + METRIC_BASE]
-    if base < 0:
-        return top
-    return top * metrics[METRIC_WORDS * m + METRIC_PER] // max(parts[q + base], np.int64(1))
-
-
-@device
-def fold_device(quads, at, d, columns, prices, p, metrics, n_metrics, since, change, sums, parts, mode, steps):
-    """Fill the change and the parts of the device `d`, whose counters stand at `at`.
-
-    Parameters
-    ----------
-    quads, at : 64-bit array and its index of the device's first counter
-    d : int64
-        Number of the device in the arrays below that have a row for each.
-    columns : int64 array
-        `COLUMN_WORDS` of every counter.
-    prices, p : int64 array and its index of the device's list of prices
-    metrics, n_metrics : int64 array and int64
-        `METRIC_WORDS` of every metric, and how many there are.
-    since, change : int64 arrays, `N_COUNTERS` a device
-        Counters when they were last taken, and what changed.
-    sums, parts : int64 arrays, `PARTS` a device
-        Sums of states over the steps, and parts.
-    mode : FoldMode
-    steps : int64
-        Steps of the whole run; for WHOLE only.
-    """
-    take_change(quads, at, columns, since, change, d * N_COUNTERS, mode)
-    if mode == FoldMode.FIRST:
-        for i in range(PARTS):
-            sums[d * PARTS + i] = 0
-    if mode != FoldMode.RESUME:
-        price_row(change, d * N_COUNTERS, prices, p, parts, d * PARTS)
-        fill_figures(change, d * N_COUNTERS, parts, d * PARTS)
-        mean_states(metrics, n_metrics, sums, parts, d * PARTS, mode, steps)

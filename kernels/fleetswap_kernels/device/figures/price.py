@@ -11,8 +11,8 @@ from ...layout.counters import (
     SWPOUT_ZERO, CodecWork, Mthp,
 )  # fmt: skip
 from ...layout.pages import PAGE_BYTES
+from ...layout.words import N_ORDERS
 
-N_ORDERS = 10
 PERMILLE = 1000
 
 

@@ -20,7 +20,7 @@ from ...layout.words import (
 )  # fmt: skip
 from ..access import byte, copy_words, count, counter_value, fail, fill_bytes, fill_words, set_byte, set_word, word
 from ..cpus import cpu_at
-from ..orders import pages_of
+from ..orders import aligned_start, pages_of
 
 RESERVED = MAX_BLOCK_ORDER + 1
 """How far the lists of reserved blocks stand behind the others."""
@@ -38,6 +38,13 @@ def order_in(info):
 def frame_order(dev, frame):
     """Order of the folio or free block a frame belongs to."""
     return order_in(word(dev, dev.o_frame + frame))
+
+
+@device
+def folio_of(dev, frame):
+    """First frame of the folio around a frame, and its order."""
+    order = frame_order(dev, frame)
+    return aligned_start(frame, order), order
 
 
 @device
@@ -95,6 +102,14 @@ def frames_setup(dev):
 
 
 @device
+def free_order(dev, order):
+    """Order of the smallest free block that holds one of an order, reserved ones not counted; else one too large."""
+    while order <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + order) == FRAME_NIL:
+        order += 1
+    return order
+
+
+@device
 def frames_take(dev, order, broken_by):
     """Allocate an aligned block of 2^order frames.
 
@@ -114,9 +129,7 @@ def frames_take(dev, order, broken_by):
             block_unlink(dev, frame, order)
             dev.reserve_free = np.uint32(np.int64(dev.reserve_free) - pages_of(order))
             return frame
-    have = order
-    while have <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + have) == FRAME_NIL:
-        have += 1
+    have = free_order(dev, order)
     if have > MAX_BLOCK_ORDER:
         return np.int64(-1)
     frame = word(dev, W_BLOCK_HEAD + have)
@@ -167,28 +180,27 @@ def block_move(dev, source, to, n):
 
 
 @device
+def follow_move(dev, o, frame):
+    """Point a word that names a frame at the frame's new place, if `block_move` moved it; a negative one is none."""
+    if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
+        set_word(dev, o, word(dev, o) - frame + word(dev, dev.o_content + frame))
+
+
+@device
 def follow_moves(dev):
-    """Point PTEs and the swap cache at the new place of frames that `block_move` moved."""
-    for i in range(np.int64(dev.n_ptes)):
-        pte = word(dev, dev.o_pte + i)
+    """Point all that names frames at their new places: PTEs, the swap cache, halted faults, the pool."""
+    for o in range(np.int64(dev.o_pte), np.int64(dev.o_pte) + np.int64(dev.n_ptes)):
+        pte = word(dev, o)
         if pte >> KIND_SHIFT == PRESENT:
-            frame = pte & PTE_PAYLOAD
-            if word(dev, dev.o_frame + frame) == FRAME_VACANT:
-                set_word(dev, dev.o_pte + i, pte & ~PTE_PAYLOAD | word(dev, dev.o_content + frame))
-    for i in range(np.int64(dev.n_cache)):
-        frame = word(dev, dev.o_cache + i) - 1
-        if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
-            set_word(dev, dev.o_cache + i, word(dev, dev.o_content + frame) + 1)
-    for i in range(np.int64(dev.n_cpus)):
-        o = cpu_at(dev, i) + CPU_FAULT + FAULT_FRAME
-        frame = word(dev, o) - 1
-        if frame >= 0 and word(dev, dev.o_frame + frame) == FRAME_VACANT:
-            set_word(dev, o, word(dev, dev.o_content + frame) + 1)
+            follow_move(dev, o, pte & PTE_PAYLOAD)
+    for o in range(np.int64(dev.o_cache), np.int64(dev.o_cache) + np.int64(dev.n_cache)):
+        follow_move(dev, o, word(dev, o) - 1)
+    for cpu in range(np.int64(dev.n_cpus)):
+        o = cpu_at(dev, cpu) + CPU_FAULT + FAULT_FRAME
+        follow_move(dev, o, word(dev, o) - 1)
     pool_pages = counter_value(dev, POOL_PAGES) if runs_short(dev) else np.int64(0)
-    for i in range(pool_pages):
-        frame = word(dev, dev.o_pool_frame + i)
-        if word(dev, dev.o_frame + frame) == FRAME_VACANT:
-            set_word(dev, dev.o_pool_frame + i, word(dev, dev.o_content + frame))
+    for o in range(np.int64(dev.o_pool_frame), np.int64(dev.o_pool_frame) + pool_pages):
+        follow_move(dev, o, word(dev, o))
 
 
 @device(cpu="call", cuda="call")

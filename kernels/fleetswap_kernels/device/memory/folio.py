@@ -3,13 +3,16 @@
 import numpy as np
 
 from ...compile.decorators import device
-from ...layout.counters import FOLIO_ALLOC, MTHP, N_SCALAR, THP_DEFERRED_SPLIT_PAGE, Mthp
+from ...layout.counters import (
+    FAULT_PAGES, FOLIO_ALLOC, MTHP, N_SCALAR, PAGE_EVENTS, THP_DEFERRED_SPLIT_PAGE, Mthp,
+)  # fmt: skip
 from ...layout.errors import NO_SWAP_CACHE
 from ...layout.words import (
     FRAME_CACHED, FRAME_DIRTY, FRAME_ORDER_SHIFT, FRAME_PARTIAL, HAS_CACHE, MAX_ORDER, PTE_PAYLOAD,
 )  # fmt: skip
 from ..access import byte, count, fail, fill_words, set_byte, set_word, word
 from ..orders import aligned_start, pages_of
+from ..regions import account_pages
 from .buddy import frame_order, frames_give, frames_take_always, order_in
 
 
@@ -18,6 +21,14 @@ def count_mthp(dev, order, which, n):
     """Add to a per-size counter; order-0 folios are not counted anywhere (spec 09)."""
     if order > 0:
         count(dev, N_SCALAR + len(MTHP) * order + which, n)
+
+
+@device
+def count_mapped(dev, p, n, swapped):
+    """Count pages that a fault mapped for a process, of which so many were swapped out."""
+    account_pages(dev, p, n, -swapped)
+    count(dev, PAGE_EVENTS, n)
+    count(dev, FAULT_PAGES, n)
 
 
 @device

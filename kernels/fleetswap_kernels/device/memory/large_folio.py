@@ -10,13 +10,9 @@ from ...layout.device import VMA_FLAGS, W_BLOCK_HEAD
 from ...layout.words import FRAME_NIL, MAX_BLOCK_ORDER, VMA_HUGEPAGE
 from ..access import count, word
 from ..orders import pages_of
-from .buddy import RESERVED, compact_memory
+from .buddy import RESERVED, compact_memory, free_order
 
-DEFRAG_ALWAYS = 0
-DEFRAG_DEFER = 1
-DEFRAG_DEFER_MADVISE = 2
-DEFRAG_MADVISE = 3
-DEFRAG_NEVER = 4
+DEFRAG_ALWAYS, DEFRAG_DEFER, DEFRAG_DEFER_MADVISE, DEFRAG_MADVISE, DEFRAG_NEVER = range(5)
 COMPACT_EVERY = 64
 """Refused folios between two compactions: the kernel defers up to 2^6 attempts after failed ones (mm/compaction.c)."""
 LEAST_MARGIN_PAGES = 64
@@ -53,10 +49,7 @@ def has_block(dev, order):
         return True
     if np.int64(dev.frames_free) - pages_of(order) < np.int64(dev.low_free):
         return False
-    have = order
-    while have <= MAX_BLOCK_ORDER and word(dev, W_BLOCK_HEAD + have) == FRAME_NIL:
-        have += 1
-    return have <= MAX_BLOCK_ORDER
+    return free_order(dev, order) <= MAX_BLOCK_ORDER
 
 
 @device(cpu="call", cuda="call")

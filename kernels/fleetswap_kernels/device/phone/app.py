@@ -54,6 +54,14 @@ def class_at(dev, c):
 
 
 @device
+def foreground_app(dev):
+    """The app in the foreground: its number, and the indices of its record and of that of its class."""
+    app = state(dev, PHONE_APP) - 1
+    o = app_at(app)
+    return app, o, class_at(dev, state(dev, o + APP_CLASS))
+
+
+@device
 def emit_operation(dev, op, p, a, b, c, d, e, f):
     """Put down the operation to execute next; True, what a phase that emits returns.
 
@@ -221,8 +229,7 @@ def use_runs(dev, o_class, who, p, most, chance, salt):
 @device
 def grow_to(dev, goal):
     """Write the next pages of the app in the foreground, which is to have `goal` pages; not once it has."""
-    o = app_at(state(dev, PHONE_APP) - 1)
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
+    _, o, o_class = foreground_app(dev)
     p = state(dev, PHONE_PROC)
     for r in range(1, REGIONS + 1):
         used = state(dev, o + APP_USED + r - 1)

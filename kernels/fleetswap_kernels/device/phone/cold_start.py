@@ -7,15 +7,13 @@ from ...layout.counters import COLD_STARTS, TRIMMED_APPS
 from ...layout.device import PROC_APP, PROC_STAMP, PROC_USED
 from ...layout.operations import CPU, EXIT, FORK, MODELLED, TOUCH, WRITE
 from ...layout.phone import (
-    APP_CLASS, APP_COMPACTED_RSS, APP_LAUNCHES, APP_PAGES, APP_PROC, APP_USED, CLASS_FULL_PAGES, CLASS_START_PAGES,
-    HABIT_CACHED, HABIT_COW, HABIT_SYSTEM, HABIT_ZYGOTE_CONTENT, HABIT_ZYGOTE_PAGES, PHONE_APP, PHONE_COUNT,
-    PHONE_PROC, PHONE_SWITCH, REGIONS,
+    APP_COMPACTED_RSS, APP_LAUNCHES, APP_PAGES, APP_PROC, APP_USED, CLASS_FULL_PAGES, CLASS_START_PAGES, HABIT_CACHED,
+    HABIT_COW, HABIT_SYSTEM, HABIT_ZYGOTE_CONTENT, HABIT_ZYGOTE_PAGES, PHONE_COUNT, PHONE_PROC, PHONE_SWITCH, REGIONS,
 )  # fmt: skip
 from ..access import count, set_word, word
 from ..regions import proc_at
 from .app import (
-    MOST_QUARTERS, VERSIONS, app_at, class_at, emit_operation, grow_to, habit, map_own_region, next_run, set_state,
-    state,
+    MOST_QUARTERS, VERSIONS, emit_operation, foreground_app, grow_to, habit, map_own_region, next_run, set_state, state,
 )  # fmt: skip
 
 
@@ -65,8 +63,7 @@ def start_app(dev):
     p = state(dev, PHONE_PROC)
     if step == 0:
         return False
-    app = state(dev, PHONE_APP) - 1
-    o = app_at(app)
+    app, o, o_class = foreground_app(dev)
     set_state(dev, PHONE_COUNT, step + 1)
     if step == 1:
         set_word(dev, proc_at(dev, p) + PROC_APP, app + 1)
@@ -79,7 +76,6 @@ def start_app(dev):
         return emit_operation(dev, CPU, p, p % np.int64(dev.n_cpus), 0, 0, 0, 0, 0)
     if step > 1 + REGIONS:
         return False
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
     most = state(dev, o + APP_PAGES) * MOST_QUARTERS >> 2
     return map_own_region(dev, o_class, p, step - 1, most)
 
@@ -87,11 +83,9 @@ def start_app(dev):
 @device
 def copy_zygote(dev):
     """A new app writes to some of the pages it shares with zygote."""
-    app = state(dev, PHONE_APP) - 1
-    o = app_at(app)
     if state(dev, PHONE_COUNT) == 0:
         return False
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
+    app, o, o_class = foreground_app(dev)
     launch = state(dev, o + APP_LAUNCHES)
     end = habit(dev, HABIT_ZYGOTE_PAGES)
     page, n, _ = next_run(dev, o_class, app, np.int64(0), end, habit(dev, HABIT_COW), 2 * launch)
@@ -106,7 +100,6 @@ def launch_app(dev):
     """A new app writes what it has after its launch."""
     if state(dev, PHONE_COUNT) == 0:
         return False
-    o = app_at(state(dev, PHONE_APP) - 1)
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
+    _, o, o_class = foreground_app(dev)
     full = max(habit(dev, o_class + CLASS_FULL_PAGES), np.int64(1))
     return grow_to(dev, state(dev, o + APP_PAGES) * habit(dev, o_class + CLASS_START_PAGES) // full)

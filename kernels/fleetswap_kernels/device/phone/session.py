@@ -5,22 +5,20 @@ import numpy as np
 from ...compile.decorators import device
 from ...layout.operations import DONTNEED, MODELLED, TOUCH, WRITE
 from ...layout.phone import (
-    APP_CLASS, APP_LAUNCHES, APP_PAGES, APP_USED, CLASS_GC, CLASS_GROWTH, CLASS_HOT_CHANGING, CLASS_NEW,
-    HABIT_SESSIONS, PHONE_APP, PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PROC, PHONE_SWITCH, REGIONS,
+    APP_LAUNCHES, APP_PAGES, APP_USED, CLASS_GC, CLASS_GROWTH, CLASS_HOT_CHANGING, CLASS_NEW, HABIT_SESSIONS,
+    PHONE_COUNT, PHONE_GOAL, PHONE_PAGE, PHONE_PROC, PHONE_SWITCH, REGIONS,
 )  # fmt: skip
 from ...layout.streams import Stream
 from ..rng import draw_words
-from .app import app_at, class_at, content_entry, emit_operation, grow_to, habit, next_run, set_state, state, use_runs
+from .app import content_entry, emit_operation, foreground_app, grow_to, habit, next_run, set_state, state, use_runs
 
 
 @device
 def relaunch_app(dev):
     """An app that rested uses its hot pages: the core ones again, others for this time."""
-    app = state(dev, PHONE_APP) - 1
-    o = app_at(app)
     if state(dev, PHONE_COUNT) != 0:
         return False
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
+    app, o, o_class = foreground_app(dev)
     chance = habit(dev, o_class + CLASS_HOT_CHANGING)
     salt = 2 * state(dev, o + APP_LAUNCHES) + 1
     return use_runs(dev, o_class, app, state(dev, PHONE_PROC), o + APP_USED, chance, salt)
@@ -29,8 +27,7 @@ def relaunch_app(dev):
 @device
 def session_goal(dev):
     """Pages the app in the foreground is to have at the end of its session."""
-    o = app_at(state(dev, PHONE_APP) - 1)
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
+    _, o, o_class = foreground_app(dev)
     used = np.int64(0)
     for r in range(REGIONS):
         used += state(dev, o + APP_USED + r)
@@ -52,10 +49,8 @@ def grow_app(dev):
 @device
 def collect_garbage(dev):
     """The garbage collector frees runs of the first region, which are written anew."""
-    app = state(dev, PHONE_APP) - 1
-    o = app_at(app)
+    app, o, o_class = foreground_app(dev)
     p = state(dev, PHONE_PROC)
-    o_class = class_at(dev, state(dev, o + APP_CLASS))
     salt = 2 * state(dev, PHONE_SWITCH)
     if state(dev, PHONE_COUNT) > 0:
         # The other half of the last run.

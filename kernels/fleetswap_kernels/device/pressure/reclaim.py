@@ -14,11 +14,11 @@ from ...layout.counters import PAGE_EVENTS, SWAPOUT_FOLIOS
 from ...layout.device import GEN_PTES, PROC_USED, VMA_FLAGS, VMA_PAGES, VMA_PTE, VMA_START
 from ...layout.words import FRAME_CACHED, FRAME_DIRTY, KIND_SHIFT, PRESENT, PTE_DIRTY, PTE_PAYLOAD, PTE_SWAP, VMA_USED
 from ..access import byte, count, set_byte, set_word, word
-from ..memory.buddy import frame_order
+from ..memory.buddy import folio_of, frame_order
 from ..memory.folio import cache_enter, cache_leave, cache_slot, folio_free, folio_mapped
 from ..memory.generation import age_of, clear_block, oldest_age, promote_block, retire_oldest
 from ..memory.workingset import resident_pages
-from ..orders import aligned_start, pages_of
+from ..orders import pages_of
 from ..regions import account_pages, present_run, proc_at, pte_at, vma_at, vma_find
 from ..swap.release import drop_pins, mark_dirty, zeromap_clear
 from ..swap.slot_cache import folio_alloc_swap
@@ -247,9 +247,8 @@ def victim_in_block(dev):
                 page += 1
                 continue
             frame = pte & PTE_PAYLOAD
-            order = frame_order(dev, frame)
+            head, order = folio_of(dev, frame)
             n = pages_of(order)
-            head = aligned_start(frame, order)
             at = page - (frame - head)
             if n > GEN_PTES and at >= 0 and used_since(dev, vma_pte + at, n, age):
                 dev.hand_stayed = np.uint32(1)

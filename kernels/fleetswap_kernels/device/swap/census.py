@@ -12,7 +12,7 @@ from ...layout.words import KIND_SHIFT, PTE_PAYLOAD, SWAP, VMA_USED
 from ..access import byte, quad, set_quad, word
 from ..orders import pages_of
 from ..regions import pte_at, vma_at
-from .swapin import block_ok
+from .reasons import block_ok
 
 N_ORDER_BINS = 10
 """Pages by order: 0 for those that come back alone, then 2..8; 1 and 9 stay 0."""

@@ -23,6 +23,40 @@ from .allocator import skip_used
 from .clusters import order_served
 
 
+@device
+def block_reason(dev, o_pte, first, n):
+    """What rules out that a block of swap entries comes in as one folio (spec 05 §5.3, filters 5 and 7).
+
+    Parameters
+    ----------
+    o_pte : int64
+        Word offset of the block's first PTE.
+    first : int64
+        Value of that PTE, if it is the first of a batch.
+    n : int64
+        PTEs of the block, at least 4.
+
+    Returns
+    -------
+    SwapinReason
+        REFUSED_LATER if nothing does.
+    """
+    if words_differ(dev, o_pte, n, first):
+        return SwapinReason.NOT_CONTIGUOUS
+    slot = first & PTE_PAYLOAD
+    if dev.zeromap_check and zeromap_mixed(dev, slot, n):
+        return SwapinReason.ZEROMAP_MIXED
+    if or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040:
+        return SwapinReason.SWAP_CACHE
+    return SwapinReason.REFUSED_LATER
+
+
+@device
+def block_ok(dev, o_pte, first, n):
+    """Whether `n` PTEs are one batch from `first` on, with a uniform zeromap and no slot in the swap cache."""
+    return block_reason(dev, o_pte, first, n) == SwapinReason.REFUSED_LATER
+
+
 @device(cpu="call")
 def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
     """The first test of `swapin_order` that rules out the largest wanted order (alloc_swap_folio, spec 05 §5.3).
@@ -53,7 +87,6 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
         order -= 1
     if order <= got_order:
         return SwapinReason.NOT_SMALLER
-    n = pages_of(order)
     if dev.zswap_ever or word(dev, o_vma + VMA_FLAGS) & VMA_UFFD:
         return SwapinReason.POLICY
     if (allowed_orders(dev, o_vma) & ~np.int64(dev.swapin_denied)) >> order & 1 == 0:
@@ -61,17 +94,9 @@ def swapin_reason(dev, o_vma, page, pte, wanted_orders, got_order):
     first = block_start(dev, o_vma, page, order)
     if first < 0:
         return SwapinReason.VMA_BOUNDS
-    if ((word(dev, o_vma + VMA_START) + page) ^ pte) & (n - 1):
+    if ((word(dev, o_vma + VMA_START) + page) ^ pte) & (pages_of(order) - 1):
         return SwapinReason.ORDER_MISMATCH
-    entry = pte - (page - first)
-    if words_differ(dev, pte_at(dev, o_vma, first), n, entry):
-        return SwapinReason.NOT_CONTIGUOUS
-    slot = entry & PTE_PAYLOAD
-    if dev.zeromap_check and zeromap_mixed(dev, slot, n):
-        return SwapinReason.ZEROMAP_MIXED
-    if or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040:
-        return SwapinReason.SWAP_CACHE
-    return SwapinReason.REFUSED_LATER
+    return block_reason(dev, pte_at(dev, o_vma, first), pte - (page - first), pages_of(order))
 
 
 @device(cpu="call", cuda="call")

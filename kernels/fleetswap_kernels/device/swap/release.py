@@ -13,8 +13,7 @@ from ..orders import pages_of
 from ..zram.free import zram_notify_free
 from .clusters import cluster_give
 
-DROP_ANYWAY = 0
-DROP_UNMAPPED_OR_FULL = 1
+DROP_ANYWAY, DROP_UNMAPPED_OR_FULL = range(2)
 
 
 @device

@@ -4,7 +4,7 @@ import numpy as np
 
 from ...compile.decorators import device
 from ...compile.views import runs_short
-from ...layout.counters import FAULT_PAGES, PAGE_EVENTS, PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
+from ...layout.counters import PSWPIN, SWAP_RA, SWAP_RA_HIT, SWPIN_ZERO
 from ...layout.device import VMA_PAGES, VMA_RA_HITS, VMA_RA_PAGE, VMA_RA_WIN, VMA_START
 from ...layout.words import (
     CONTENT_ZERO, FRAME_CACHED, FRAME_READAHEAD, HAS_CACHE, KIND_SHIFT, PTE_DIRTY, PTE_EXCLUSIVE,
@@ -12,10 +12,10 @@ from ...layout.words import (
 )  # fmt: skip
 from ..access import byte, count, set_byte, set_word, word, words_differ
 from ..memory.buddy import frame_order
-from ..memory.folio import cache_enter, cache_lookup, folio_mapped, folio_new
+from ..memory.folio import cache_enter, cache_lookup, count_mapped, folio_mapped, folio_new
 from ..memory.workingset import note_refault
 from ..orders import pages_of
-from ..regions import PMD_PAGES, account_pages, pmd_end, pte_at
+from ..regions import PMD_PAGES, pmd_end, pte_at
 from ..zram.read import read_stored, zeromap_bit
 from .outcomes import SwapRead
 from .release import drop_counts, folio_free_swap, vm_swap_full
@@ -181,7 +181,5 @@ def map_cached(dev, p, o_vma, page, pte, head, write):
         frame = head + index + i
         set_word(dev, pte_at(dev, o_vma, first) + i, flags | frame)
         set_byte(dev, dev.o_mapcount + frame, byte(dev, dev.o_mapcount + frame) + 1)
-    account_pages(dev, p, pages, -pages)
-    count(dev, PAGE_EVENTS, pages)
-    count(dev, FAULT_PAGES, pages)
+    count_mapped(dev, p, pages, pages)
     return write != 0 and flags & PTE_EXCLUSIVE == 0

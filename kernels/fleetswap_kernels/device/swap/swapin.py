@@ -5,7 +5,7 @@ import numpy as np
 from ...compile.decorators import device
 from ...compile.views import runs_short
 from ...layout.counters import (
-    FAULT_PAGES, PAGE_EVENTS, PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
+    PGMAJFAULT, PSWPIN, SILENT_MIXED_ZEROMAP, STALE_READS, SWPIN_ZERO, WARN_MIXED_ZEROMAP,
     Mthp,
 )  # fmt: skip
 from ...layout.device import VERDICT_CHARGE, VERDICT_FOLIO, VMA_FLAGS, VMA_START
@@ -13,17 +13,17 @@ from ...layout.words import (
     CONTENT_ZERO, FAULT_ORDERS, HAS_CACHE, MAP_COUNT, PTE_DIRTY, PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_PRESENT, VMA_UFFD,
 )  # fmt: skip
 from ..access import byte, count, fill_bytes, fill_words, number_words, or_words, set_byte, set_word, word, words_differ
-from ..memory.folio import cache_lookup, cache_slot, count_mthp, folio_free, folio_new
+from ..memory.folio import cache_lookup, cache_slot, count_mapped, count_mthp, folio_free, folio_new
 from ..memory.generation import stamp_pages
 from ..memory.large_folio import has_margin
 from ..memory.policy import allowed_orders, block_start
 from ..memory.workingset import note_refault
 from ..orders import aligned_start, pages_of
-from ..regions import account_pages, aligned_page, pte_at
+from ..regions import aligned_page, pte_at
 from ..zram.blocks import is_whole_block
 from ..zram.read import count_decompression, read_stored, slot_content, stored_content, zeromap_bit, zeromap_mixed
 from .outcomes import SwapRead
-from .reasons import count_smaller_swapin
+from .reasons import block_ok, count_smaller_swapin
 from .release import drop_pins, drop_references, free_swap_slots
 from .slot_cache import request_granted
 
@@ -61,17 +61,6 @@ def swapin_order(dev, o_vma, page, pte):
     if small and (not runs_short(dev) or np.int64(dev.frames_free) > 2 << block):
         return block, True
     return np.int64(0), False
-
-
-@device
-def block_ok(dev, o_pte, first, n):
-    """Whether `n` PTEs are one batch from `first` on, with a uniform zeromap and no slot in the swap cache."""
-    if words_differ(dev, o_pte, n, first):
-        return False
-    slot = first & PTE_PAYLOAD
-    if dev.zeromap_check and zeromap_mixed(dev, slot, n):
-        return False
-    return or_words(dev, (dev.o_map + slot) >> 2, n >> 2) & 0x40404040 == 0
 
 
 @device
@@ -171,9 +160,7 @@ def swapin_small(dev, p, o_vma, page, order, slot, write):
         count_decompression(dev, slot, n)
     count(dev, SWPIN_ZERO if zero else PSWPIN, n)
     count(dev, PGMAJFAULT, 1)
-    count(dev, PAGE_EVENTS, n)
-    count(dev, FAULT_PAGES, n)
-    account_pages(dev, p, n, -n)
+    count_mapped(dev, p, n, n)
     release_read_slots(dev, slot, n, np.int64(0))
 
 
@@ -229,10 +216,8 @@ def swapin_map(dev, p, o_vma, page, head, order, slot, write, kept_bits):
         flags |= PTE_DIRTY
     number_words(dev, pte_at(dev, o_vma, first), n, flags | head)
     fill_bytes(dev, dev.o_mapcount + head, n, 1)
-    account_pages(dev, p, n, -n)
     count_mthp(dev, order, Mthp.NR_ANON, 1)
-    count(dev, PAGE_EVENTS, n)
-    count(dev, FAULT_PAGES, n)
+    count_mapped(dev, p, n, n)
     release_read_slots(dev, slot, n, kept_bits)
 
 

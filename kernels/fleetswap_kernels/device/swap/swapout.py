@@ -14,10 +14,10 @@ from ...layout.words import (
     PTE_EXCLUSIVE, PTE_PAYLOAD, PTE_SWAP,
 )  # fmt: skip
 from ..access import byte, count, fill_bytes, set_byte, word
-from ..memory.buddy import frame_order
+from ..memory.buddy import folio_of, frame_order
 from ..memory.folio import cache_enter, cache_leave, count_mthp, folio_free, folio_mapped
 from ..memory.workingset import note_eviction
-from ..orders import aligned_start, pages_of
+from ..orders import pages_of
 from ..regions import account_pages, any_maps_huge, pmd_end, pmd_split, present_run, pte_at
 from ..zram.write import zram_write
 from .allocator import reclaim_worker
@@ -221,9 +221,8 @@ def split_partial(dev, o_vma, page, end):
         run = np.int64(1)
         if pte >> KIND_SHIFT == PRESENT:
             frame = pte & PTE_PAYLOAD
-            order = frame_order(dev, frame)
+            head, order = folio_of(dev, frame)
             if order > 0:
-                head = aligned_start(frame, order)
                 n = pages_of(order)
                 run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)
                 vpn = start + page - (frame - head)
@@ -249,8 +248,7 @@ def reclaim_range(dev, model, p, o_vma, page, end):
         run = np.int64(1)
         if pte >> KIND_SHIFT == PRESENT:
             frame = pte & PTE_PAYLOAD
-            order = frame_order(dev, frame)
-            head = aligned_start(frame, order)
+            head, order = folio_of(dev, frame)
             n = pages_of(order)
             if order > 0:
                 run = present_run(dev, o_first + page, min(end - page, n - (frame - head)), pte)

@@ -53,13 +53,19 @@ def new_object(dev, size):
 
 
 @device
+def free_stored(dev, slot):
+    """Drop what a slot stores, if it stores anything."""
+    if word(dev, dev.o_stored + slot) != CONTENT_NONE:
+        zram_free(dev, slot, np.int64(1))
+
+
+@device
 def store_page(dev, slot, size):
     """Store a compressed page in a slot in place of what is there; whether the pool took it."""
     z = new_object(dev, size)
     if z == NIL:
         return False
-    if word(dev, dev.o_stored + slot) != CONTENT_NONE:
-        zram_free(dev, slot, np.int64(1))
+    free_stored(dev, slot)
     if size == HUGE_BYTES:
         count(dev, HUGE_PAGES, 1)
         count(dev, HUGE_PAGES_SINCE, 1)
@@ -215,8 +221,7 @@ def store_compressed(dev, model, slot, o_content, n, raw_until):
                 codec_work = np.int64(0)
             codec_work += 1
         if size == 0:
-            if word(dev, dev.o_stored + at) != CONTENT_NONE:
-                zram_free(dev, at, np.int64(1))
+            free_stored(dev, at)
             set_half(dev, dev.o_stored_bytes + at, 0)
             same += 1
         elif not store_page(dev, at, size):
@@ -237,8 +242,7 @@ def store_alone(dev, model, slot, content):
     """Store one page, the most common request of all without large folios; whether the pool took it."""
     size = page_bytes(dev, model, content)
     if size == 0:
-        if word(dev, dev.o_stored + slot) != CONTENT_NONE:
-            zram_free(dev, slot, np.int64(1))
+        free_stored(dev, slot)
         set_half(dev, dev.o_stored_bytes + slot, 0)
         count(dev, SAME_PAGES, 1)
     else:
