@@ -59,6 +59,11 @@ class Table(table.Table):
     def __init__(self, title: str, show_header: bool = True) -> None:
         super().__init__(title=title, title_justify="left", box=box.SIMPLE_HEAD, show_header=show_header)
 
+    def add_columns(self, *names: str, **options: Any) -> None:
+        """Add columns that are alike; the options are those of Rich's `add_column`."""
+        for name in names:
+            self.add_column(name, **options)
+
 
 def progress_bar(err: Console, unit: str = "", steps: int = 0, transient: bool = False) -> Progress:
     """A bar with time passed and time left.

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..report.scenarios import TEXTS
+from ..report.scenarios import TEXTS, flatten
 from ..report.wording import joined
 from ..scenario.schema import is_one_value
-from ..scenario.units import Key
 
 LABELLED = 3
 """Two policies that differ in more keys are not called by what differs."""
@@ -39,18 +38,7 @@ def settings_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
 
     A table that is one value, as `policy.mthp` is, stays whole.
     """
-    return {key: value for key, value in _flat(resolved, ()).items() if key not in TEXTS}
-
-
-def _flat(table: Mapping[str, Any], at: Key) -> dict[str, Any]:
-    flat_values: dict[str, Any] = {}
-    for name, inner in table.items():
-        key = (*at, name)
-        if isinstance(inner, Mapping) and not is_one_value(key):
-            flat_values |= _flat(inner, key)
-        else:
-            flat_values[".".join(key)] = inner
-    return flat_values
+    return {key: value for key, value in flatten(resolved, is_one_value).items() if key not in TEXTS}
 
 
 def _shown(setting: object) -> str:

@@ -35,6 +35,7 @@ from ..scenario.file import load_fleet_scenario
 from ..workload.allocator_test import plan
 from ..workload.lay_out import lay_out
 from .c_reference import Reference, ReferenceMissingError
+from .timing import timed
 
 DEFINITIONS = {
     "page event": "one page touched by an operation, mapped by a fault, swapped out, or dropped by a zap",
@@ -146,20 +147,12 @@ class _Fleet:
         """Run the iterations."""
         self.arena.run(self.program, self.first, self.end)
 
-    def run_reference(self, reference: Reference) -> None:
-        """Run the iterations in C."""
-        reference.run(self.arena, self.program, self.first, self.end)
-
-    def seconds(self, work: Callable[[], None], clock: Callable[[], float]) -> float:
-        """Seconds that some work takes from the state after the warm-up."""
+    def seconds(self, reference: Reference | None = None, clock: Callable[[], float] = time.thread_time) -> float:
+        """Seconds that the iterations take from the state after the warm-up, in C if there is a reference."""
         self.arena.memory = self._start
-        started = clock()
-        work()
-        return clock() - started
-
-    def seconds_per_event(self) -> float:
-        """CPU time of a page event on one thread."""
-        return self.seconds(self.run, time.thread_time) / self.events
+        if reference is None:
+            return timed(self.run, clock)[1]
+        return timed(partial(reference.run, self.arena, self.program, self.first, self.end), clock)[1]
 
 
 def measure(effort: Effort, progress: Callable[[str], None]) -> Result:
@@ -213,19 +206,19 @@ def _pairs(n: int, a: Callable[[], float], b: Callable[[], float]) -> list[tuple
     return pairs[1:]
 
 
+def _ratio(pairs: list[tuple[float, float]]) -> float:
+    """The first over the second, in the median pair."""
+    return statistics.median(a / b for a, b in pairs)
+
+
 def _one_thread(result: Result, effort: Effort, policy: str, reference: Reference | None) -> None:
     fleet = _Fleet(replace(effort.test, large_swapin=policy == "on"), effort.devices)
-
-    def kernels() -> float:
-        return fleet.seconds(fleet.run, time.thread_time)
-
     if reference is None:
-        seconds = [kernels() for _ in range(effort.pairs)]
+        seconds = [fleet.seconds() for _ in range(effort.pairs)]
     else:
-        in_c = partial(fleet.run_reference, reference)
-        pairs = _pairs(effort.pairs, kernels, lambda: fleet.seconds(in_c, time.thread_time))
+        pairs = _pairs(effort.pairs, fleet.seconds, partial(fleet.seconds, reference))
         seconds = [a for a, _ in pairs]
-        result.values[f"njit_over_c_{policy}"] = statistics.median(a / b for a, b in pairs)
+        result.values[f"njit_over_c_{policy}"] = _ratio(pairs)
     result.values[f"events_per_s_{policy}"] = fleet.events / statistics.median(seconds)
 
 
@@ -235,8 +228,8 @@ def _contents(result: Result, effort: Effort, policy: str) -> None:
     without = _Fleet(plain, effort.devices)
     for name, block_kib in (("content_over_none", 4), ("content_blocks_over_none", 64)):
         fleet = _Fleet(replace(plain, content=CONTENT, block_kib=block_kib), effort.devices)
-        pairs = _pairs(effort.pairs // 2 + 1, fleet.seconds_per_event, without.seconds_per_event)
-        result.values[f"{name}_{policy}"] = statistics.median(a / b for a, b in pairs)
+        ratio = _ratio(_pairs(effort.pairs // 2 + 1, fleet.seconds, without.seconds))
+        result.values[f"{name}_{policy}"] = ratio * without.events / fleet.events
 
 
 def _two_threads(result: Result, effort: Effort) -> None:
@@ -244,13 +237,9 @@ def _two_threads(result: Result, effort: Effort) -> None:
     if usable_cores() < 2:
         result.missing("this process may use one CPU only", name)
         return
-    single, double = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
-    pairs = _pairs(
-        effort.pairs,
-        lambda: single.seconds(single.run, time.perf_counter),
-        lambda: double.seconds(double.run, time.perf_counter),
-    )
-    result.values[name] = statistics.median(a / b for a, b in pairs)
+    fleets = (_Fleet(effort.test, 4 * effort.devices, threads) for threads in (1, 2))
+    single, double = (partial(fleet.seconds, clock=time.perf_counter) for fleet in fleets)
+    result.values[name] = _ratio(_pairs(effort.pairs, single, double))
 
 
 def _phones(result: Result, effort: Effort) -> None:
@@ -258,11 +247,12 @@ def _phones(result: Result, effort: Effort) -> None:
     scenario = load_fleet_scenario("phones", (), devices=4 * effort.devices)
     laid_out = lay_out(scenario)
     arena, _ = laid_out.arena()
-    program = laid_out.program
-    started = time.thread_time()
-    arena.init()
-    arena.run(program, 0, len(program))
-    seconds = time.thread_time() - started
+
+    def run() -> None:
+        arena.init()
+        arena.run(laid_out.program, 0, len(laid_out.program))
+
+    _, seconds = timed(run, time.thread_time)
     counted = arena.counters()
     result.values["page_faults_per_s"] = int(counted[:, counters.PGFAULT].sum()) / seconds
     result.values["device_hours_per_s"] = scenario.devices * scenario.days * 24 / seconds
@@ -294,13 +284,8 @@ def bytes_per_page(test: AllocatorTest) -> dict[str, float | None]:
 
 def _memory_bandwidth(result: Result, effort: Effort) -> None:
     source = np.ones(effort.copied_mib << 20, dtype=np.uint8)
-    target = np.zeros_like(source)
-    best = float("inf")
-    for _ in range(effort.pairs):
-        started = time.perf_counter()
-        np.copyto(target, source)
-        best = min(best, time.perf_counter() - started)
-    bandwidth = 2 * source.nbytes / best
+    copy = partial(np.copyto, np.zeros_like(source), source)
+    bandwidth = 2 * source.nbytes / min(timed(copy)[1] for _ in range(effort.pairs))
     result.values["memory_bandwidth_bytes_per_s"] = bandwidth
     for policy in ("on", "off"):
         rate = result.values[f"events_per_s_{policy}"]
@@ -314,15 +299,9 @@ def _census(result: Result, effort: Effort) -> None:
     pte = words_of_slots((16 * blocks[:, None] + np.arange(16)).ravel())
     region = np.array([0, pages])
     tables = PageTables(pte, region, np.zeros(1, np.int64), np.array([0, 1]), np.zeros(1, np.int64))
-    areas, target = SwapAreas.unknown(), np.zeros_like(pte)
-
-    def seconds(work: Callable[[], object]) -> float:
-        started = time.thread_time()
-        work()
-        return time.thread_time() - started
-
-    count, copy = partial(census, choose("cpu", 1)[0], tables, areas), partial(np.copyto, target, pte)
-    pairs = _pairs(effort.pairs, lambda: seconds(count), lambda: seconds(copy))
+    count = partial(census, choose("cpu", 1)[0], tables, SwapAreas.unknown())
+    copy = partial(np.copyto, np.zeros_like(pte), pte)
+    pairs = _pairs(effort.pairs, lambda: timed(count, time.thread_time)[1], lambda: timed(copy, time.thread_time)[1])
     result.values["census_ns_per_page"] = 1e9 * statistics.median(a for a, _ in pairs) / pages
     # A copy moves 16 bytes a page: the word read and written.
     result.values["census_over_copy"] = statistics.median(9 * b / (16 * a) for a, b in pairs)
@@ -342,8 +321,7 @@ def _start(out: Path, cache: Path) -> tuple[float, float]:
     command = [sys.executable, "-m", "fleetswap", "run", "--devices", "1", "--threads", "1", "--out", str(out)]
     paths = [path or str(Path.cwd()) for path in sys.path]
     environment = os.environ | {"FLEETSWAP_CACHE_DIR": str(cache), "PYTHONPATH": os.pathsep.join(paths)}
-    started = time.perf_counter()
-    subprocess.run(command, env=environment, check=True, capture_output=True)  # noqa: S603 (this program itself)
-    seconds = time.perf_counter() - started
+    start = partial(subprocess.run, command, env=environment, check=True, capture_output=True)
+    _, seconds = timed(start)  # this program itself
     manifest = json.loads((out / "manifest.json").read_text())
     return seconds, float(manifest["ready_s"])

@@ -5,7 +5,6 @@ The devices that the CPU runs are among those of the backend; their counters mus
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -14,16 +13,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.backend.arena import Arena, device_bytes
+from fleetswap_kernels.backend.arena import device_bytes
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 from fleetswap_kernels.layout import counters
 
-from ..fleet import shard as fleet
+from ..fleet.shard import STEPS_AT_ONCE, folding, stretches, warm_up
 from ..scenario.experiments import AllocatorScenario, AllocatorTest
 from ..scenario.file import load_fleet_scenario
-from ..workload.allocator_test import plan as plan_test
+from ..workload.laid_out import LaidOut
 from ..workload.lay_out import lay_out
+from .timing import timed
 
 DEFINITIONS = {
     "devices": "simulated at once: as many as fit the backend's memory, at most those of the effort",
@@ -72,68 +72,12 @@ QUICK = Effort(
 """Shows that everything runs; its numbers mean little."""
 
 
-@dataclass(frozen=True)
-class Load:
-    """A fleet to be measured.
-
-    Parameters
-    ----------
-    name : str
-    device_bytes : int
-        Memory of the largest device.
-    make : function of (int, Backend)
-        An arena with so many devices and the numbers of the devices in it; the same numbers are the same devices.
-    run : function of (Arena, int64 array)
-        Runs all steps of an arena with these devices, and brings back what a run wants of them.
-    warm_up : function of Backend
-        Compiles kernels.
-    """
-
-    name: str
-    device_bytes: int
-    make: Callable[[int, Backend], tuple[Arena, npt.NDArray[np.int64]]]
-    run: Callable[[Arena, npt.NDArray[np.int64]], None]
-    warm_up: Callable[[Backend], int]
-
-
-def loads(effort: Effort) -> Iterator[Load]:
-    """The allocator test with large swap-in on and off, then phones for a day."""
+def loads(effort: Effort) -> Iterator[tuple[str, LaidOut]]:
+    """The allocator test with large swap-in on and off, then phones for a day; each by its name."""
+    test = lay_out(AllocatorScenario(effort.test, effort.devices))
     for policy in ("on", "off"):
-        yield _test_load(f"allocator-test {policy}", replace(effort.test, large_swapin=policy == "on"))
-    yield _phones_load(effort)
-
-
-def _test_load(name: str, test: AllocatorTest) -> Load:
-    workload = plan_test(test)
-    laid_out = lay_out(AllocatorScenario(test, 1))
-
-    def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
-        return Arena([(workload.blueprint, devices)], backend=backend), np.arange(devices)
-
-    def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:  # noqa: ARG001 (signature)
-        for first, end in pairwise(workload.marks):
-            arena.run(workload.program, first, end)
-            arena.counters()
-
-    return Load(
-        name, device_bytes(workload.blueprint.sizes), make, run, lambda backend: fleet.warm_up(laid_out, backend)
-    )
-
-
-def _phones_load(effort: Effort) -> Load:
-    scenario = load_fleet_scenario("phones", effort.settings, effort.devices)
-    laid_out = lay_out(scenario)
-
-    def make(devices: int, backend: Backend) -> tuple[Arena, npt.NDArray[np.int64]]:
-        return laid_out.arena(0, devices, backend)
-
-    def run(arena: Arena, numbers: npt.NDArray[np.int64]) -> None:
-        fold = arena.fold(fleet.folding(laid_out, laid_out.classes_of(0, len(numbers))[numbers]))
-        for first, end in fleet.stretches(0, len(laid_out.marks) - 1, fleet.STEPS_AT_ONCE):
-            arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1])
-
-    largest_bytes = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)
-    return Load("phones", largest_bytes, make, run, lambda backend: fleet.warm_up(laid_out, backend))
+        yield f"allocator-test {policy}", replace(test, kinds={policy: test.kinds[policy]})
+    yield "phones", lay_out(load_fleet_scenario("phones", effort.settings, effort.devices))
 
 
 def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -> dict[str, Any]:
@@ -152,17 +96,18 @@ def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -
         ``device``, facts of the backend; ``loads`` by name, as `DEFINITIONS` says; ``definitions``.
     """
     measured_loads: dict[str, Any] = {}
-    for load in loads(effort):
-        progress(f"{load.name}: kernels (a GPU's take minutes to compile, once)")
-        compile_s = load.warm_up(backend) / 1e9
-        devices = min(effort.devices, backend.devices_at_once(load.device_bytes))
-        progress(f"{load.name}: {devices:,} devices of up to {load.device_bytes:,} bytes")
-        measured, counted = run(load, devices, backend)
-        progress(f"{load.name}: CPU, one thread")
-        load.warm_up(ONE_THREAD)
-        beside, expected = run(load, min(effort.beside, devices), ONE_THREAD)
-        measured_loads[load.name] = {
-            "device_bytes": load.device_bytes,
+    for name, laid_out in loads(effort):
+        progress(f"{name}: kernels (a GPU's take minutes to compile, once)")
+        compile_s = warm_up(laid_out, backend) / 1e9
+        largest_bytes = max(device_bytes(blueprint.sizes) for blueprint in laid_out.blueprints)
+        devices = min(effort.devices, backend.devices_at_once(largest_bytes))
+        progress(f"{name}: {devices:,} devices of up to {largest_bytes:,} bytes")
+        measured, counted = run(laid_out, devices, backend)
+        progress(f"{name}: CPU, one thread")
+        warm_up(laid_out, ONE_THREAD)
+        beside, expected = run(laid_out, min(effort.beside, devices), ONE_THREAD)
+        measured_loads[name] = {
+            "device_bytes": largest_bytes,
             "compile_s": compile_s,
             **measured,
             "cpu": beside,
@@ -172,26 +117,33 @@ def measure(backend: Backend, effort: Effort, progress: Callable[[str], None]) -
     return {"backend": backend.name, "device": backend.facts(), "loads": measured_loads, "definitions": DEFINITIONS}
 
 
-def run(load: Load, devices: int, backend: Backend) -> tuple[dict[str, Any], npt.NDArray[np.uint64]]:
-    """Run a load on a backend: times, and the counters of the devices in the order of their numbers."""
+def run(laid_out: LaidOut, devices: int, backend: Backend) -> tuple[dict[str, Any], npt.NDArray[np.uint64]]:
+    """Run the first devices of a load on a backend: times, and their counters in the order of their places."""
     moved = backend.facts().get("spent", {})
-    started = time.perf_counter()
-    arena, numbers = load.make(devices, backend)
-    laid_out = time.perf_counter()
-    arena.init()
-    ready = time.perf_counter()
-    load.run(arena, numbers)
-    ended = time.perf_counter()
+    (arena, places), lay_out_s = timed(lambda: laid_out.arena(0, devices, backend))
+    _, init_s = timed(arena.init)
+
+    def steps_one_by_one() -> None:
+        for first, end in pairwise(laid_out.marks):
+            arena.run(laid_out.program, first, end)
+            arena.counters()
+
+    def steps_folded() -> None:
+        fold = arena.fold(folding(laid_out, laid_out.classes_of(0, devices)[places]))
+        for first, end in stretches(0, laid_out.steps, STEPS_AT_ONCE):
+            arena.run_steps(fold, laid_out.program, laid_out.marks[first : end + 1])
+
+    _, run_s = timed(steps_one_by_one if laid_out.keeps_steps else steps_folded)
     counted = arena.counters()
     arena.release()
     events = int(counted[:, counters.PAGE_EVENTS].sum())
     figures = {
         "devices": devices,
         "events": events,
-        "lay_out_s": laid_out - started,
-        "init_s": ready - laid_out,
-        "run_s": ended - ready,
-        "events_per_s": events / (ended - ready),
+        "lay_out_s": lay_out_s,
+        "init_s": init_s,
+        "run_s": run_s,
+        "events_per_s": events / run_s,
         "spent": {name: value - moved[name] for name, value in backend.facts().get("spent", {}).items()},
     }
-    return figures, counted[np.argsort(numbers, kind="stable")]
+    return figures, counted[np.argsort(places, kind="stable")]

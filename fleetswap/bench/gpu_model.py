@@ -8,6 +8,7 @@ Nothing is fitted, and no GPU has confirmed it yet.
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
@@ -228,14 +229,8 @@ def by_level(counts: tuple[float, ...], l1_lines: int, l2_lines: int) -> dict[st
     A bin is a hit only if all of its distances are.
     """
     levels = dict.fromkeys(LEVELS, 0.0)
-    for i, n in enumerate(counts):
-        edge = edges()[i] if i < len(edges()) else None
-        if edge is not None and edge <= l1_lines:
-            levels["l1"] += n
-        elif edge is not None and edge <= l2_lines:
-            levels["l2"] += n
-        else:
-            levels["memory"] += n
+    for edge, n in zip((*edges(), math.inf), counts, strict=True):
+        levels["l1" if edge <= l1_lines else "l2" if edge <= l2_lines else "memory"] += n
     return levels
 
 

@@ -65,29 +65,6 @@ class Checker:
             check_zram(self.dev, self.findings)
         return self.findings.lines
 
-    def wrong_pages(self) -> Array:
-        """PTE numbers of the pages that do not hold what their process wrote last; the device must be sound."""
-        dev = self.dev
-        if not len(dev.expect):
-            return np.empty(0, dtype=np.int64)
-        self._regions()
-        kind = dev.pte >> bits.KIND_SHIFT
-        payload = dev.pte & bits.PTE_PAYLOAD
-        holds = np.full(len(dev.pte), bits.CONTENT_ZERO, dtype=np.uint32)
-        at = (kind == bits.PRESENT).nonzero()[0]
-        holds[at] = dev.content[payload[at]]
-        at = (kind == bits.SWAP).nonzero()[0]
-        slot = payload[at]
-        inside = self._slot_contents()[slot]
-        if len(dev.cache):
-            head = dev.cache[slot].astype(np.int64) - 1
-            cached = (head >= 0).nonzero()[0]
-            head = head[cached]
-            inside[cached] = dev.content[head + slot[cached] - (dev.frame[head] & bits.FRAME_LINK)]
-        holds[at] = inside
-        wrong: Array = holds != np.maximum(dev.expect, bits.CONTENT_ZERO)
-        return np.flatnonzero(wrong & (self.pmd_of >= 0))
-
     def _regions(self) -> None:
         """Find the virtual page and the 2 MiB range of every PTE, again whenever the regions have changed."""
         dev, findings = self.dev, self.findings

@@ -60,11 +60,12 @@ def check_zram(dev: DeviceArrays, findings: Findings) -> None:
     unused = np.ones(len(dev.zspage), dtype=bool)
     for group in (dev.zgroup != bits.NIL).nonzero()[0].tolist():
         size_class, fullness = divmod(group, layout.ZGROUPS)
-        room = int(dev.zclass[size_class]) & 0xFFFF
+        zclass = int(dev.zclass[size_class, layout.ZCLASS_INFO])
+        room = zclass & 0xFFFF
         name = f"zspage group {fullness} of class {size_class}"
         for z in findings.walk_list(int(dev.zgroup[group]), after, dev.zspage[:, layout.ZSPAGE_PREV], name):
             unused[z] = False
-            pages += int(dev.zclass[size_class]) >> 16
+            pages += zclass >> 16
             n = int(used[z])
             want = 11 if n == room else 100 * n // room // 10 + 1
             if want != fullness or int(info[z]) >> 16 != size_class or not 0 < n <= room:
@@ -81,9 +82,13 @@ def _classes(dev: DeviceArrays, size: Array) -> Array:
     """Size class of every object."""
     if not len(dev.block):
         return dev.zraw[size]
-    step_bytes = 16 << dev.scalar("block_order")
-    steps = np.clip(-(-(size + HANDLE_BYTES - HUGE_BYTES) // step_bytes), 0, 256)
-    return np.where(size > HUGE_BYTES, dev.zstep[steps], dev.zraw[np.minimum(size, HUGE_BYTES)])
+    return _by_size(size, dev.scalar("block_order"), dev.zraw, dev.zstep)
+
+
+def _by_size(size: Array, order: int, of_bytes: Array, of_step: Array) -> Array:
+    """What tables say of sizes: one of those up to a page by bytes, one of those above by steps of blocks."""
+    steps = np.clip(-(-(size + HANDLE_BYTES - HUGE_BYTES) // (16 << order)), 0, 256)
+    return np.where(size > HUGE_BYTES, of_step[steps], of_bytes[np.minimum(size, HUGE_BYTES)])
 
 
 def _check_blocks(dev: DeviceArrays, in_block: Array, findings: Findings) -> tuple[Array, Array]:
@@ -118,10 +123,7 @@ def _check_packed(dev: DeviceArrays, size: Array, findings: Findings) -> None:
 def _shares(size: Array, order: int) -> Array:
     """Bytes that objects take of full zspages."""
     classes = size_classes(block_order=order)
-    steps = np.clip(-(-(size + HANDLE_BYTES - HUGE_BYTES) // (16 << order)), 0, 256)
-    of_class = np.where(
-        size > HUGE_BYTES, classes.class_of_step[steps], classes.class_of_bytes[np.minimum(size, HUGE_BYTES)]
-    )
+    of_class = _by_size(size, order, classes.class_of_bytes, classes.class_of_step)
     objects = classes.class_objects[of_class].astype(np.int64)
     zspage_bytes = HUGE_BYTES * classes.class_pages[of_class].astype(np.int64)
     return np.floor(zspage_bytes / objects + 0.5).astype(np.int64)

@@ -45,10 +45,11 @@ def _backend(name: str, threads: int | None, quick: bool, as_json: bool) -> None
     """Whole fleets on a backend; exit code 1 if it does not give what the CPU gives."""
     from ..bench.fleets import FULL, QUICK, measure
     from ..console import Console
-    from .backend import opened
+    from ..fleet.backend import open_backend
 
     err = Console(stderr=True)
-    chosen = opened(name, threads, err)
+    chosen = open_backend(name, threads)
+    err.print(chosen.line(asked=True))
     measurement = measure(chosen.backend, QUICK if quick else FULL, lambda what: err.print(f"measuring: {what} ..."))
     if as_json:
         click.echo(json.dumps(measurement))

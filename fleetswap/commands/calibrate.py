@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -133,10 +134,7 @@ def calibrate(
         **calibration.fill_fractions(sizes),
         "region_correlation": int(arrays["region_q16"][0]) / (1 << 16),
         "totals": calibration.totals(sizes),
-        "times": {
-            codec: {"compress_ns": spent.compress_ns, "decompress_ns": spent.decompress_ns}
-            for codec, spent in times.items()
-        },
+        "times": {codec: asdict(spent) for codec, spent in times.items()},
         "files": {what: str(path) for what, path in targets.items()},
     }
     if as_json:
@@ -171,8 +169,8 @@ def _table(totals: Mapping[str, list[dict[str, Any]]], times: Mapping[str, Codec
 
     table = Table(title="Size and CPU time by codec and block")
     table.add_column("codec", no_wrap=True)
-    for column in ("block", "blocks", "ratio", "size vs 4K", "compress ns/page", "decompress ns/page"):
-        table.add_column(column, justify="right", no_wrap=True)
+    columns = ("block", "blocks", "ratio", "size vs 4K", "compress ns/page", "decompress ns/page")
+    table.add_columns(*columns, justify="right", no_wrap=True)
     for codec, orders in totals.items():
         for order in SHOWN_ORDERS:
             row = orders[order]

@@ -156,8 +156,7 @@ def census_tables(found: dict[str, Any]) -> list[Table]:
 
     def table(title: str, *columns: str) -> Table:
         made = Table(title)
-        for name in columns:
-            made.add_column(name, justify="right", no_wrap=True)
+        made.add_columns(*columns, justify="right", no_wrap=True)
         return made
 
     swapped = found["swapped_pages"]

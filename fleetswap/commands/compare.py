@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .backend import backend_options
-from .crew import cluster_options, refuse_existing, refuse_with_resume, workforce_of
+from .work import Work, backend_options, directory_options
 
 if TYPE_CHECKING:
     from ..analysis.comparison import Source
-    from ..console import Console, Table
+    from ..console import Table, Text
+    from ..execution.question import Question
 
 WIDTH = 132
 """Columns that the tables need."""
@@ -27,7 +25,6 @@ WIDTH = 132
 @click.option("--devices", type=int, help="Devices of the fleet.  [default: the scenario's own]")
 @click.option("--seed", type=int, help="Seed of all random numbers.  [default: 0]")
 @backend_options
-@click.option("--shards", type=click.IntRange(1), help="Pieces the fleet is cut into.")
 @click.option("--set", "both", metavar="KEY=VALUE", multiple=True, help="Change a parameter of both; may be repeated.")
 @click.option("--set-a", metavar="KEY=VALUE", multiple=True, help="Change a parameter of A; may be repeated.")
 @click.option("--set-b", metavar="KEY=VALUE", multiple=True, help="Change a parameter of B; may be repeated.")
@@ -37,83 +34,64 @@ WIDTH = 132
     multiple=True,
     help="Also simulate A with this change; the pages that A reads beyond it are told as extra pages.",
 )
-@click.option("--out", metavar="DIR", help="Result folder, a path or s3://...  [default: runs/compare-A-TIME]")
-@cluster_options
+@directory_options("Result folder, a path or s3://...  [default: runs/compare-A-TIME]")
 @click.option("--json", "as_json", is_flag=True, help="Print the comparison as JSON on stdout.")
 def compare(
     a: str | None,
     b: str | None,
     devices: int | None,
     seed: int | None,
-    backend: str,
-    threads: int | None,
-    shards: int | None,
     both: tuple[str, ...],
     set_a: tuple[str, ...],
     set_b: tuple[str, ...],
     set_reference: tuple[str, ...],
-    out: str | None,
-    resume: str | None,
-    cluster: str | None,
-    workers: int | None,
-    as_json: bool,
+    **options: Any,
 ) -> None:
     """Compare two policies on the same devices, with the same random numbers.
 
     A and B are built-in fleets, .toml files, or directories of finished runs. Without B, B is A with the changes of
     --set-b, for instance: fleetswap compare phones --set-a policy.large_swapin=off --set-b policy.large_swapin=on
     """
-    from ..console import Console
     from ..errors import InputError
     from ..execution.comparison import ask_comparison
-    from ..execution.display import Display
-    from ..execution.work import answer_question, resume_job
 
-    err = Console(stderr=True)
-    workforce, display = workforce_of(cluster, workers, backend, threads), Display(err)
-    if resume:
-        refuse_with_resume(("a", "b", "devices", "seed", "shards", "both", "set_a", "set_b", "set_reference", "out"))
-        _show(resume, resume_job(resume, "comparison", workforce, display).summary, as_json, err)
-        return
-    if a is None:
-        raise InputError("A is missing: allowed are fleets, .toml files and run directories, or --resume DIR")
-    if b is None and not set_b:
-        raise InputError("B is missing: give a second scenario or run directory, or --set-b KEY=VALUE")
-    names = (a, a if b is None else b)
-    sides: list[Source] = []
-    problems = []
-    wanted = [(names[0], "--set-a", set_a), (names[1], "--set-b", set_b)]
-    if set_reference:
-        wanted.append((names[0], "--set-reference", set_reference))
-    for name, option, side_settings in wanted:
-        try:
-            sides.append(_source(name, (*both, *side_settings), option, devices, seed))
-        except InputError as error:
-            problems.append(str(error).replace(f"{name} --set:", f"{name} {option if side_settings else '--set'}:"))
-    if problems:
-        raise InputError("; ".join(dict.fromkeys(problems)))
-    question = ask_comparison(sides[0], sides[1], sides[2] if len(sides) > 2 else None, names)
-    folder = out or str(Path("runs") / f"compare-{Path(a).stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}")
-    refuse_existing(folder)
-    _show(folder, answer_question(question, folder, workforce, display, shards or 0).summary, as_json, err)
+    def ask() -> Question:
+        if a is None:
+            raise InputError("A is missing: allowed are fleets, .toml files and run directories, or --resume DIR")
+        if b is None and not set_b:
+            raise InputError("B is missing: give a second scenario or run directory, or --set-b KEY=VALUE")
+        names = (a, a if b is None else b)
+        sides: list[Source] = []
+        problems = []
+        wanted = [(names[0], "--set-a", set_a), (names[1], "--set-b", set_b)]
+        if set_reference:
+            wanted.append((names[0], "--set-reference", set_reference))
+        for name, option, side_settings in wanted:
+            try:
+                sides.append(_source(name, (*both, *side_settings), option, devices, seed))
+            except InputError as error:
+                problems.append(str(error).replace(f"{name} --set:", f"{name} {option if side_settings else '--set'}:"))
+        if problems:
+            raise InputError("; ".join(dict.fromkeys(problems)))
+        return ask_comparison(sides[0], sides[1], sides[2] if len(sides) > 2 else None, names)
+
+    work = Work(**options)
+    folder, summary = work.answer("comparison", f"compare-{Path(a or '').stem}-", ask)
+    files = "comparison.parquet, report.html, summary.json, manifest.json"
+    work.tell({"folder": folder, **summary}, _comparison_parts, WIDTH, files)
 
 
-def _show(folder: str, summary: Mapping[str, Any], as_json: bool, err: Console) -> None:
-    """Print a comparison on stdout, and where it is."""
-    from ..console import Console, Text
+def _comparison_parts(told: Mapping[str, Any]) -> Iterator[Table | Text | str]:
+    """What people read of a comparison: its tables, and the explanations."""
+    from ..console import Text
     from ..report.wording import alike_sentence
 
-    if as_json:
-        click.echo(json.dumps({"folder": folder, **summary}))
-    else:
-        console = Console(columns=WIDTH)
-        if summary["alike"]:
-            console.print(Text(alike_sentence(summary["label_a"], summary["label_b"]), "bold"))
-        for table in comparison_tables(summary):
-            console.print(table)
-        for explanation in summary["explanations"]:
-            console.print(Text(explanation["title"], "bold"), f"{explanation['text']}\n", sep="\n")
-    err.print(f"written to {folder} (comparison.parquet, report.html, summary.json, manifest.json)")
+    if told["alike"]:
+        yield Text(alike_sentence(told["label_a"], told["label_b"]), "bold")
+    yield from comparison_tables(told)
+    for explanation in told["explanations"]:
+        yield Text(explanation["title"], "bold")
+        yield f"{explanation['text']}\n"
 
 
 def _source(name: str, settings: Sequence[str], option: str, devices: int | None, seed: int | None) -> Source:
@@ -142,17 +120,12 @@ def comparison_tables(told: Mapping[str, Any]) -> list[Table]:
     title = f"{called['a']}  |  {called['b']}  ({devices:,} devices; change from A to B, 95 % interval)"
     table = Table(title=title)
     table.add_column("fleet", no_wrap=True)
-    for name in ("A", "B", "change", "interval"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("better", "worst class"):
-        table.add_column(name, no_wrap=True)
-    for name in ("worse for", "gain"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_columns("A", "B", "change", "interval", justify="right", no_wrap=True)
+    table.add_columns("better", "worst class", no_wrap=True)
+    table.add_columns("worse for", "gain", justify="right", no_wrap=True)
     spread = Table(title="Device by device")
-    for name in ("metric", "under"):
-        spread.add_column(name, no_wrap=True)
-    for quantile in ("5 %", "median", "95 %", "99 %"):
-        spread.add_column(quantile, justify="right", no_wrap=True)
+    spread.add_columns("metric", "under", no_wrap=True)
+    spread.add_columns("5 %", "median", "95 %", "99 %", justify="right", no_wrap=True)
     for metric, row in fleet.items():
         table.add_row(
             metric,
@@ -171,8 +144,7 @@ def comparison_tables(told: Mapping[str, Any]) -> list[Table]:
     shown = ("pgmajfault", "pswpin", "fallback_permyriad", "alloc_success_permyriad", "stall_ns", "kills")
     classes = Table(title="Change by device class")
     classes.add_column("class", no_wrap=True)
-    for name in ("devices", *shown):
-        classes.add_column(name, justify="right")
+    classes.add_columns("devices", *shown, justify="right")
     for name in dict.fromkeys(row["class"] for row in rows):
         row_of_metric = {row["metric"]: row for row in rows if row["class"] == name}
         sure = {m: "" if row_of_metric[m]["better"] != "unclear" else " ?" for m in shown}

@@ -117,14 +117,14 @@ def groups_of(sizes: Sizes) -> dict[str, int]:
 def _class_plan(name: str, devices: int, sizes: Sizes) -> dict[str, Any]:
     groups = groups_of(sizes)
     bytes_per_device = sum(groups.values())
-    content = {
+    return {
         "class": name,
         "devices": devices,
         "processes": sizes.procs,
         "device_bytes": bytes_per_device,
         "groups": groups,
+        "bytes": devices * bytes_per_device,
     }
-    return {**content, "bytes": devices * bytes_per_device}
 
 
 def _plan_of(laid_out: LaidOut, shards: int) -> dict[str, Any]:
@@ -210,17 +210,10 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
 
     table = Table(title="Bytes of a device, exact")
     table.add_column("class", no_wrap=True)
-    for name in ("devices", "processes", *told["classes"][0]["groups"], "device", "all devices"):
-        table.add_column(name, justify="right")
-    for class_plan in told["classes"]:
-        cells = (
-            class_plan["devices"],
-            class_plan["processes"],
-            *class_plan["groups"].values(),
-            class_plan["device_bytes"],
-            class_plan["bytes"],
-        )
-        table.add_row(class_plan["class"], *(f"{n:,}" for n in cells))
+    table.add_columns("devices", "processes", *told["classes"][0]["groups"], "device", "all devices", justify="right")
+    for row in told["classes"]:
+        cells = (row["devices"], row["processes"], *row["groups"].values(), row["device_bytes"], row["bytes"])
+        table.add_row(row["class"], *(f"{n:,}" for n in cells))
     probe, memory = told["time"]["probe"], told["memory"]
     run_table = Table(title=f"{told['scenario']}: the run", show_header=False)
     parts = [f"{name.replace('_', ' ')} {_mib(n)}" for name, n in memory.items() if name != "peak_estimate"]
@@ -236,8 +229,8 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
             f"from {probe['devices']} devices in {probe['steps']} of {probe['of_steps']} steps; compiling not counted",
         ),
     )
-    for row in rows:
-        run_table.add_row(*row)
+    for name, text in rows:
+        run_table.add_row(name, text)
     return [table, run_table, *([_gpu_table(told["gpu"])] if "gpu" in told else [])]
 
 

@@ -10,8 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from ..scenario.model import FleetScenario
-
-Key = tuple[str, ...]
+    from ..scenario.units import Key
 
 
 @click.command()
@@ -27,32 +26,29 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
     SCENARIO is a built-in name or a .toml file; the default is phones. What is printed for a fleet is a scenario file:
     each value with its meaning and the comment of the file that gave it. Copy it to edit it.
     """
-    from ..scenario.experiments import BUILT_IN, load_scenario
-    from ..scenario.file import digest, json_schema, load_fleet_scenario, notes, resolved
+    from ..scenario.file import json_schema, notes
+    from ..scenario.kinds import digest_scenario, load_any_scenario, resolve_scenario
+    from ..scenario.model import FleetScenario
     from ..scenario.units import toml_value
 
     if schema:
         click.echo(json.dumps(json_schema(), indent=None if as_json else 2))
         return
-    if scenario in BUILT_IN:
-        test = load_scenario(scenario, devices, seed, settings)
-        content: dict[str, Any] = {"resolved": test.resolved(), "digest": test.digest(), "warnings": []}
-        values = (f"{key} = {toml_value(value)}" for key, value in test.resolved().items())
-        lines = [f"# {scenario}, digest {test.digest()}", *values]
-    else:
-        fleet = load_fleet_scenario(scenario, settings, devices, seed)
-        content = {"resolved": resolved(fleet), "digest": digest(fleet), "warnings": fleet.warnings}
-        said = notes(scenario)
-        changed = {tuple(setting.partition("=")[0].split(".")): "set with --set" for setting in settings}
-        if devices is not None:
-            changed["devices",] = "set with --devices"
-        lines = [f"# {fleet.name}, digest {digest(fleet)}", *scenario_lines(fleet, {**said, **changed})]
+    known = load_any_scenario(scenario, settings, devices, seed)
+    resolved, digest = resolve_scenario(known), digest_scenario(known)
     if as_json:
-        click.echo(json.dumps(content))
+        click.echo(json.dumps({"resolved": resolved, "digest": digest, "warnings": known.warnings}))
         return
-    for warning in content["warnings"]:
+    for warning in known.warnings:
         click.echo(f"warning: {warning}", err=True)
-    click.echo("\n".join(lines))
+    click.echo(f"# {known.name}, digest {digest}")
+    if isinstance(known, FleetScenario):
+        said = notes(scenario) | {tuple(text.partition("=")[0].split(".")): "set with --set" for text in settings}
+        if devices is not None:
+            said["devices",] = "set with --devices"
+        click.echo("\n".join(scenario_lines(known, said)))
+    else:
+        click.echo("\n".join(f"{key} = {toml_value(value)}" for key, value in resolved.items()))
 
 
 def scenario_lines(fleet: FleetScenario, said: dict[Key, str]) -> Iterator[str]:

@@ -21,15 +21,13 @@ def validate(context: click.Context, full: bool, as_json: bool) -> None:
     """
     from ..conformance.costs import INPUTS, TABLES
     from ..conformance.print import print_checks, print_rows
-    from ..conformance.tables import all_checks, run_check
+    from ..conformance.tables import all_checks
     from ..console import Console, progress_bar
     from ..report.tables import MIN_WIDTH
 
     console = Console(as_json, MIN_WIDTH)
-    checks = []
     with progress_bar(Console(stderr=True), transient=True) as progress:
-        for kind, argument in progress.track(all_checks(), description="simulating tables"):
-            checks.append(run_check(kind, argument))
+        checks = [check() for check in progress.track(all_checks(), description="simulating tables")]
         rows = [row for table in progress.track(TABLES.values(), description="pricing experiments") for row in table()]
     print_checks(console, checks, full)
     print_rows(console, rows)

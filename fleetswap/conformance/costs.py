@@ -12,7 +12,7 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_KIB, SIZES_KIB, orde
 
 from ..fleet.price import Price, price
 from ..scenario.content_library import class_names
-from ..scenario.cost import CostProfile, load_profile
+from ..scenario.cost import load_profile
 from ..workload.experiments import bandwidth_script, changes_by_dump, size_script, swap_time_script
 
 Events = npt.NDArray[np.int64]
@@ -75,19 +75,17 @@ class Row:
         return self.kind == PREDICTED or off <= TOLERANCE_PERMILLE * self.published
 
 
-def _price(events: Events, profile: CostProfile, codec: str, folio_kib: int) -> Price:
-    block_order = order_of_kib(folio_kib)
-    return price(events, profile, codec, block_order, class_names())
+def _price(events: Events, codec: str, folio_kib: int) -> Price:
+    return price(events, load_profile(PROFILE), codec, order_of_kib(folio_kib), class_names())
 
 
 def swap_times() -> list[Row]:
     """100 x 100 MiB swapped out and in, by codec and size."""
-    profile = load_profile(PROFILE)
     rows = []
     for (codec, kib), (in_ms, out_ms, kind) in SWAP_TIMES_MS.items():
         changed = changes_by_dump(swap_time_script(codec, kib))
-        swapin = int(_price(changed["in"], profile, codec, kib).stall_ns) // 1_000_000
-        swapout = int(_price(changed["out"], profile, codec, kib).swapout_ns) // 1_000_000
+        swapin = int(_price(changed["in"], codec, kib).stall_ns) // 1_000_000
+        swapout = int(_price(changed["out"], codec, kib).swapout_ns) // 1_000_000
         title = "100 x 100 MiB"
         rows.append(Row(title, f"{codec} {kib}K swap-in", "ms", in_ms, swapin, kind))
         rows.append(Row(title, f"{codec} {kib}K swap-out", "ms", out_ms, swapout, kind))
@@ -108,19 +106,17 @@ def compressed_sizes() -> list[Row]:
 
 def bandwidth() -> list[Row]:
     """Swap-in of same-filled pages, by pages and by 64 KiB folios."""
-    profile = load_profile(PROFILE)
+    title = "same-filled swap-in"
     rows = []
     rate = {}
     for large, published in BANDWIDTH_BYTES_PER_MS.items():
         events = changes_by_dump(bandwidth_script(64, large))["in"]
         pages = int(events[counters.PSWPIN])
-        rate[large] = pages * PAGE_BYTES * 1_000_000 // int(_price(events, profile, "lz4", 4).stall_ns)
-        label = "with" if large else "without"
-        rows.append(
-            Row("same-filled swap-in", f"{label} large swap-in", "bytes/ms", published, rate[large], CALIBRATED)
-        )
+        rate[large] = pages * PAGE_BYTES * 1_000_000 // int(_price(events, "lz4", 4).stall_ns)
+        label = f"{'with' if large else 'without'} large swap-in"
+        rows.append(Row(title, label, "bytes/ms", published, rate[large], CALIBRATED))
     gain = 100 * (rate[True] - rate[False]) // rate[False]
-    return [*rows, Row("same-filled swap-in", "gain", "%", 83, gain, CALIBRATED)]
+    return [*rows, Row(title, "gain", "%", 83, gain, CALIBRATED)]
 
 
 def fault_reduction() -> list[Row]:

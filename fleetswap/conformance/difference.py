@@ -64,17 +64,16 @@ def differences(
 
 
 def _dump(a: dict[str, Any], b: dict[str, Any], lines: Sequence[str], forked: bool) -> Iterator[Difference]:
-    known = (*_HEADING, "procs", "vmstat", "mthp", "mm_stat", "io_stat", "kernel", "ops")
-    for name in [*known, *(name for name in _both(a, b) if name not in known)]:
-        x, y = a.get(name, _ABSENT), b.get(name, _ABSENT)
+    known = dict.fromkeys((*_HEADING, "procs", "vmstat", "mthp", "mm_stat", "io_stat", "kernel", "ops"), _ABSENT)
+    for name, x, y in _both({**known, **a}, b):
         if name == "procs":
-            for process in _both(x, y):
-                yield from _process(f"process {process}", x.get(process), y.get(process))
+            for process, p, q in _both(x, y, None):
+                yield from _process(f"process {process}", p, q)
         elif name == "vmstat":
             yield from _counters("vmstat", x, y, NOT_COMPARABLE)
         elif name == "mthp":
-            for size in _both(x, y):
-                yield from _counters(f"mthp {size} KiB", x.get(size, {}), y.get(size, {}))
+            for size, p, q in _both(x, y, {}):
+                yield from _counters(f"mthp {size} KiB", p, q)
         elif name in ("mm_stat", "io_stat"):
             yield from _columns(name, _MM_STAT if name == "mm_stat" else _IO_STAT, x, y)
         elif name == "kernel" and isinstance(x, dict) and isinstance(y, dict):
@@ -86,8 +85,10 @@ def _dump(a: dict[str, Any], b: dict[str, Any], lines: Sequence[str], forked: bo
             yield from _plain(name, x, y)
 
 
-def _both(a: dict[str, Any], b: dict[str, Any]) -> list[str]:
-    return [*a, *(name for name in b if name not in a)]
+def _both(a: dict[str, Any], b: dict[str, Any], absent: Any = _ABSENT) -> Iterator[tuple[str, Any, Any]]:
+    """Every name in either, with what both have there."""
+    for name in dict.fromkeys((*a, *b)):
+        yield name, a.get(name, absent), b.get(name, absent)
 
 
 def _text(value: Any) -> str:
@@ -98,8 +99,8 @@ def _text(value: Any) -> str:
 def _plain(where: str, a: Any, b: Any) -> Iterator[Difference]:
     """Any two values; of two objects or lists only what differs in them."""
     if isinstance(a, dict) and isinstance(b, dict):
-        for name in _both(a, b):
-            yield from _plain(f"{where} {name}", a.get(name, _ABSENT), b.get(name, _ABSENT))
+        for name, x, y in _both(a, b):
+            yield from _plain(f"{where} {name}", x, y)
     elif isinstance(a, list) and isinstance(b, list):
         yield from _each(where, "entry", a, b, _text)
     elif a != b:
@@ -119,9 +120,9 @@ def _each(
 
 def _counters(where: str, a: dict[str, int], b: dict[str, int], skip: Sequence[str] = ()) -> Iterator[Difference]:
     """Dumps show the counters that are not 0."""
-    for name in _both(a, b):
-        if name not in skip and a.get(name, 0) != b.get(name, 0):
-            yield Difference(f"{where} {name}", str(a.get(name, 0)), str(b.get(name, 0)))
+    for name, x, y in _both(a, b, 0):
+        if name not in skip and x != y:
+            yield Difference(f"{where} {name}", str(x), str(y))
 
 
 def _columns(where: str, names: Sequence[str], a: list[int], b: list[int]) -> Iterator[Difference]:
@@ -134,20 +135,19 @@ def _process(where: str, a: dict[str, Any] | None, b: dict[str, Any] | None) -> 
     if a is None or b is None:
         yield Difference(where, "alive" if a else "no such process", "alive" if b else "no such process")
         return
-    for name in _both(a, b):
+    for name, x, y in _both(a, b):
         if name != "regions":
-            yield from _plain(f"{where} {name}", a.get(name, _ABSENT), b.get(name, _ABSENT))
-    for region in _both(a["regions"], b["regions"]):
-        x, y = a["regions"].get(region), b["regions"].get(region)
+            yield from _plain(f"{where} {name}", x, y)
+    for region, x, y in _both(a["regions"], b["regions"], None):
         there = f"{where}, region {region}"
         if x is None or y is None:
             yield Difference(there, "mapped" if x else "not mapped", "mapped" if y else "not mapped")
             continue
-        for name in _both(x, y):
-            if name != "runs" or "runs" not in x or "runs" not in y:
-                yield from _plain(f"{there} {name}", x.get(name, _ABSENT), y.get(name, _ABSENT))
-            elif x[name] != y[name]:
-                yield from _pages(there, x[name], y[name], y["pages"])
+        for name, p, q in _both(x, y):
+            if name != "runs" or _ABSENT in (p, q):
+                yield from _plain(f"{there} {name}", p, q)
+            elif p != q:
+                yield from _pages(there, p, q, y["pages"])
 
 
 def _pages(where: str, a: list[list[Any]], b: list[list[Any]], pages: int) -> Iterator[Difference]:
@@ -186,11 +186,10 @@ def _page(page: tuple[Any, ...] | None) -> str:
 
 
 def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
-    for name in _both(a, b):
-        x, y = a.get(name, _ABSENT), b.get(name, _ABSENT)
+    for name, x, y in _both(a, b):
         if x == y:
             continue
-        if x == _ABSENT or y == _ABSENT:
+        if _ABSENT in (x, y):
             yield from _plain(f"kernel {name}", x, y)
         elif name in _MAPS:
             noun, slots, show = _MAPS[name]
@@ -200,27 +199,20 @@ def _kernel(a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
         elif name in ("free", "full"):
             yield from _order(f"{name} list", "cluster", _members(x), _members(y))
         elif name in ("nonfull", "frag"):
-            for order in sorted(_both(x, y)):
-                yield from _order(
-                    f"{name} list of order {order}", "cluster", _members(x.get(order, [])), _members(y.get(order, []))
-                )
+            for order, p, q in sorted(_both(x, y, [])):
+                yield from _order(f"{name} list of order {order}", "cluster", _members(p), _members(q))
         elif name == "percpu_next":
-            for cpu in range(max(len(x), len(y))):
-                yield from _each(f"percpu_next of CPU {cpu}", "order", *_at(cpu, x, y, []), str)
+            for cpu, (p, q) in enumerate(zip_longest(x, y, fillvalue=[])):
+                yield from _each(f"percpu_next of CPU {cpu}", "order", p, q, str)
         elif name == "slot_cache":
-            for cpu in range(max(len(x), len(y))):
-                yield from _slot_cache(f"slot_cache of CPU {cpu}", *_at(cpu, x, y, {}))
+            for cpu, (p, q) in enumerate(zip_longest(x, y, fillvalue={})):
+                yield from _slot_cache(f"slot_cache of CPU {cpu}", p, q)
         else:
             yield from _plain(f"kernel {name}", x, y)
 
 
-def _at(i: int, a: list[Any], b: list[Any], empty: Any) -> tuple[Any, Any]:
-    return (a[i] if i < len(a) else empty), (b[i] if i < len(b) else empty)
-
-
 def _slot_cache(where: str, a: dict[str, Any], b: dict[str, Any]) -> Iterator[Difference]:
-    for name in _both(a, b):
-        x, y = a.get(name, _ABSENT), b.get(name, _ABSENT)
+    for name, x, y in _both(a, b):
         if isinstance(x, list) and isinstance(y, list):
             yield from _order(f"{where}, {name}", "slot", x, y)
         else:

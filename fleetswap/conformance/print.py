@@ -10,8 +10,8 @@ from .tables import Check
 def check_table(check: Check) -> Table:
     """Expected beside simulated, iteration by iteration."""
     table = Table(title=f"{check.name}: {len(check.expected)} iterations from {check.source}")
-    for name in ("iteration", "swpout", "fallback", "simulated swpout", "fallback", "fallback %", ""):
-        table.add_column(name, justify="right")
+    columns = ("iteration", "swpout", "fallback", "simulated swpout", "fallback", "fallback %", "")
+    table.add_columns(*columns, justify="right")
     for i, (want, got) in enumerate(zip(check.expected, check.simulated, strict=True), 1):
         share = f"{100 * got[1] / max(1, sum(got)):.2f}"
         mark = Text("equal", "green") if want == got else Text("differs", "bold red")
@@ -26,12 +26,9 @@ def verdict(passed: bool) -> Text:
 
 def print_rows(console: Console, rows: list[Row]) -> None:
     """Published times, sizes and rates beside the simulated ones."""
-    title = "The patch's times, sizes and rates, simulated and priced"
-    table = Table(title=title)
-    for name in ("experiment", "row"):
-        table.add_column(name)
-    for name in ("published", "simulated", "unit", "deviation", "kind", ""):
-        table.add_column(name, justify="right")
+    table = Table("The patch's times, sizes and rates, simulated and priced")
+    table.add_columns("experiment", "row")
+    table.add_columns("published", "simulated", "unit", "deviation", "kind", "", justify="right")
     for row in rows:
         mark = Text("shown") if row.kind == PREDICTED else verdict(row.passed)
         deviation = f"{row.deviation_permille / 10:+.1f} %"

@@ -12,7 +12,7 @@ from fleetswap_kernels.backend.contract import Backend
 from ..errors import InputError
 from ..script.language import Script, ScriptError, load_script
 from ..script.replay import replay
-from .difference import differences
+from .difference import Difference, differences
 from .recording import Recording, load_recording
 
 SHOWN_LINES = 40
@@ -133,19 +133,19 @@ def _first_mismatches(script: Script, recording: Recording, backend: Backend) ->
     for index, recorded in enumerate(recording.dumps):
         line, label = asked[index].line, asked[index].text
         executed = _executed(script.lines, before[1], line)
+        found: list[Difference] = []
         try:
             dump = next(simulated)
         except ScriptError as error:
             # The script was accepted: this is the device's failure, not the user's.
-            where = f"line {error.line}"
-            return (Mismatch(script.path, line, label, where, "a dump", error.message, *before, executed),)
-        if recorded != dump:
-            recording.check(index)
-            changes = differences(recorded, dump, script.lines, forked)
-            if changes:
-                return tuple(
-                    Mismatch(script.path, line, label, d.where, d.expected, d.got, *before, executed) for d in changes
-                )
+            found = [Difference(f"line {error.line}", "a dump", error.message)]
+        else:
+            if recorded != dump:
+                recording.check(index)
+                found = differences(recorded, dump, script.lines, forked)
+        if found:
+            at = (script.path, line, label)
+            return tuple(Mismatch(*at, d.where, d.expected, d.got, *before, executed) for d in found)
         before = (label, line)
     return ()
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
+from itertools import pairwise
 
 from fleetswap_kernels.backend.arena import Arena
 from fleetswap_kernels.backend.choose import ONE_THREAD
@@ -57,7 +60,7 @@ def simulate(test: AllocatorTest) -> tuple[list[tuple[int, int]], dict[str, int]
     fallback = counters.mthp_index("swpout_fallback", workload.folio_order)
     rows = []
     before = arena.counters()[0]
-    for first, end in zip(workload.marks[1:], workload.marks[2:], strict=False):
+    for first, end in pairwise(workload.marks[1:]):
         arena.run(workload.program, first, end)
         after = arena.counters()[0]
         rows.append((int(after[out] - before[out]), int(after[fallback] - before[fallback])))
@@ -110,11 +113,7 @@ def compare_rows(check: Check) -> None:
             check.differences.append(f"iteration {i}: expected {want[0]}/{want[1]}, got {got[0]}/{got[1]}")
 
 
-def all_checks() -> list[tuple[str, bool | str]]:
-    """Every table there is, as (kind, argument) for `run_check`."""
-    return [("patch", False), ("patch", True), *(("kernel", name) for name in KERNEL_TABLES)]
-
-
-def run_check(kind: str, argument: bool | str) -> Check:
-    """Run one table of `all_checks`."""
-    return check_patch(bool(argument)) if kind == "patch" else check_kernel(str(argument))
+def all_checks() -> list[Callable[[], Check]]:
+    """The check of every table there is."""
+    patch = [partial(check_patch, large_swapin) for large_swapin in (False, True)]
+    return [*patch, *(partial(check_kernel, name) for name in KERNEL_TABLES)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from .panel import DASH
@@ -28,20 +28,23 @@ def write_scenario(scenario: Mapping[str, Any]) -> str:
 
 def scenario_differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     """Keys in which two scenarios differ, with the settings of both."""
-    left, right = _flatten(a), _flatten(b)
+    left, right = flatten(a), flatten(b)
     keys = [k for k in dict.fromkeys([*left, *right]) if left.get(k) != right.get(k) or (k in left) != (k in right)]
     return [(key, write_setting(left, key), write_setting(right, key)) for key in keys if key not in TEXTS]
 
 
-def _flatten(value: object, path: str = "") -> dict[str, object]:
-    """Keys of nested tables with their values, as TOML's dotted keys."""
-    if not isinstance(value, Mapping) or (path and not value):
-        return {path: value}
-    return {
-        inner_path: inner
-        for key, part in value.items()
-        for inner_path, inner in _flatten(part, f"{path}.{key}" if path else str(key)).items()
-    }
+def flatten(
+    table: Mapping[str, Any], is_value: Callable[[tuple[str, ...]], bool] = lambda _: False, at: tuple[str, ...] = ()
+) -> dict[str, Any]:
+    """Values of nested tables by TOML's dotted keys; a table whose key `is_value`, or that is empty, stays whole."""
+    flat: dict[str, Any] = {}
+    for name, inner in table.items():
+        key = (*at, str(name))
+        if isinstance(inner, Mapping) and inner and not is_value(key):
+            flat |= flatten(inner, is_value, key)
+        else:
+            flat[".".join(key)] = inner
+    return flat
 
 
 def merge_lines(runs: Sequence[Run], key: str) -> list[str]:

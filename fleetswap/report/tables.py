@@ -33,10 +33,8 @@ def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int, posted
     title = f"{TITLES[policy]}: {devices:,} devices, median and (5 %-95 %); the patch's own figures on the right"
     table = Table(title=title)
     table.add_column("it", justify="right")
-    for name in ("swpout", "fallback", "fallback %", "major faults"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in ("swpout", "fallback", "%"):
-        table.add_column(name, justify="right", style="cyan", no_wrap=True)
+    table.add_columns("swpout", "fallback", "fallback %", "major faults", justify="right", no_wrap=True)
+    table.add_columns("swpout", "fallback", "%", justify="right", style="cyan", no_wrap=True)
     for row in steps:
         cells = [str(row["step"]), _spread(row["swpout"]), _spread(row["swpout_fallback"])]
         cells += [_spread(row["fallback_permyriad"], 100), _spread(row["pgmajfault"])]
@@ -57,22 +55,22 @@ def fleet_tables(summary: dict[str, Any]) -> list[Table]:
     devices = summary["devices"]
     title = f"{devices['all']:,} devices, {summary['scenario']['days']} day(s): the whole run, device by device"
     table = Table(title=title)
-    for name in ("", "fleet", "5 %", "median", "95 %", "99 %"):
-        table.add_column(name, justify="right" if name else "left", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_columns("fleet", "5 %", "median", "95 %", "99 %", justify="right", no_wrap=True)
     for metric, figures in summary["metrics"]["all"].items():
         unit = unit_of(metric)
         cells = (unit.human(figures[q]) for q in ("total", "p5", "p50", "p95", "p99"))
         table.add_row(metric_name(metric), *cells)
     classes = Table(title="Medians by device class")
     shown = ("pgmajfault", "fallback_permyriad", "alloc_success_permyriad", "ratio_permille", "stall_ns", "kills")
-    for name in ("class", "devices", *map(metric_name, shown)):
-        classes.add_column(name, justify="left" if name == "class" else "right")
+    classes.add_column("class")
+    classes.add_columns("devices", *map(metric_name, shown), justify="right")
     for name, metrics in summary["metrics"].items():
         medians = (unit_of(m).human(metrics[m]["p50"]) if m in metrics else "-" for m in shown)
         classes.add_row(name, f"{devices[name]:,}", *medians)
     reasons = Table(title="Where large folios fell back")
-    for name in ("", "reason", "times"):
-        reasons.add_column(name, justify="right" if name == "times" else "left", no_wrap=True)
+    reasons.add_columns("", "reason", no_wrap=True)
+    reasons.add_column("times", justify="right", no_wrap=True)
     for direction, counts in summary["fallback"].items():
         for reason, n in counts.items():
             if n:
@@ -90,8 +88,8 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
         title = f"{codec}, by block size: a page's stall in us, its bytes in the pool; * small folios mapped together"
         table = Table(title=title)
         table.add_column("success", justify="right")
-        for kib, fallback in variants:
-            table.add_column(f"{kib}K{'*' if fallback else ''}", justify="right", no_wrap=True)
+        heads = (f"{kib}K{'*' if fallback else ''}" for kib, fallback in variants)
+        table.add_columns(*heads, justify="right", no_wrap=True)
         for percent in sorted({row["success_percent"] for row in rows}):
             cells = [
                 f"{row['stall_ns'] / pages / 1000:.1f} us {row['pool_bytes'] / pages:,.0f} B"
@@ -101,8 +99,7 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
             table.add_row(f"{percent} %", *cells)
         tables.append(table)
     table = Table(title="Blocks take less than single pages")
-    for name in ("codec", "blocks", "of", "at a success of large-folio allocation of"):
-        table.add_column(name)
+    table.add_columns("codec", "blocks", "of", "at a success of large-folio allocation of")
     for row in summary["crossings"]:
         pays = ", ".join(f"{a:.1f} to {b:.1f} %" for a, b in row["pays"]) or "never"
         table.add_row(row["codec"], row["variant"], row["metric"], pays)
@@ -115,8 +112,7 @@ def content_table(result: dict[str, Any]) -> Table:
     title = f"{name}: {result['codec']}, {result['blocks']:,} blocks of {4 << result['order']} KiB"
     table = Table(title=title)
     table.add_column("")
-    for column in ("blocks", "their pages at 4 KiB", "blocks / pages"):
-        table.add_column(column, justify="right")
+    table.add_columns("blocks", "their pages at 4 KiB", "blocks / pages", justify="right")
     pages = result["same_pages_4k"]
     for key in ("raw_bytes", "stored_bytes", "zsmalloc_bytes"):
         a, b = result[key], pages[key]

@@ -26,21 +26,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from fleetswap_kernels.backend.host_calls import fill_pages
-from fleetswap_kernels.device.content.page_patterns import (
-    CLASS,
-    FILL,
-    GAMMA,
-    MIX,
-    MIX_1,
-    MIX_2,
-    MIX_PAGE,
-    RAND,
-    SHIFT_27,
-    SHIFT_30,
-    SHIFT_31,
-    TEXT,
-    ZERO,
-)
+from fleetswap_kernels.device.content import page_patterns as kernel
+from fleetswap_kernels.device.content.page_patterns import CLASS, FILL, MIX, RAND, TEXT, ZERO
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 
 ZERO_CODE = 0
@@ -74,7 +61,6 @@ _WORDS = (
 _WORD_BYTES = 16
 _WORD_LENGTH = np.array([len(word) for word in _WORDS], np.int64)
 _WORD_TABLE = np.array([list(word.ljust(_WORD_BYTES, "\0").encode()) for word in _WORDS], np.uint8)
-_WORDS_PER_DRAW = 12
 
 
 class Pattern(NamedTuple):
@@ -148,37 +134,13 @@ def c_number(digits: str) -> int | None:
         magnitude = int(match["hex"], 16)
     elif match["octal"]:
         magnitude = int(match["octal"], 8)
-    elif len(match["decimal"]) > _M64_DIGITS:
-        magnitude = _M64 + 1
     else:
-        magnitude = int(match["decimal"])
+        # More digits than 64 bits have say no more than that.
+        magnitude = int(match["decimal"][: _M64_DIGITS + 1])
     if magnitude > _M64:
         # strtoul reports a number beyond 64 bits as the largest one, whatever its sign.
         return _M64
     return -magnitude & _M64 if match[1] == "-" else magnitude
-
-
-def page_code(pattern: Pattern, page: int) -> int:
-    """Identity of what a page holds after a pattern was written to it.
-
-    Parameters
-    ----------
-    pattern : Pattern
-        The pattern written.
-    page : int
-        Index of the page in its region, 0 .. `MAX_PAGES` - 1.
-
-    Returns
-    -------
-    int
-        The code (module docstring); equal codes mean equal bytes.
-
-    Raises
-    ------
-    ValueError
-        If `page` is out of range.
-    """
-    return int(page_codes(pattern, page, 1)[0])
 
 
 def page_codes(pattern: Pattern, first: int, count: int) -> NDArray[np.int64]:
@@ -215,7 +177,7 @@ def page_codes(pattern: Pattern, first: int, count: int) -> NDArray[np.int64]:
         return _pack(kind, argument) + pages
     # uint64 arrays wrap as the replayer's C code does.
     start = np.uint64((argument * _MIX_SEED + 3) & _M64)
-    draw = _splitmix(start + pages.astype(np.uint64) * MIX_PAGE)
+    draw = _splitmix(start + pages.astype(np.uint64) * kernel.MIX_PAGE)
     share = (draw % np.uint64(100)).astype(np.int64)
     code = np.where(share < 75, _pack(TEXT, argument) + pages, _pack(RAND, argument) + pages)
     code = np.where(share < 25, _pack(FILL, 0) + ((share + 1) << _SEED_SHIFT), code)
@@ -229,10 +191,10 @@ def _pack(kind: int, argument: int) -> int:
 
 def _splitmix(state: NDArray[np.uint64]) -> NDArray[np.uint64]:
     """First draw of splitmix64 from each state."""
-    z = state + GAMMA
-    z = (z ^ (z >> SHIFT_30)) * MIX_1
-    z = (z ^ (z >> SHIFT_27)) * MIX_2
-    return z ^ (z >> SHIFT_31)
+    z = state + kernel.GAMMA
+    z = (z ^ (z >> kernel.SHIFT_30)) * kernel.MIX_1
+    z = (z ^ (z >> kernel.SHIFT_27)) * kernel.MIX_2
+    return z ^ (z >> kernel.SHIFT_31)
 
 
 def pages_bytes(codes: ArrayLike) -> NDArray[np.uint8]:
@@ -241,7 +203,7 @@ def pages_bytes(codes: ArrayLike) -> NDArray[np.uint8]:
     Parameters
     ----------
     codes : array-like of int64[n]
-        Codes as `page_code` makes them.
+        Codes as `page_codes` makes them.
 
     Returns
     -------
@@ -251,7 +213,7 @@ def pages_bytes(codes: ArrayLike) -> NDArray[np.uint8]:
     Raises
     ------
     ValueError
-        If a code is not one that `page_code` makes.
+        If a code is not one that `page_codes` makes.
     """
     wanted = np.ascontiguousarray(codes, np.int64).reshape(-1)
     bad = wanted[(wanted < 0) | (wanted >= _pack(MIX, 0))]
@@ -262,28 +224,6 @@ def pages_bytes(codes: ArrayLike) -> NDArray[np.uint8]:
     with np.errstate(over="ignore"):
         fill_pages(wanted, _WORD_TABLE, _WORD_LENGTH, out, out.view("<u8"))
     return out
-
-
-def page_bytes(code: int) -> NDArray[np.uint8]:
-    """Contents of one page.
-
-    Parameters
-    ----------
-    code : int
-        Code as `page_code` makes it.
-
-    Returns
-    -------
-    uint8[4096]
-        The page's bytes.
-
-    Raises
-    ------
-    ValueError
-        If `code` is not one that `page_code` makes.
-    """
-    page: NDArray[np.uint8] = pages_bytes([code])[0]
-    return page
 
 
 def swap_header_page(max_pages: int) -> NDArray[np.uint8]:

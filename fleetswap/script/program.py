@@ -31,6 +31,18 @@ _SIZED_AT_ONCE = 4096
 """Pages whose stored sizes are found together: their contents are bytes."""
 
 _ADVICE = {"hugepage": bits.VMA_HUGEPAGE, "nohugepage": bits.VMA_NOHUGEPAGE, "none": 0}
+_EITHER = bits.VMA_HUGEPAGE | bits.VMA_NOHUGEPAGE
+_ADVISED = {
+    "hugepage": (_EITHER, bits.VMA_HUGEPAGE),
+    "nohugepage": (_EITHER, bits.VMA_NOHUGEPAGE),
+    "uffd": (0, bits.VMA_UFFD),
+    "nouffd": (bits.VMA_UFFD, 0),
+}
+"""Region flags that an advice clears and sets."""
+_OF_PROCESS = {"exit": ops.EXIT, "cpu": ops.CPU, "srand": ops.SRAND, "fault_end": ops.FAULT_END}
+"""Operations of which a program has the process and the script's numbers."""
+_OF_REGION = {"unmap": ops.UNMAP, "pageout": ops.PAGEOUT, "dontneed": ops.DONTNEED}
+"""The same of those that work on a region."""
 _VERDICTS = {"folio": VERDICT_FOLIO, "charge": VERDICT_CHARGE, "swap": VERDICT_SWAP}
 
 
@@ -334,25 +346,17 @@ def _row(op: Op, spaces: dict[str, _Space], numbers: dict[str, int], contents: _
         return (ops.FORK, p, numbers[op.text])
     if op.name == "exit":
         del numbers[op.process], spaces[op.process]
-        return (ops.EXIT, p)
-    if op.name == "cpu":
-        return (ops.CPU, p, n[0])
-    if op.name == "srand":
-        return (ops.SRAND, p, n[0])
-    if op.name == "fault_end":
-        return (ops.FAULT_END, p)
+    if op.name in _OF_PROCESS:
+        return (_OF_PROCESS[op.name], p, *n)
     v = space.regions[op.region].index
     if op.name == "unmap":
         del space.regions[op.region]
-        return (ops.UNMAP, p, v)
+    if op.name in _OF_REGION:
+        return (_OF_REGION[op.name], p, v, *n)
     if op.name == "advise":
-        return (ops.ADVISE, p, v, *_advice_bits(op.text))
+        return (ops.ADVISE, p, v, *_ADVISED[op.text])
     if op.name == "fault_begin":
         return (ops.FAULT_BEGIN, p, v, n[0], int(op.text == "write"))
-    if op.name == "pageout":
-        return (ops.PAGEOUT, p, v, *n)
-    if op.name == "dontneed":
-        return (ops.DONTNEED, p, v, *n)
     if op.name in ("read", "poke"):
         return (ops.TOUCH, p, v, *n, ops.READ if op.name == "read" else ops.POKE)
     if op.pattern is None:
@@ -361,14 +365,3 @@ def _row(op: Op, spaces: dict[str, _Space], numbers: dict[str, int], contents: _
     if op.name == "write":
         return (ops.TOUCH, p, v, *n, ops.WRITE, *entry)
     return (ops.RANDOM, p, v, *n, int(op.name == "randdontneed"), *entry)
-
-
-def _advice_bits(advice: str) -> tuple[int, int]:
-    """Region flags that an advice clears and sets."""
-    both = bits.VMA_HUGEPAGE | bits.VMA_NOHUGEPAGE
-    return {
-        "hugepage": (both, bits.VMA_HUGEPAGE),
-        "nohugepage": (both, bits.VMA_NOHUGEPAGE),
-        "uffd": (0, bits.VMA_UFFD),
-        "nouffd": (bits.VMA_UFFD, 0),
-    }[advice]

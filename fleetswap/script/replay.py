@@ -10,7 +10,7 @@ from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 
 from .language import Script, ScriptError
-from .program import Compiled, compile_script
+from .program import compile_script
 from .snapshot import Snapshot
 
 
@@ -30,10 +30,6 @@ def replay(script: Script, backend: Backend = ONE_THREAD) -> Iterator[dict[str, 
     compiled = compile_script(script)
     arena = Arena([(compiled.blueprint, 1)], backend=backend)
     arena.init()
-    yield from _dumps(compiled, arena)
-
-
-def _dumps(compiled: Compiled, arena: Arena) -> Iterator[dict[str, Any]]:
     done: list[list[int]] = []
     number = 0
     for step in compiled.steps:
@@ -48,10 +44,8 @@ def _dumps(compiled: Compiled, arena: Arena) -> Iterator[dict[str, Any]]:
         try:
             arena.run(compiled.program, step.first, step.end)
         except DeviceError as error:
-            raise ScriptError(compiled.script.path, op.line, str(error)) from None
-        if op.name in ("thp", "zswap", "verdict"):
-            continue
-        record = arena.header(0)
-        done.append(
-            [op.line, -int(record["op_errno"])] + [int(record[name]) for name in ("op_minflt", "op_majflt", "op_bad")]
-        )
+            raise ScriptError(script.path, op.line, str(error)) from None
+        if op.name not in ("thp", "zswap", "verdict"):
+            record = arena.header(0)
+            counted = (int(record[name]) for name in ("op_minflt", "op_majflt", "op_bad"))
+            done.append([op.line, -int(record["op_errno"]), *counted])

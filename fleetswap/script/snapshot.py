@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -10,11 +12,11 @@ import numpy.typing as npt
 from fleetswap_kernels.layout import words as bits
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout.device import (
-    CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, CPU_WORDS, PROC_MAJFLT, PROC_PTE, PROC_WORDS,
-    Q_COUNTER, W_FRAG_NR, W_LIST_HEAD,
+    CPU_ALLOC, CPU_ALLOC_CUR, CPU_ALLOC_NR, CPU_RET, CPU_RET_NR, PROC_MAJFLT, PROC_PTE,
 )  # fmt: skip
 from fleetswap_kernels.layout.pages import PAGE_BYTES, SIZES_KIB, order_of_kib
 
+from ..check.arrays import DeviceArrays
 from .program import VPN_BASE, Region
 
 DUMPED_VMSTAT = (
@@ -41,17 +43,14 @@ class Snapshot:
     """
 
     def __init__(self, view: Any) -> None:
-        self.dev = view
+        self.dev = DeviceArrays(view)
 
     def pages(self, process: int, region: Region) -> list[Page]:
         """State of every page of a region."""
         dev = self.dev
-        base = int(dev.w[dev.o_proc + process * PROC_WORDS + PROC_PTE]) + region.pte
-        ptes = dev.w[dev.o_pte + base : dev.o_pte + base + region.pages]
-        frames = dev.w[dev.o_frame : dev.o_frame + dev.n_frames]
-        mapcount = dev.by[dev.o_mapcount : dev.o_mapcount + dev.n_frames]
+        base = int(dev.proc[process, PROC_PTE]) + region.pte
         out: list[Page] = []
-        for pte in ptes.tolist():
+        for pte in dev.pte[base : base + region.pages].tolist():
             kind = pte >> bits.KIND_SHIFT
             payload = pte & bits.PTE_PAYLOAD
             if kind == bits.NONE:
@@ -61,26 +60,24 @@ class Snapshot:
             elif kind == bits.SWAP:
                 out.append(("s", payload))
             else:
-                order = int(frames[payload]) >> bits.FRAME_ORDER_SHIFT & 15
+                order = int(dev.frame[payload]) >> bits.FRAME_ORDER_SHIFT & 15
                 head = payload >> order << order
-                info = int(frames[head])
+                info = int(dev.frame[head])
                 flags = "d" * bool(info & bits.FRAME_DIRTY) + "c" * bool(info & bits.FRAME_CACHED)
-                flags += "x" * bool(mapcount[payload] == 1)
+                flags += "x" * bool(dev.mapcount[payload] == 1)
                 out.append(("p", order, payload - head, flags, head))
         return out
 
     def counters(self) -> dict[str, int]:
         """All counters that exist once, by the kernel's name."""
-        values = self.dev.q[Q_COUNTER : Q_COUNTER + counters.N_SCALAR].astype(np.int64).tolist()
-        return dict(zip(counters.SCALAR_NAMES, values, strict=True))
+        return dict(zip(counters.SCALAR_NAMES, self.dev.counter[: counters.N_SCALAR].tolist(), strict=True))
 
     def mthp(self) -> dict[str, dict[str, int]]:
         """Non-zero per-size counters, by KiB."""
         out: dict[str, dict[str, int]] = {}
         for size in SIZES_KIB:
-            order = order_of_kib(size)
-            first = Q_COUNTER + counters.N_SCALAR + 10 * order
-            values = self.dev.q[first : first + 10].astype(np.int64).tolist()
+            first = counters.N_SCALAR + 10 * order_of_kib(size)
+            values = self.dev.counter[first : first + 10].tolist()
             some = {name: v for name, v in zip(counters.MTHP, values, strict=True) if v}
             if some:
                 out[str(size)] = dict(sorted(some.items()))
@@ -89,12 +86,11 @@ class Snapshot:
     def mm_stat(self) -> list[int]:
         """The nine columns of zram's mm_stat."""
         c = self.counters()
-        limit = int(self.dev.mem_limit_pages)
         return [
             c["pages_stored"] * PAGE_BYTES,
             c["compr_data_size"],
             c["pool_pages"] * PAGE_BYTES,
-            limit * PAGE_BYTES,
+            self.dev.scalar("mem_limit_pages") * PAGE_BYTES,
             c["max_used_pages"] * PAGE_BYTES,
             c["same_pages"],
             0,
@@ -110,36 +106,30 @@ class Snapshot:
     def kernel(self) -> dict[str, Any]:
         """The swap device's internals."""
         dev = self.dev
-        slots = int(dev.n_slots)
-        info = dev.w[dev.o_cluster : dev.o_cluster + dev.n_clusters].tolist()
         clusters = [
-            (
-                i & bits.CLUSTER_COUNT,
-                i >> bits.CLUSTER_FLAGS_SHIFT,
-                i >> bits.CLUSTER_ORDER_SHIFT & 15,
-            )
-            for i in info
+            (i & bits.CLUSTER_COUNT, i >> bits.CLUSTER_FLAGS_SHIFT, i >> bits.CLUSTER_ORDER_SHIFT & 15)
+            for i in dev.cluster.tolist()
         ]
-        zeromap = np.unpackbits(dev.by[dev.o_zeromap : dev.o_zeromap + -(-slots // 8)], bitorder="little")[:slots]
-        cpus = [dev.w[dev.o_cpu + c * CPU_WORDS : dev.o_cpu + (c + 1) * CPU_WORDS].tolist() for c in range(dev.n_cpus)]
+        zeromap = np.unpackbits(dev.zeromap, bitorder="little")[: dev.slots]
+        cpus = dev.cpu.tolist()
         return {
-            "nr_swap_pages": int(dev.nr_swap_pages),
-            "total_swap_pages": int(dev.pages),
-            "max": slots,
-            "pages": int(dev.pages),
-            "inuse_pages": int(dev.inuse),
-            "lowest_bit": int(dev.lowest_bit),
-            "highest_bit": int(dev.highest_bit),
-            "slot_cache_enabled": int(dev.cache_enabled),
-            "slot_cache_active": int(dev.cache_active),
-            "swap_map": [[s, n, v] for s, n, v in _runs(dev.by[dev.o_map : dev.o_map + slots].tolist())],
+            "nr_swap_pages": dev.scalar("nr_swap_pages"),
+            "total_swap_pages": dev.scalar("pages"),
+            "max": dev.slots,
+            "pages": dev.scalar("pages"),
+            "inuse_pages": dev.scalar("inuse"),
+            "lowest_bit": dev.scalar("lowest_bit"),
+            "highest_bit": dev.scalar("highest_bit"),
+            "slot_cache_enabled": dev.scalar("cache_enabled"),
+            "slot_cache_active": dev.scalar("cache_active"),
+            "swap_map": [[*run] for run in _runs(dev.map.tolist())],
             "zeromap": [[s, n] for s, n, v in _runs(zeromap.tolist()) if v],
             "clusters": [[s, n, *v] for s, n, v in _runs(clusters)],
             "free": self._list(bits.LIST_FREE),
             "full": self._list(bits.LIST_FULL),
             "nonfull": self._lists(bits.LIST_NONFULL),
             "frag": self._lists(bits.LIST_FRAG),
-            "frag_nr": dev.w[W_FRAG_NR : W_FRAG_NR + bits.N_ORDERS].tolist(),
+            "frag_nr": dev.frag_nr.tolist(),
             "percpu_next": [cpu[: bits.N_ORDERS] for cpu in cpus],
             "slot_cache": [_slot_cache(cpu) for cpu in cpus],
         }
@@ -147,11 +137,11 @@ class Snapshot:
     def _list(self, which: int) -> list[list[int]]:
         dev = self.dev
         members = []
-        c = int(dev.w[W_LIST_HEAD + which])
+        c = int(dev.list_head[which])
         while c != bits.NIL:
             members.append(c)
-            c = int(dev.w[dev.o_cluster_next + c])
-            if len(members) > dev.n_clusters:
+            c = int(dev.cluster_next[c])
+            if len(members) > dev.clusters:
                 raise RuntimeError(f"cluster list {which} is a ring")
         return _progressions(members)
 
@@ -169,11 +159,10 @@ class Snapshot:
 
     def _common(self, processes: dict[str, tuple[int, tuple[Region, ...]]], show: Any) -> dict[str, Any]:
         values = self.counters()
-        dev = self.dev
         return {
             "procs": {
                 name: {
-                    "majflt": int(dev.w[dev.o_proc + p * PROC_WORDS + PROC_MAJFLT]),
+                    "majflt": int(self.dev.proc[p, PROC_MAJFLT]),
                     "regions": {r.name: show(p, r) for r in regions},
                 }
                 for name, (p, regions) in processes.items()
@@ -192,21 +181,15 @@ class Snapshot:
         return {"fleetswap": some} if some else {}
 
     def _full_region(self, process: int, region: Region) -> dict[str, Any]:
-        return {
-            "pages": region.pages,
-            "vpn": VPN_BASE + region.start,
-            "runs": _page_runs(self.pages(process, region)),
-        }
+        runs = _page_runs(self.pages(process, region))
+        return {"pages": region.pages, "vpn": VPN_BASE + region.start, "runs": runs}
 
     def _region_summary(self, process: int, region: Region) -> dict[str, Any]:
         pages = self.pages(process, region)
         kinds = [page[0] for page in pages]
         offsets = [page[1] if page[0] == "s" else -2 for page in pages]
         slots = np.array(offsets, dtype=np.int64)
-        by_order = [0] * bits.N_ORDERS
-        for page in pages:
-            if page[0] == "p":
-                by_order[page[1]] += 1
+        by_order = Counter(page[1] for page in pages if page[0] == "p")
         return {
             "none": kinds.count("n"),
             "zero": kinds.count("z"),
@@ -214,7 +197,7 @@ class Snapshot:
             "swapped": kinds.count("s"),
             "swap_runs": sum(o >= 0 and (i == 0 or offsets[i - 1] != o - 1) for i, o in enumerate(offsets)),
             "hash": region_hash(pages),
-            "present_by_order": by_order,
+            "present_by_order": [by_order[order] for order in range(bits.N_ORDERS)],
             "swapped_aligned_blocks": [_aligned_blocks(slots, region.start, o) for o in range(bits.N_ORDERS)],
         }
 
@@ -264,15 +247,13 @@ def _slot_cache(cpu: list[int]) -> dict[str, Any]:
     }
 
 
-def _runs(values: list[Any]) -> list[tuple[int, int, Any]]:
+def _runs(values: list[Any]) -> Iterator[tuple[int, int, Any]]:
     """(start, length, value) of runs of equal values."""
-    out = []
     start = 0
-    for i in range(1, len(values) + 1):
-        if i == len(values) or values[i] != values[start]:
-            out.append((start, i - start, values[start]))
-            start = i
-    return out
+    for value, run in groupby(values):
+        length = sum(1 for _ in run)
+        yield start, length, value
+        start += length
 
 
 def _progressions(members: list[int]) -> list[list[int]]:

@@ -24,7 +24,7 @@ from fleetswap.fleet.shard import plan_shards, warm_up
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.scenario.file import load_fleet_scenario
-from fleetswap.staging import staged_folder
+from fleetswap.staging import flush
 from fleetswap.workload.lay_out import lay_out
 from fleetswap_cluster.clusters import muster, open_cluster
 from fleetswap_kernels.backend.cpu.state import CpuBackend
@@ -51,10 +51,11 @@ def main(each: int) -> None:
     outer = Path(tempfile.mkdtemp())
 
     def plainly(folder: Path) -> None:
-        with staged_folder(folder) as staged:
-            writer = FleetWriter(staged, laid_out)
-            writer.add_all(run_shards(laid_out, plan_shards(laid_out, SHARDS), both))
-            writer.finish()
+        folder.mkdir()
+        writer = FleetWriter(folder, laid_out)
+        writer.add_all(run_shards(laid_out, plan_shards(laid_out, SHARDS), both))
+        writer.finish()
+        flush(folder)
 
     with open_cluster("local", WORKERS) as client:
         crew = muster(client, scenario)

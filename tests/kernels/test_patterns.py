@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetswap.script import patterns
-from fleetswap.script.patterns import FILL, MIX, RAND, TEXT, ZERO, Pattern, page_code, page_codes, parse_pattern
+from fleetswap.script.patterns import FILL, MIX, RAND, TEXT, ZERO, Pattern, page_codes, parse_pattern
 
 # SHA-256 of the first 40 pages of a region, written by the pattern code of the replay corpus's swapscript.c.
 _FIRST_40_PAGES = {
@@ -83,6 +83,10 @@ def test_other_texts_are_refused_by_name(text):
     assert repr(text) in str(error.value)
 
 
+def page_code(pattern, page):
+    return int(page_codes(pattern, page, 1)[0])
+
+
 def test_equal_contents_have_one_code():
     assert page_code(parse_pattern("fill:0"), 5) == page_code(parse_pattern("zero"), 0) == patterns.ZERO_CODE
     assert page_code(parse_pattern("fill:9"), 5) == page_code(parse_pattern("fill:0x109"), 6)
@@ -116,7 +120,7 @@ def test_bulk_and_single_agree(pattern, first):
     assert pages.shape == (4, 4096)
     assert pages.dtype == np.uint8
     for code, page in zip(codes.tolist(), pages, strict=True):
-        assert (patterns.page_bytes(code) == page).all()
+        assert (patterns.pages_bytes([code])[0] == page).all()
         assert (code == patterns.ZERO_CODE) == (not page.any())
 
 
@@ -134,7 +138,7 @@ def test_pages_out_of_range_are_refused(page):
 @pytest.mark.parametrize("code", [-1, MIX << 56, 7 << 56])
 def test_foreign_codes_are_refused(code):
     with pytest.raises(ValueError, match="page code"):
-        patterns.page_bytes(code)
+        patterns.pages_bytes([code])
 
 
 def test_swap_header():

@@ -11,6 +11,7 @@ from fleetswap_kernels.backend.arena import Arena, DeviceError
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import words as bits
+from tests.properties.contents import wrong_pages
 
 _MAX_FAULT_PAGES = 256
 
@@ -62,7 +63,7 @@ class _Run:
 
     def _contents(self, step: Step, may_lose: int) -> list[str]:
         """Pages hold what was written to them, but for those that a modelled bug loses or a child inherits."""
-        wrong = self.checker.wrong_pages()
+        wrong = wrong_pages(self.checker)
         if not len(wrong) and not self.arena.records[0]["op_bad"]:
             self.wrong = wrong
             return []

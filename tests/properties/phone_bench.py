@@ -14,6 +14,7 @@ from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import operations as ops
 from fleetswap_kernels.layout import words as bits
+from tests.properties.contents import wrong_pages
 from tests.properties.phones import ready, tiny
 
 COLUMN = metrics.columns()
@@ -120,7 +121,7 @@ class Bench:
             program[0, : len(row)] = row
             self.arena.run(program, 0, 1)
             assert self.checker.violations() == [], row
-            assert len(self.checker.wrong_pages()) == 0
+            assert len(wrong_pages(self.checker)) == 0
         return self
 
     def map(self, p, v, pages, at=0):

@@ -16,6 +16,7 @@ from fleetswap.check.device import Checker
 from fleetswap_kernels.device import rng
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import phone as habits
+from tests.properties.contents import wrong_pages
 from tests.properties.phones import ready, tiny
 
 
@@ -42,7 +43,7 @@ def main(word: int, settings: list[str]) -> None:
     opened = set()
     for first, end in zip(laid_out.marks, laid_out.marks[1:], strict=False):
         arena.run(laid_out.program, first, end)
-        found = [*checker.violations(), *(f"page {page} is wrong" for page in checker.wrong_pages().tolist())]
+        found = [*checker.violations(), *(f"page {page} is wrong" for page in wrong_pages(checker).tolist())]
         if found:
             raise SystemExit("; ".join(found))
         phone = checker.dev.by[checker.dev.scalar("o_phone") * 4 :].view(np.uint32)

@@ -14,6 +14,7 @@ from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import words as bits
+from tests.properties.contents import wrong_pages
 
 BUSY = """
 cfg cpus 2
@@ -59,7 +60,7 @@ def dev():
     arrays = DeviceArrays(view)
     checker = Checker(view)
     assert checker.violations() == []
-    assert len(checker.wrong_pages()) == 0
+    assert len(wrong_pages(checker)) == 0
     arrays.checker = checker
     return arrays
 
@@ -413,4 +414,4 @@ def test_a_page_with_other_contents_is_found(dev, kind):
         dev.expect[at] = 2
     else:
         dev.zeromap[slot[at] // 8] |= 1 << slot[at] % 8
-    assert at in dev.checker.wrong_pages()
+    assert at in wrong_pages(dev.checker)

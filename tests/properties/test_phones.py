@@ -12,6 +12,7 @@ from fleetswap_kernels.layout import counters
 from fleetswap_kernels.layout import device as layout
 from fleetswap_kernels.layout import phone as habits
 from fleetswap_kernels.layout import words as bits
+from tests.properties.contents import wrong_pages
 from tests.properties.phone_bench import (
     COLUMN,
     folio_frames,
@@ -90,7 +91,7 @@ def check(choices, seed, steps=None):
         assert lost(dev, scenario, int(laid_out.program[first, 2])) == []
         if not dev.counter[counters.SILENT_MIXED_ZEROMAP]:
             # The rules of v7 bring wrong contents, and count where (spec 07 §7.4).
-            assert len(checker.wrong_pages()) == 0
+            assert len(wrong_pages(checker)) == 0
             assert dev.counter[counters.WRONG_CONTENTS] == 0
     return dev
 

@@ -8,6 +8,7 @@ indices, which compiles to plain pointer arithmetic: one machine code for all si
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -216,7 +217,11 @@ class Sizes:
 
 def arrays(sizes: Sizes) -> dict[str, tuple[int, int]]:
     """Bytes per element and number of elements of every array of a device, by header field, in the order in memory."""
-    n = sizes.fields()
+    return arrays_of(sizes.fields())
+
+
+def arrays_of(n: Mapping[str, int]) -> dict[str, tuple[int, int]]:
+    """The same of a device whose header has these `SIZES`."""
     return {
         "o_cpu": (4, n["n_cpus"] * CPU_WORDS),
         "o_proc": (4, n["n_procs"] * PROC_WORDS),
