@@ -15,6 +15,7 @@ from ..errors import InputError
 from ..fleet.cells import ALL
 from ..fleet.directory import read_manifest, versions
 from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
+from ..fleet.log_histogram import wide
 from ..fleet.shard import FleetShard
 from ..scenario.kinds import AnyScenario, resolve_scenario
 from ..scenario.model import FleetScenario
@@ -285,11 +286,10 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table; sums of a fleet may exceed 64 bits."""
     import pyarrow as pa
 
-    wide = {"a": pa.decimal128(38, 0), "b": pa.decimal128(38, 0), "value": pa.decimal128(38, 0)}
     floats = ("difference", "relative", "low", "high", "pairing_gain", "correlation")
     columns = {}
     for name in rows[0]:
-        kind = wide.get(name) or (pa.float64() if name.endswith(floats) else None)
+        kind = wide() if name in ("a", "b", "value") else pa.float64() if name.endswith(floats) else None
         columns[name] = pa.array([record[name] for record in rows], kind)
     return pa.table(columns)
 
