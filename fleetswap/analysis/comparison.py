@@ -17,7 +17,7 @@ from ..fleet.directory import read_manifest, versions
 from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
 from ..fleet.log_histogram import wide
 from ..fleet.shard import FleetShard
-from ..scenario.kinds import AnyScenario, resolve_scenario
+from ..scenario.kinds import AnyScenario
 from ..scenario.model import FleetScenario
 from ..workload.metrics import METRICS, Ints
 from .explanations import explain
@@ -76,9 +76,8 @@ class Collected:
         values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
         classes = np.concatenate(self.classes)
         summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
-        return Side(
-            resolve_scenario(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values
-        )
+        origin = {"versions": versions(), "backend": backend}
+        return Side(self.scenario.resolved(), {**summary, **origin}, classes, values)
 
 
 def read_side(folder: Path) -> Side:
@@ -112,7 +111,7 @@ def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, na
     Parameters
     ----------
     a, b : mapping
-        Scenarios, resolved (`kinds.resolve_scenario`).
+        Scenarios, resolved (`FleetScenario.resolved`).
     name_a, name_b : str
         What errors call them.
 
@@ -146,7 +145,7 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
     for source in sources:
         if not isinstance(source, FleetScenario | Path):
             raise InputError(f"{source.name}: is no fleet; allowed are fleets, .toml files and run directories")
-    scenarios = [read_side(s).scenario if isinstance(s, Path) else resolve_scenario(s) for s in sources]
+    scenarios = [read_side(s).scenario if isinstance(s, Path) else s.resolved() for s in sources]
     for other, name in zip(scenarios[1:], names[1:], strict=True):
         check_same_fleet(scenarios[0], other, names[0], name)
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..fleet.shard import FleetShard
-from ..scenario.file import digest, load_fleet_scenario, resolved
+from ..scenario.file import load_fleet_scenario
 from ..scenario.model import FleetScenario
 from ..scenario.units import near, parse_size, setting_word, shown_size
 from ..workload.metrics import METRICS, Ints
@@ -86,7 +86,7 @@ class Sweep:
     @property
     def _first_alike(self) -> list[int]:
         """Of each point the first one that is the same scenario, value for value."""
-        texts = [json.dumps(settings_of(resolved(point.scenario))) for point in self.points]
+        texts = [json.dumps(settings_of(point.scenario.resolved())) for point in self.points]
         return list(map(texts.index, texts))
 
     @property
@@ -116,14 +116,14 @@ class Sweep:
             {
                 "point": i,
                 "settings": dict(p.settings),
-                "digest": digest(p.scenario),
+                "digest": p.scenario.digest(),
                 "alike": first if first < i else None,
                 "front": self.front[i],
             }
             for i, (p, first) in enumerate(zip(self.points, self._first_alike, strict=True))
         ]
         content = {
-            "scenario": resolved(self.points[0].scenario),
+            "scenario": self.points[0].scenario.resolved(),
             "metrics": list(self.metrics),
             "pareto": [*self.pareto],
         }
@@ -226,7 +226,7 @@ def grid(
             point = Point({key: _word_of(scenario, key, word) for key, word in words_by_key.items()}, scenario)
             if points:
                 first = points[0]
-                check_same_fleet(resolved(first.scenario), resolved(scenario), first.label, point.label)
+                check_same_fleet(first.scenario.resolved(), scenario.resolved(), first.label, point.label)
             points.append(point)
         except InputError as error:
             problems.append(str(error))
@@ -237,7 +237,7 @@ def grid(
 
 def _word_of(scenario: FleetScenario, dotted: str, given: str) -> str:
     """The value of a key as a scenario has it; of a file its name as it was given."""
-    setting: Any = resolved(scenario)
+    setting: Any = scenario.resolved()
     for part in map(str.strip, dotted.split(".")):
         setting = setting.get(part, setting.get(_canonical(part))) if isinstance(setting, Mapping) else None
     if setting is None:

@@ -28,7 +28,7 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
     each value with its meaning and the comment of the file that gave it. Copy it to edit it.
     """
     from ..scenario.experiments import BUILT_IN, load_scenario
-    from ..scenario.file import digest, json_schema, load_fleet_scenario, notes, resolved
+    from ..scenario.file import json_schema, load_fleet_scenario, notes
     from ..scenario.units import toml_value
 
     if schema:
@@ -41,12 +41,12 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
         lines = [f"# {scenario}, digest {test.digest()}", *values]
     else:
         fleet = load_fleet_scenario(scenario, settings, devices, seed)
-        content = {"resolved": resolved(fleet), "digest": digest(fleet), "warnings": fleet.warnings}
+        content = {"resolved": fleet.resolved(), "digest": fleet.digest(), "warnings": fleet.warnings}
         said = notes(scenario)
         changed = {tuple(setting.partition("=")[0].split(".")): "set with --set" for setting in settings}
         if devices is not None:
             changed["devices",] = "set with --devices"
-        lines = [f"# {fleet.name}, digest {digest(fleet)}", *scenario_lines(fleet, {**said, **changed})]
+        lines = [f"# {fleet.name}, digest {fleet.digest()}", *scenario_lines(fleet, {**said, **changed})]
     if as_json:
         click.echo(json.dumps(content))
         return

@@ -15,7 +15,6 @@ from fleetswap_kernels.backend.log_bins import SUB_BITS
 from fleetswap_kernels.layout.pages import SIZES_KIB
 from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 
-from ..scenario.file import digest, resolved
 from ..scenario.model import FleetScenario
 from ..workload.laid_out import LaidOut
 from ..workload.metrics import METRICS, Ints, Metric, columns
@@ -128,8 +127,8 @@ def summarise(
         return rows
 
     return {
-        "scenario": resolved(scenario),
-        "digest": digest(scenario),
+        "scenario": scenario.resolved(),
+        "digest": scenario.digest(),
         "devices": {name: totals.devices[name] for name in where},
         "hours_per_step": 24 / scenario.steps_per_day,
         "quantile_error": f"1/{2 << SUB_BITS}",

@@ -13,7 +13,6 @@ from pydantic import ValidationError
 
 from ..errors import InputError
 from .experiments import BUILT_IN as OTHERS
-from .experiments import digest_of, file_or_name
 from .limits import broken_limits
 from .model import FleetScenario
 from .problems import word_problems
@@ -21,7 +20,7 @@ from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, js
 from .toml import read_setting, read_toml
 from .units import Key, near, not_possible, shown_value
 
-__all__ = ["built_in", "digest", "json_schema", "load_fleet_scenario", "notes", "resolved"]
+__all__ = ["built_in", "json_schema", "load_fleet_scenario", "notes"]
 
 MAX_ANCESTORS = 8
 MAX_DEPTH = 8
@@ -103,22 +102,6 @@ def load_fleet_scenario(
     if problems or scenario is None:
         raise InputError("; ".join(map(str, problems)))
     return scenario
-
-
-def resolved(scenario: FleetScenario) -> dict[str, Any]:
-    """Every key, defaults included, sizes in canonical form; of files what is in them, not where they are."""
-    table: dict[str, Any] = scenario.model_dump(mode="json")
-    table["content_library"] = file_or_name(scenario.content_library)
-    for device in table["device_class"].values():
-        device["cost"] = file_or_name(device["cost"])
-    return {"scenario": table.pop("name"), **table}
-
-
-def digest(scenario: FleetScenario) -> str:
-    """Hash of the resolved scenario; its name is left out: a copy of a file has the digest of the file."""
-    table = resolved(scenario)
-    del table["scenario"]
-    return digest_of(table)
 
 
 def notes(name_or_path: str) -> dict[Key, str]:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 
+from .fingerprint import digest_of, file_or_name
 from .units import (
     BLOCK,
     CLASS_NAME,
@@ -319,6 +320,20 @@ class FleetScenario(_Table):
         ..., min_length=1, max_length=MAX_CLASSES, description="App classes"
     )
     system: SystemMemory = Field(default=SystemMemory(), description="Memory of the system")
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key, defaults included, sizes in canonical form; of files what is in them, not where they are."""
+        table: dict[str, Any] = self.model_dump(mode="json")
+        table["content_library"] = file_or_name(self.content_library)
+        for device in table["device_class"].values():
+            device["cost"] = file_or_name(device["cost"])
+        return {"scenario": table.pop("name"), **table}
+
+    def digest(self) -> str:
+        """Hash of the resolved scenario; its name is left out: a copy of a file has the digest of the file."""
+        table = self.resolved()
+        del table["scenario"]
+        return digest_of(table)
 
     def mthp_of(self, device_class: str) -> dict[int, str]:
         """Settings of folio sizes on devices of a class, by bytes: the class's over the policy's."""

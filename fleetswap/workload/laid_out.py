@@ -14,7 +14,7 @@ from fleetswap_kernels.backend.arena import Arena, Blueprint
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 
-from ..scenario.kinds import AnyScenario, resolve_scenario
+from ..scenario.kinds import AnyScenario
 from .metrics import Metric, columns, kernel_columns
 
 LOW = 0xFFFFFFFF
@@ -144,7 +144,7 @@ class LaidOut:
 
     def resolved(self) -> dict[str, Any]:
         """How a summary begins: the resolved scenario, and its hash."""
-        return {"scenario": resolve_scenario(self.scenario), "digest": self.digest}
+        return {"scenario": self.scenario.resolved(), "digest": self.digest}
 
     def classes_of(self, first: int, end: int) -> npt.NDArray[np.int64]:
         """Index of the class of each of some devices, a pure function of its place in the fleet."""

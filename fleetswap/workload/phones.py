@@ -19,7 +19,6 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES, order_of
 from fleetswap_kernels.layout.size_classes import size_classes
 
 from ..scenario.content_library import library_model, load_library
-from ..scenario.file import digest
 from ..scenario.model import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
 from ..script.config import Config
 from ..script.program import policy
@@ -67,7 +66,7 @@ def lay_out(scenario: FleetScenario) -> LaidOut:
     headline = f"{scenario.devices:,} devices of up to {processes} processes, {scenario.days} day(s)"
     return LaidOut(
         scenario,
-        digest(scenario),
+        scenario.digest(),
         kinds,
         program,
         tuple(2 * i for i in range(steps + 1)),
