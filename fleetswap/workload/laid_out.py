@@ -39,6 +39,11 @@ def deal_classes(shares: Sequence[int], first: int, end: int) -> npt.NDArray[np.
     return np.minimum(np.searchsorted(edges, places, side="right"), len(edges) - 1).astype(np.int64)
 
 
+def seed_fields(seed: int) -> dict[str, int]:
+    """A seed in the header of a device."""
+    return {"seed_lo": seed & LOW, "seed_hi": seed >> 32}
+
+
 @dataclass(frozen=True)
 class Kind:
     """What the devices of a class have in common.
