@@ -16,7 +16,7 @@ from ..fleet.cells import ALL
 from ..fleet.directory import read_manifest, versions
 from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
 from ..fleet.log_histogram import wide
-from ..fleet.shard import FleetShard
+from ..fleet.shard import FleetShard, join_columns
 from ..scenario.kinds import AnyScenario
 from ..scenario.model import FleetScenario
 from ..workload.metrics import METRICS, Ints
@@ -73,7 +73,7 @@ class Collected:
 
     def side(self, backend: str) -> Side:
         """The whole fleet, with the name of the backend that simulated it."""
-        values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
+        values = join_columns(self.parts)
         classes = np.concatenate(self.classes)
         summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
         origin = {"versions": versions(), "backend": backend}

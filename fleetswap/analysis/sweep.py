@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..fleet.shard import FleetShard
+from ..fleet.shard import FleetShard, join_columns
 from ..scenario.file import load_fleet_scenario
 from ..scenario.model import FleetScenario
 from ..scenario.units import near, parse_size, setting_word, shown_size
 from ..workload.metrics import METRICS, Ints
-from .comparison import check_same_fleet, pair, row, value
+from .comparison import Values, check_same_fleet, pair, row, value
 from .labels import settings_of
 from .paired import PairedComparison
 from .pareto import Direction, pareto_front
@@ -128,14 +128,6 @@ class Sweep:
             "pareto": [*self.pareto],
         }
         return {**content, "points": points, "rows": self.rows}
-
-
-@dataclass
-class _Devices:
-    """Metrics of the devices of one point, shard by shard."""
-
-    classes: list[Ints] = field(default_factory=list)
-    values: dict[str, list[Ints]] = field(default_factory=dict)
 
 
 def parse_axis(text: str) -> Axis:
@@ -288,18 +280,17 @@ def sweep(
     if not pareto:
         raise InputError("--pareto: needs a metric")
     names = list(dict.fromkeys((*metrics, *pareto)))
-    devices_of_points = [_Devices() for _ in points]
+    classes: list[Ints] = []
+    parts: list[list[Values]] = [[] for _ in points]
     for number, shard in simulated:
-        devices_of_points[number].classes.append(shard.classes)
-        for name in names:
-            devices_of_points[number].values.setdefault(name, []).append(shard.metrics[name])
+        if number == 0:
+            classes.append(shard.classes)  # The same devices at every point.
+        parts[number].append({name: shard.metrics[name] for name in names})
         del shard  # so that it does not wait in memory for the next one
-    classes = np.concatenate(devices_of_points[0].classes)
-    values_of_points = [{name: np.concatenate(devices.values[name]) for name in names} for devices in devices_of_points]
-    labels = list(points[0].scenario.device_class)
+    labels, joined = list(points[0].scenario.device_class), np.concatenate(classes)
+    everywhere = [join_columns(of_point) for of_point in parts]
     compared = {
-        name: [pair(name, values_of_points[0][name], values[name], classes, labels) for values in values_of_points]
-        for name in names
+        name: [pair(name, everywhere[0][name], values[name], joined, labels) for values in everywhere] for name in names
     }
     totals = {name: [value(name, comparison.overall, "b") for comparison in compared[name]] for name in pareto}
     ways: dict[str, Direction] = {name: "max" if METRICS[name].better == "max" else "min" for name in pareto}

@@ -117,14 +117,9 @@ def summarise(
         return totals.cells[name, step, metric].histogram.devices > 0
 
     def allocation(size: int) -> list[dict[str, int]]:
-        rows = []
-        for step in steps:
-            counted = totals.totals[ALL, step]
-            wanted = int(counted[at[f"folio_wanted_{size}kB"]])
-            rows.append(
-                {"step": step, "wanted": wanted, "granted": wanted - int(counted[at[f"folio_refused_{size}kB"]])}
-            )
-        return rows
+        wanted, refused = at[f"folio_wanted_{size}kB"], at[f"folio_refused_{size}kB"]
+        counted = [(step, totals.totals[ALL, step]) for step in steps]
+        return [{"step": s, "wanted": int(n[wanted]), "granted": int(n[wanted] - n[refused])} for s, n in counted]
 
     return {
         "scenario": scenario.resolved(),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -52,10 +53,15 @@ class _Problem:
         return ": ".join((self.source, *((_dotted(self.key),) if self.key else ()), self.text))
 
 
+@cache
+def _built_in_files() -> dict[str, Path]:
+    folder = Path(str(resources.files("fleetswap") / "data" / "scenarios"))
+    return dict(sorted((path.stem, path) for path in folder.glob("*.toml")))
+
+
 def built_in() -> tuple[str, ...]:
     """Names of the built-in fleets."""
-    folder = Path(str(resources.files("fleetswap") / "data" / "scenarios"))
-    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+    return tuple(_built_in_files())
 
 
 def load_fleet_scenario(
@@ -112,7 +118,7 @@ def notes(name_or_path: str) -> dict[Key, str]:
         comments = {
             key: text for key, text in comments.items() if not any(key[: len(prefix)] == prefix for prefix in replaced)
         }
-        path = _path(layer.label) or Path(layer.label)
+        path = _built_in_files().get(layer.label, Path(layer.label))
         table: Key = ()
         above = ""
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -137,7 +143,7 @@ def _layers(name_or_path: str) -> list[_Layer]:
     layers: list[_Layer] = []
     label, folder, asked = name_or_path, Path(), ""
     while True:
-        path = _path(label)
+        path = _built_in_files().get(label)
         if path is None:
             if not label.endswith(".toml"):
                 known = built_in() if asked else (*built_in(), *OTHERS)
@@ -159,13 +165,6 @@ def _layers(name_or_path: str) -> list[_Layer]:
             allowed = f"{MAX_ANCESTORS} ancestors, and none twice"
             raise InputError(f"{asked}{not_possible(parent, allowed)}")
         label, folder = parent, path.parent
-
-
-def _path(name: str) -> Path | None:
-    """The file of a built-in scenario."""
-    if name not in built_in():
-        return None
-    return Path(str(resources.files("fleetswap") / "data" / "scenarios" / f"{name}.toml"))
 
 
 def _add(layer: _Layer, merged: Table, sources: dict[Key, str], problems: list[_Problem]) -> None:
@@ -299,10 +298,7 @@ def _rest(merged: Table, broken: set[Key]) -> FleetScenario | None:
         table = _inner(rest, short[:-1])
         if table is not None:
             table.pop(short[-1], None)
-    if ("title",) in broken:
-        rest["title"] = "none"
-    if ("description",) in broken:
-        rest["description"] = "none"
+    rest |= {text: "none" for text in ("title", "description") if (text,) in broken}
     try:
         return FleetScenario.model_validate(rest)
     except ValidationError:

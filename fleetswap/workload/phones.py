@@ -188,7 +188,7 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
     words = np.zeros(at_classes + (len(apps) + 1) * h.CLASS_WORDS, dtype=np.uint32)
     minutes_per_switch = Fraction(1440, people.switches_per_day)
     unit_kib = PAGE_BYTES * scenario.page_scale // 1024
-    for index, value in {
+    record = {
         h.HABIT_INSTALLED: device.installed_apps,
         h.HABIT_CACHED: device.cached_apps,
         h.HABIT_SYSTEM: system.processes,
@@ -212,8 +212,8 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
         h.HABIT_RUN_CHUNK: GROW_CHUNK_PAGES,
         h.HABIT_POPULARITY: at_popularity,
         h.HABIT_FIRST_CLASS: at_classes,
-    }.items():
-        words[index] = value
+    }
+    _put(words, 0, record)
     for i, permille in enumerate(SESSION_PERMILLE):
         share = Fraction(people.session_minutes * permille, 1000 * FULL_SIZE_MINUTES)
         words[h.HABIT_SESSIONS + i] = min(int(share * Q16), Q16)
