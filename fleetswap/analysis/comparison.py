@@ -179,9 +179,7 @@ def pair(metric: str, left: Ints, right: Ints, classes: Ints, names: Sequence[st
 
 def value(metric: str, contrast: Contrast, side: str) -> int:
     """A metric of all devices of a contrast together, in its unit: a sum, or the share of the sums."""
-    total: int = getattr(contrast, f"total_{side}")
-    known = METRICS[metric]
-    return total * known.per // max(getattr(contrast, f"base_{side}"), 1) if known.base else total
+    return METRICS[metric].of_sums(getattr(contrast, f"total_{side}"), getattr(contrast, f"base_{side}"))
 
 
 def verdict(metric: str, contrast: Contrast) -> str:

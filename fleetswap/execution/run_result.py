@@ -140,9 +140,9 @@ class RunResult:
             raise InputError(f"percents: {bad[0]} is not possible; allowed are 0 to 100")
         rows = []
         for stored_row in pq.read_table(self.folder / "series.parquet").to_pylist():
-            known, top, base = METRICS[stored_row["metric"]], int(stored_row["numerator"]), int(stored_row["base"])
             row = {key: stored_row[key] for key in ("step", "class", "metric", "devices", "least", "greatest")}
-            row["value"] = top * known.per // max(base, 1) if known.base else top
+            metric = METRICS[stored_row["metric"]]
+            row["value"] = metric.of_sums(int(stored_row["numerator"]), int(stored_row["base"]))
             histogram = LogHistogram.from_dict(stored_row)
             for q in percents:
                 row[f"p{q}"] = histogram.quantile(10 * q) if stored_row["devices"] else None

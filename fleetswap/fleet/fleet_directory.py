@@ -64,16 +64,13 @@ class FleetTotals:
             self.devices[name] = self.devices.get(name, 0) + n
 
 
-def value_of(metric: str, cell: Cell) -> int:
-    """A metric of all devices of a cell together: a sum, or the share of the sums."""
-    if METRICS[metric].base is None:
-        return cell.top
-    return cell.top * METRICS[metric].per // max(cell.bottom, 1)
-
-
 def _step(metric: str, cell: Cell) -> dict[str, int]:
     """A metric of the devices that have it in a step, of a share those with a base; quantiles are the histogram's."""
-    return {"total": value_of(metric, cell), **{f"p{q}": cell.histogram.quantile(10 * q) for q in (5, 50, 95)}}
+    return _total(metric, cell) | {f"p{q}": cell.histogram.quantile(10 * q) for q in (5, 50, 95)}
+
+
+def _total(metric: str, cell: Cell) -> dict[str, int]:
+    return {"total": METRICS[metric].of_sums(cell.top, cell.bottom)}
 
 
 def _quantiles(metric: str, values: Ints, groups: Mapping[str, slice]) -> dict[str, dict[str, int]]:
@@ -128,11 +125,7 @@ def summarise(
         "hours_per_step": 24 / scenario.steps_per_day,
         "quantile_error": f"1/{2 << SUB_BITS}",
         "metrics": {
-            name: {
-                m: {"total": value_of(m, totals.cells[name, WHOLE_RUN, m]), **exact[m][name]}
-                for m in METRICS
-                if name in exact[m]
-            }
+            name: {m: _total(m, totals.cells[name, WHOLE_RUN, m]) | exact[m][name] for m in METRICS if name in exact[m]}
             for name in where
         },
         "series": {
