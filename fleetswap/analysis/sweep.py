@@ -18,7 +18,7 @@ from ..scenario.units import near, parse_size, setting_word, shown_size
 from ..workload.metrics import METRICS, Ints
 from .comparison import Values, check_same_fleet, pair, row, value
 from .labels import settings_of
-from .paired import PairedComparison
+from .paired import Contrast, PairedComparison
 from .pareto import Direction, pareto_front
 
 MAX_POINTS = 1000
@@ -92,23 +92,13 @@ class Sweep:
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One row per point, metric and class: values, and what changes against the first point."""
-        rows = []
-        for i, point in enumerate(self.points):
-            at = {"point": i, **point.settings, "front": self.front[i]}
-            for metric, comparisons in self.metrics.items():
-                for part in (comparisons[i].overall, *comparisons[i].classes):
-                    if part.devices:
-                        row_values = row(metric, part)
-                        row_values["better"] = {"b": "better", "a": "worse"}.get(row_values["better"], "unclear")
-                        # The first point is A, the same in every row.
-                        row_values["value"] = row_values.pop("b")
-                        row_values = {
-                            k.removeprefix("b_"): v
-                            for k, v in row_values.items()
-                            if k != "a" and not k.startswith("a_")
-                        }
-                        rows.append({**at, **row_values})
-        return rows
+        return [
+            {"point": i, **point.settings, "front": self.front[i], **_row(metric, part)}
+            for i, point in enumerate(self.points)
+            for metric, comparisons in self.metrics.items()
+            for part in (comparisons[i].overall, *comparisons[i].classes)
+            if part.devices
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Content of summary.json."""
@@ -122,12 +112,16 @@ class Sweep:
             }
             for i, (p, first) in enumerate(zip(self.points, self._first_alike, strict=True))
         ]
-        content = {
-            "scenario": self.points[0].scenario.resolved(),
-            "metrics": list(self.metrics),
-            "pareto": [*self.pareto],
-        }
-        return {**content, "points": points, "rows": self.rows}
+        content: dict[str, Any] = {"scenario": self.points[0].scenario.resolved(), "metrics": list(self.metrics)}
+        return content | {"pareto": [*self.pareto], "points": points, "rows": self.rows}
+
+
+def _row(metric: str, contrast: Contrast) -> dict[str, Any]:
+    """One metric of one class at a point, and what changes against the first one: that is A, the same in every row."""
+    row_values = row(metric, contrast)
+    row_values["better"] = {"b": "better", "a": "worse"}.get(row_values["better"], "unclear")
+    row_values["value"] = row_values.pop("b")
+    return {k.removeprefix("b_"): v for k, v in row_values.items() if k != "a" and not k.startswith("a_")}
 
 
 def parse_axis(text: str) -> Axis:

@@ -115,10 +115,8 @@ class LogHistogram:
         histogram = cls(np.array(bins, np.int64), np.array(counts, np.int64), devices, total)
         if bins:
             histogram._set_extremes(content["least"], content["greatest"], bins)
-            bounds = [bin_bounds(number) for number in bins]
-            low, high = (sum(n * bound[side] for n, bound in zip(counts, bounds, strict=True)) for side in (0, 1))
-        else:
-            low = high = 0
+        bounds = [bin_bounds(number) for number in bins]
+        low, high = (sum(n * bound[side] for n, bound in zip(counts, bounds, strict=True)) for side in (0, 1))
         if not low <= histogram.total <= high:
             raise ValueError(f"histogram with total {histogram.total}; its bins allow {low} to {high}")
         return histogram

@@ -49,9 +49,7 @@ def columns() -> dict[str, int]:
     column_indices |= _numbered(counters.REFAULT_DISTANCE, range(counters.N_DISTANCES), "refault_distance_2^")
     column_indices |= _numbered(counters.GAUGE_FIRST, counters.GAUGE)
     column_indices |= _numbered(counters.GAUGE_BLOCKS, range(bits.MAX_BLOCK_ORDER + 1), "free_blocks_")
-    column_indices |= {
-        f"census_order_{order}": counters.GAUGE_CENSUS + order for order in range(10) if order != 1 and order != 9
-    }
+    column_indices |= {f"census_order_{order}": counters.GAUGE_CENSUS + order for order in (0, *range(2, 9))}
     return column_indices | _numbered(counters.GAUGE_CENSUS + 10, range(10), "slot_runs_2^")
 
 
