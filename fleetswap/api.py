@@ -31,7 +31,7 @@ from .execution.run_result import RunResult
 from .execution.sweep import ask_sweep
 from .execution.work import answer_question, resume_job
 from .execution.workforce import Workforce
-from .scenario.kinds import AnyScenario, digest_scenario, load_any_scenario, resolve_scenario
+from .scenario.kinds import AnyScenario, load_any_scenario
 from .scenario.units import setting_word
 
 if TYPE_CHECKING:
@@ -79,12 +79,12 @@ class Scenario:
     @property
     def resolved(self) -> dict[str, Any]:
         """Every key, defaults included."""
-        return resolve_scenario(self.fleet)
+        return self.fleet.resolved()
 
     @property
     def digest(self) -> str:
         """Hash of the resolved scenario."""
-        return digest_scenario(self.fleet)
+        return self.fleet.digest()
 
 
 def run(

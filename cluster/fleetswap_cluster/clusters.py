@@ -63,8 +63,8 @@ def check_name(name: str) -> None:
     needed = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}.get(name, "distributed")
     for module in ("distributed", needed):
         if find_spec(module) is None:
-            is_distributed = module == "distributed"
-            command = install_command("cluster") if is_distributed else f"pip install {module.replace('_', '-')}"
+            own = f"pip install {module.replace('_', '-')}"
+            command = install_command("cluster") if module == "distributed" else own
             raise InputError(f"--cluster {name}: {module} is not installed: {command}")
 
 
@@ -178,10 +178,8 @@ def _start(cluster: str, workers: int | None, threads: int) -> Any:
 
 def worker_environment(threads: int) -> dict[str, str]:
     """Environment of workers that are started here: they share compiled kernels with this process."""
-    inherited_variables = {
-        name: os.environ[name] for name in ("FLEETSWAP_CACHE_DIR", "PYTHONPATH") if name in os.environ
-    }
-    return {**inherited_variables, "NUMBA_NUM_THREADS": str(threads)}
+    inherited = {name: os.environ[name] for name in ("FLEETSWAP_CACHE_DIR", "PYTHONPATH") if name in os.environ}
+    return {**inherited, "NUMBA_NUM_THREADS": str(threads)}
 
 
 def muster(client: Client, scenario: AnyScenario, threads: int = 1, backend: str = "auto") -> DaskCrew:

@@ -83,6 +83,7 @@ LAST = 200
 """Durations that the median is of."""
 
 
+@dataclass(eq=False)
 class Dispatcher:
     """Does tasks on the workers of a cluster.
 
@@ -102,23 +103,15 @@ class Dispatcher:
     patience : Patience
     """
 
-    def __init__(
-        self,
-        client: Client,
-        do: Callable[[Order], Record | Refusal],
-        ledger: Ledger,
-        tasks: Tasks,
-        progress: Progress = no_progress,
-        report: Report = print_nothing,
-        patience: Patience | None = None,
-    ) -> None:
-        self.client = client
-        self.do = do
-        self.ledger = ledger
-        self.tasks = tasks
-        self.progress = progress
-        self.report = report
-        self.patience = patience or Patience()
+    client: Client
+    do: Callable[[Order], Record | Refusal]
+    ledger: Ledger
+    tasks: Tasks
+    progress: Progress = no_progress
+    report: Report = print_nothing
+    patience: Patience = field(default_factory=Patience)
+
+    def __post_init__(self) -> None:
         self._flying: dict[str, _Flight] = {}
         self._copies: Counter[int] = Counter()
         self._failed: Counter[int] = Counter()

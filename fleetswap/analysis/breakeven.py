@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from itertools import pairwise
+from dataclasses import asdict, dataclass
+from itertools import pairwise, product
 from typing import Any
 
 from fleetswap_kernels.layout.codecs import CODECS
@@ -55,16 +55,7 @@ def summarise_breakeven(
     if not isinstance(scenario, Breakeven):
         raise TypeError(f"{scenario.name} asks something else")
     points = _points_of(scenario, _totals_of(laid_out, values, by_step))
-    rows = [
-        {
-            "codec": p.codec,
-            "block_kib": p.variant.block_kib,
-            "fallback": p.variant.fallback,
-            "success_percent": p.success_percent,
-            **p.totals,
-        }
-        for p in points
-    ]
+    rows = [{"codec": p.codec, **asdict(p.variant), "success_percent": p.success_percent, **p.totals} for p in points]
     return {
         **laid_out.resolved(),
         "pages": scenario.devices * scenario.rounds * scenario.memory_mib * MIB_PAGES,
@@ -90,13 +81,10 @@ def _totals_of(
 
 def _points_of(scenario: Breakeven, totals: dict[str, dict[str, int]]) -> list[Point]:
     """All points; single pages need no large folio, and are the same at every rate."""
-    points = []
-    for codec in CODECS:
-        for variant in VARIANTS:
-            for percent in success_rates(scenario):
-                name = variant.class_name(codec, percent)
-                points.append(Point(codec, variant, percent, totals[name]))
-    return points
+    return [
+        Point(codec, variant, percent, totals[variant.class_name(codec, percent)])
+        for codec, variant, percent in product(CODECS, VARIANTS, success_rates(scenario))
+    ]
 
 
 def crossings(points: Sequence[Point], metric: str) -> list[dict[str, Any]]:

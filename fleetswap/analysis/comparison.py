@@ -15,8 +15,9 @@ from ..errors import InputError
 from ..fleet.cells import ALL
 from ..fleet.directory import read_manifest, versions
 from ..fleet.fleet_directory import FleetTotals, read_classes, read_metric, summarise
-from ..fleet.shard import FleetShard
-from ..scenario.kinds import AnyScenario, resolve_scenario
+from ..fleet.log_histogram import wide
+from ..fleet.shard import FleetShard, join_columns
+from ..scenario.kinds import AnyScenario
 from ..scenario.model import FleetScenario
 from ..workload.metrics import METRICS, Ints
 from .explanations import explain
@@ -72,12 +73,11 @@ class Collected:
 
     def side(self, backend: str) -> Side:
         """The whole fleet, with the name of the backend that simulated it."""
-        values = {name: np.concatenate([part[name] for part in self.parts]) for name in METRICS}
+        values = join_columns(self.parts)
         classes = np.concatenate(self.classes)
         summary = summarise(self.scenario, self.totals, classes, values.__getitem__)
-        return Side(
-            resolve_scenario(self.scenario), {**summary, "versions": versions(), "backend": backend}, classes, values
-        )
+        origin = {"versions": versions(), "backend": backend}
+        return Side(self.scenario.resolved(), {**summary, **origin}, classes, values)
 
 
 def read_side(folder: Path) -> Side:
@@ -111,7 +111,7 @@ def check_same_fleet(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, na
     Parameters
     ----------
     a, b : mapping
-        Scenarios, resolved (`kinds.resolve_scenario`).
+        Scenarios, resolved (`FleetScenario.resolved`).
     name_a, name_b : str
         What errors call them.
 
@@ -145,7 +145,7 @@ def check_sources(sources: Sequence[Source], names: Sequence[str]) -> None:
     for source in sources:
         if not isinstance(source, FleetScenario | Path):
             raise InputError(f"{source.name}: is no fleet; allowed are fleets, .toml files and run directories")
-    scenarios = [read_side(s).scenario if isinstance(s, Path) else resolve_scenario(s) for s in sources]
+    scenarios = [read_side(s).scenario if isinstance(s, Path) else s.resolved() for s in sources]
     for other, name in zip(scenarios[1:], names[1:], strict=True):
         check_same_fleet(scenarios[0], other, names[0], name)
 
@@ -179,9 +179,7 @@ def pair(metric: str, left: Ints, right: Ints, classes: Ints, names: Sequence[st
 
 def value(metric: str, contrast: Contrast, side: str) -> int:
     """A metric of all devices of a contrast together, in its unit: a sum, or the share of the sums."""
-    total: int = getattr(contrast, f"total_{side}")
-    known = METRICS[metric]
-    return total * known.per // max(getattr(contrast, f"base_{side}"), 1) if known.base else total
+    return METRICS[metric].of_sums(getattr(contrast, f"total_{side}"), getattr(contrast, f"base_{side}"))
 
 
 def verdict(metric: str, contrast: Contrast) -> str:
@@ -285,11 +283,10 @@ def rows_table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     """Rows as a table; sums of a fleet may exceed 64 bits."""
     import pyarrow as pa
 
-    wide = {"a": pa.decimal128(38, 0), "b": pa.decimal128(38, 0), "value": pa.decimal128(38, 0)}
     floats = ("difference", "relative", "low", "high", "pairing_gain", "correlation")
     columns = {}
     for name in rows[0]:
-        kind = wide.get(name) or (pa.float64() if name.endswith(floats) else None)
+        kind = wide() if name in ("a", "b", "value") else pa.float64() if name.endswith(floats) else None
         columns[name] = pa.array([record[name] for record in rows], kind)
     return pa.table(columns)
 

@@ -26,7 +26,7 @@ appear element by element and in sequential sums only: the same input gives the 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -60,11 +60,6 @@ class Interval:
 
     low: float
     high: float
-
-    @property
-    def width(self) -> float:
-        """Distance of the ends."""
-        return self.high - self.low
 
 
 @dataclass(frozen=True)
@@ -114,10 +109,6 @@ class Contrast:
     quantiles_b: dict[str, int] | None
     quantiles_difference: dict[str, int] | None
 
-    def share(self, outcome: Literal["better", "worse", "equal", "undefined"]) -> float | None:
-        """Devices with an outcome over all devices."""
-        return int(getattr(self, outcome)) / self.devices if self.devices else None
-
 
 @dataclass(frozen=True)
 class PairedComparison:
@@ -141,10 +132,6 @@ class PairedComparison:
     seed: int
     resamples: int
     confidence: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """Content as plain numbers, strings and dictionaries."""
-        return asdict(self)
 
 
 def compare_pairs(

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from ..errors import InputError
-from ..fleet.shard import FleetShard
-from ..scenario.file import digest, load_fleet_scenario, resolved
+from ..fleet.shard import FleetShard, join_columns
+from ..scenario.file import load_fleet_scenario
 from ..scenario.model import FleetScenario
 from ..scenario.units import near, parse_size, setting_word, shown_size
 from ..workload.metrics import METRICS, Ints
-from .comparison import check_same_fleet, pair, row, value
+from .comparison import Values, check_same_fleet, pair, row, value
 from .labels import settings_of
-from .paired import PairedComparison
+from .paired import Contrast, PairedComparison
 from .pareto import Direction, pareto_front
 
 MAX_POINTS = 1000
@@ -86,29 +86,19 @@ class Sweep:
     @property
     def _first_alike(self) -> list[int]:
         """Of each point the first one that is the same scenario, value for value."""
-        texts = [json.dumps(settings_of(resolved(point.scenario))) for point in self.points]
+        texts = [json.dumps(settings_of(point.scenario.resolved())) for point in self.points]
         return list(map(texts.index, texts))
 
     @property
     def rows(self) -> list[dict[str, Any]]:
         """One row per point, metric and class: values, and what changes against the first point."""
-        rows = []
-        for i, point in enumerate(self.points):
-            at = {"point": i, **point.settings, "front": self.front[i]}
-            for metric, comparisons in self.metrics.items():
-                for part in (comparisons[i].overall, *comparisons[i].classes):
-                    if part.devices:
-                        row_values = row(metric, part)
-                        row_values["better"] = {"b": "better", "a": "worse"}.get(row_values["better"], "unclear")
-                        # The first point is A, the same in every row.
-                        row_values["value"] = row_values.pop("b")
-                        row_values = {
-                            k.removeprefix("b_"): v
-                            for k, v in row_values.items()
-                            if k != "a" and not k.startswith("a_")
-                        }
-                        rows.append({**at, **row_values})
-        return rows
+        return [
+            {"point": i, **point.settings, "front": self.front[i], **_row(metric, part)}
+            for i, point in enumerate(self.points)
+            for metric, comparisons in self.metrics.items()
+            for part in (comparisons[i].overall, *comparisons[i].classes)
+            if part.devices
+        ]
 
     def to_dict(self) -> dict[str, Any]:
         """Content of summary.json."""
@@ -116,26 +106,22 @@ class Sweep:
             {
                 "point": i,
                 "settings": dict(p.settings),
-                "digest": digest(p.scenario),
+                "digest": p.scenario.digest(),
                 "alike": first if first < i else None,
                 "front": self.front[i],
             }
             for i, (p, first) in enumerate(zip(self.points, self._first_alike, strict=True))
         ]
-        content = {
-            "scenario": resolved(self.points[0].scenario),
-            "metrics": list(self.metrics),
-            "pareto": [*self.pareto],
-        }
-        return {**content, "points": points, "rows": self.rows}
+        content: dict[str, Any] = {"scenario": self.points[0].scenario.resolved(), "metrics": list(self.metrics)}
+        return content | {"pareto": [*self.pareto], "points": points, "rows": self.rows}
 
 
-@dataclass
-class _Devices:
-    """Metrics of the devices of one point, shard by shard."""
-
-    classes: list[Ints] = field(default_factory=list)
-    values: dict[str, list[Ints]] = field(default_factory=dict)
+def _row(metric: str, contrast: Contrast) -> dict[str, Any]:
+    """One metric of one class at a point, and what changes against the first one: that is A, the same in every row."""
+    row_values = row(metric, contrast)
+    row_values["better"] = {"b": "better", "a": "worse"}.get(row_values["better"], "unclear")
+    row_values["value"] = row_values.pop("b")
+    return {k.removeprefix("b_"): v for k, v in row_values.items() if k != "a" and not k.startswith("a_")}
 
 
 def parse_axis(text: str) -> Axis:
@@ -226,7 +212,7 @@ def grid(
             point = Point({key: _word_of(scenario, key, word) for key, word in words_by_key.items()}, scenario)
             if points:
                 first = points[0]
-                check_same_fleet(resolved(first.scenario), resolved(scenario), first.label, point.label)
+                check_same_fleet(first.scenario.resolved(), scenario.resolved(), first.label, point.label)
             points.append(point)
         except InputError as error:
             problems.append(str(error))
@@ -237,7 +223,7 @@ def grid(
 
 def _word_of(scenario: FleetScenario, dotted: str, given: str) -> str:
     """The value of a key as a scenario has it; of a file its name as it was given."""
-    setting: Any = resolved(scenario)
+    setting: Any = scenario.resolved()
     for part in map(str.strip, dotted.split(".")):
         setting = setting.get(part, setting.get(_canonical(part))) if isinstance(setting, Mapping) else None
     if setting is None:
@@ -288,18 +274,17 @@ def sweep(
     if not pareto:
         raise InputError("--pareto: needs a metric")
     names = list(dict.fromkeys((*metrics, *pareto)))
-    devices_of_points = [_Devices() for _ in points]
+    classes: list[Ints] = []
+    parts: list[list[Values]] = [[] for _ in points]
     for number, shard in simulated:
-        devices_of_points[number].classes.append(shard.classes)
-        for name in names:
-            devices_of_points[number].values.setdefault(name, []).append(shard.metrics[name])
+        if number == 0:
+            classes.append(shard.classes)  # The same devices at every point.
+        parts[number].append({name: shard.metrics[name] for name in names})
         del shard  # so that it does not wait in memory for the next one
-    classes = np.concatenate(devices_of_points[0].classes)
-    values_of_points = [{name: np.concatenate(devices.values[name]) for name in names} for devices in devices_of_points]
-    labels = list(points[0].scenario.device_class)
+    labels, joined = list(points[0].scenario.device_class), np.concatenate(classes)
+    everywhere = [join_columns(of_point) for of_point in parts]
     compared = {
-        name: [pair(name, values_of_points[0][name], values[name], classes, labels) for values in values_of_points]
-        for name in names
+        name: [pair(name, everywhere[0][name], values[name], joined, labels) for values in everywhere] for name in names
     }
     totals = {name: [value(name, comparison.overall, "b") for comparison in compared[name]] for name in pareto}
     ways: dict[str, Direction] = {name: "max" if METRICS[name].better == "max" else "min" for name in pareto}

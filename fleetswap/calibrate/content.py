@@ -20,6 +20,7 @@ from fleetswap_kernels.layout.device import Sizes
 from fleetswap_kernels.layout.pages import PAGE_BYTES, PAGE_SHIFT
 from fleetswap_kernels.layout.size_classes import SizeClasses, size_classes
 
+from ..workload.laid_out import seed_fields
 from .ranks import percentiles, rank_correlation
 
 Sizes64 = npt.NDArray[np.int64]
@@ -108,8 +109,7 @@ def _filled(
         "codec": CODECS.index(codec),
         "huge_bytes": size_classes().huge_threshold_bytes,
         "huge_block_bytes": size_classes(block_order=order).huge_block_bytes,
-        "seed_lo": seed & 0xFFFFFFFF,
-        "seed_hi": seed >> 32,
+        **seed_fields(seed),
         "scale_by_process": int(scaled),
     }
     blueprint = Blueprint(sizes, policy, np.zeros(2, np.uint32), np.ones((1 << order) + 1, np.uint32), model=model)
@@ -166,30 +166,25 @@ def describe(classes: list[BlockSizes], order: int) -> dict[str, Any]:
     members = np.concatenate([blocks.members for blocks in classes])
     original = len(raw) * PAGE_BYTES << order
     correlation = [rank_correlation(blocks.raw[:-1], blocks.raw[1:]) for blocks in classes if len(blocks.raw) > 2]
+    stored_apart = sum(blocks.stored_members for blocks in classes)
+    apart = _totals(members, stored_apart, sum(blocks.pool_members for blocks in classes), original)
     return {
         "blocks": len(raw),
         "pages": len(raw) << order,
         "original_bytes": original,
-        **_totals(raw, stored, pool_bytes(stored, order), original),
+        **_totals(raw, int(stored.sum()), pool_bytes(stored, order), original),
         "same_filled_blocks": int(np.count_nonzero(stored == 0)),
         "incompressible_blocks": int(np.count_nonzero(stored == PAGE_BYTES << order)),
         "neighbour_rank_correlation": float(np.mean(correlation)) if correlation else None,
         "size_over_same_pages_4k": int(raw.sum()) / int(members.sum()),
-        "same_pages_4k": {
-            "raw_bytes": int(members.sum()),
-            "stored_bytes": sum(blocks.stored_members for blocks in classes),
-            "zsmalloc_bytes": sum(blocks.pool_members for blocks in classes),
-            "ratio_raw": original / int(members.sum()),
-            "mean_bytes": float(members.mean()),
-            "quantiles_bytes": percentiles(members),
-        },
+        "same_pages_4k": {name: total for name, total in apart.items() if name != "ratio_zsmalloc"},
     }
 
 
-def _totals(raw: Sizes64, stored: Sizes64, pool: int, original: int) -> dict[str, Any]:
+def _totals(raw: Sizes64, stored_bytes: int, pool: int, original: int) -> dict[str, Any]:
     return {
         "raw_bytes": int(raw.sum()),
-        "stored_bytes": int(stored.sum()),
+        "stored_bytes": stored_bytes,
         "zsmalloc_bytes": pool,
         "ratio_raw": original / int(raw.sum()),
         "ratio_zsmalloc": original / max(pool, 1),

@@ -17,7 +17,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ def load_codecs() -> tuple[Codec, ...]:
             "lz4",
             f"liblz4 {lz4_version} (acceleration 1)",
             partial(block.compress, mode="fast", acceleration=1, store_size=False),
-            _lz4_decompress(block),
+            block.decompress,
         )
     ]
     codecs += _lzo()
@@ -110,14 +110,6 @@ def load_codecs() -> tuple[Codec, ...]:
     return tuple(codecs)
 
 
-def _lz4_decompress(block: Any) -> Callable[[bytes, int], bytes]:
-    def decompress(data: bytes, size: int) -> bytes:
-        original: bytes = block.decompress(data, uncompressed_size=size)
-        return original
-
-    return decompress
-
-
 def _lzo() -> Iterator[Codec]:
     """The codec of the package python-lzo, if it is installed."""
     try:
@@ -125,16 +117,12 @@ def _lzo() -> Iterator[Codec]:
         version = lzo.LZO_VERSION_STRING.decode()
     except (ImportError, AttributeError):  # A folder with the name lzo can be imported as well.
         return
-
-    def compress(data: bytes) -> bytes:
-        packed: bytes = lzo.compress(data, 1, False)
-        return packed
-
-    def decompress(data: bytes, size: int) -> bytes:
-        original: bytes = lzo.decompress(data, False, size)
-        return original
-
-    yield Codec("lzo-rle", f"liblzo {version} (LZO1X-1, without the run lengths of lzo-rle)", compress, decompress)
+    yield Codec(
+        "lzo-rle",
+        f"liblzo {version} (LZO1X-1, without the run lengths of lzo-rle)",
+        lambda data: lzo.compress(data, 1, False),
+        lambda data, size: lzo.decompress(data, False, size),
+    )
 
 
 @dataclass(frozen=True)

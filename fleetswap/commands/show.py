@@ -27,7 +27,7 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
     each value with its meaning and the comment of the file that gave it. Copy it to edit it.
     """
     from ..scenario.file import json_schema, notes
-    from ..scenario.kinds import digest_scenario, load_any_scenario, resolve_scenario
+    from ..scenario.kinds import load_any_scenario
     from ..scenario.model import FleetScenario
     from ..scenario.units import toml_value
 
@@ -35,7 +35,7 @@ def show(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...
         click.echo(json.dumps(json_schema(), indent=None if as_json else 2))
         return
     known = load_any_scenario(scenario, settings, devices, seed)
-    resolved, digest = resolve_scenario(known), digest_scenario(known)
+    resolved, digest = known.resolved(), known.digest()
     if as_json:
         click.echo(json.dumps({"resolved": resolved, "digest": digest, "warnings": known.warnings}))
         return

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..analysis.comparison import Collected, Source, check_sources, compare, name_of, read_side
 from ..errors import InputError
-from ..fleet.directory import write_json
 from ..report.page import render_comparison
 from ..scenario.model import FleetScenario
 from ..workload.laid_out import LaidOut
@@ -91,7 +90,6 @@ def merge_comparison(
     sides = [read[s] if isinstance(s, str) else collected[s].side(backend) for s in about["sources"]]
     result = compare(sides[:2], about["names"], sides[2] if len(sides) > 2 else None)
     summary = result.to_dict()
-    write_json(folder / "summary.json", summary)
     (folder / "report.html").write_text(render_comparison(summary), encoding="utf-8")
     pq.write_table(result.table(), folder / "comparison.parquet", compression="zstd")
     asked = {

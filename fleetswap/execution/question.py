@@ -53,7 +53,7 @@ class Answer:
 
 
 Merge = Callable[[Sequence[LaidOut], Mapping[str, Any], Shards, Mapping[str, Any], Path], tuple[Answer, dict[str, Any]]]
-"""Writes the files of an answer into a folder, all but the manifest, of which it gives the content.
+"""Writes the files of an answer into a folder, all but summary and manifest, of which it gives the content.
 
 Its arguments are the fleets, what the question is about, their shards, facts of the work, and the folder.
 """

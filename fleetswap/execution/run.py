@@ -11,7 +11,7 @@ from typing import Any
 
 from ..analysis.allocator_test import summarise_allocator_test
 from ..analysis.breakeven import summarise_breakeven
-from ..fleet.directory import versions, write_json
+from ..fleet.directory import versions
 from ..fleet.fleet_directory import FleetWriter, read_by_step, read_classes, read_metric, summarise
 from ..fleet.shard import mean_device_bytes
 from ..report.page import render_run
@@ -69,7 +69,6 @@ def merge_run(
     timings = {"step": writer.step_ns / 1e9, "merge": time.perf_counter() - started}
     writer.finish()
     summary = _summarise(fleet, writer)
-    write_json(folder / "summary.json", summary)
     page = render_run({**summary, "versions": versions(), "backend": str(facts.get("backend", "cpu"))})
     (folder / "report.html").write_text(page, encoding="utf-8")
     manifest = {

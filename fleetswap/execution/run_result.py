@@ -9,8 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from ..errors import InputError
 from ..fleet.directory import read_manifest
 from ..fleet.log_histogram import LogHistogram
@@ -120,17 +118,10 @@ class RunResult:
         """
         xarray = _needed("xarray", "RunResult.to_xarray", "RunResult.series needs pandas only")
         rows = self._series_rows(percents)
-        dims = ("class", "step", "metric")
-        coordinates = {dim: list(dict.fromkeys(row[dim] for row in rows)) for dim in dims}
-        places = {dim: {name: i for i, name in enumerate(names)} for dim, names in coordinates.items()}
-        variables = {}
-        for name in ("value", *(f"p{q}" for q in percents)):
-            cube = np.full([len(names) for names in coordinates.values()], np.nan)
-            for row in rows:
-                if row[name] is not None:
-                    cube[tuple(places[dim][row[dim]] for dim in dims)] = row[name]
-            variables[name] = (dims, cube)
-        return xarray.Dataset(variables, coords=coordinates)
+        coordinates = {dim: list(dict.fromkeys(row[dim] for row in rows)) for dim in ("class", "step", "metric")}
+        table = importlib.import_module("pandas").DataFrame(rows).set_index([*coordinates])  # xarray brings pandas
+        values = table.drop(columns=["devices", "least", "greatest"]).astype(float)
+        return xarray.Dataset.from_dataframe(values).sel(coordinates).assign_coords(coordinates)
 
     def report_html(self, path: str | os.PathLike[str]) -> Path:
         """Write the report; returns its path."""
@@ -149,9 +140,9 @@ class RunResult:
             raise InputError(f"percents: {bad[0]} is not possible; allowed are 0 to 100")
         rows = []
         for stored_row in pq.read_table(self.folder / "series.parquet").to_pylist():
-            known, top, base = METRICS[stored_row["metric"]], int(stored_row["numerator"]), int(stored_row["base"])
             row = {key: stored_row[key] for key in ("step", "class", "metric", "devices", "least", "greatest")}
-            row["value"] = top * known.per // max(base, 1) if known.base else top
+            metric = METRICS[stored_row["metric"]]
+            row["value"] = metric.of_sums(int(stored_row["numerator"]), int(stored_row["base"]))
             histogram = LogHistogram.from_dict(stored_row)
             for q in percents:
                 row[f"p{q}"] = histogram.quantile(10 * q) if stored_row["devices"] else None

@@ -10,7 +10,6 @@ from typing import Any
 
 from ..analysis.comparison import rows_table
 from ..analysis.sweep import DEFAULT_METRICS, DEFAULT_PARETO, Axis, Point, check_metrics, grid, sweep
-from ..fleet.directory import write_json
 from ..scenario.model import FleetScenario
 from ..workload.laid_out import LaidOut
 from ..workload.lay_out import lay_out
@@ -87,7 +86,6 @@ def merge_sweep(
     ]
     result = sweep(points, shards, about["metrics"], about["pareto"])
     summary = result.to_dict()
-    write_json(folder / "summary.json", summary)
     pq.write_table(rows_table(summary["rows"]), folder / "sweep.parquet", compression="zstd")
     manifest = {name: about[name] for name in ("kind", "seed", "started", "over")}
     manifest |= {"points": summary["points"], "scenario": summary["scenario"]}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..fleet.directory import write_manifest
+from ..fleet.directory import write_json, write_manifest
 from ..job.crew import Crew
 from ..job.job import Job, claim, unfinished
 from ..job.ledger import FOLDER, MANIFEST, Ledger, read_summary
@@ -136,6 +136,7 @@ def _publish(
     with _scratch(storage) as folder:
         try:
             answer, manifest = KINDS[kind][1](fleets, about, shards, facts, folder)
+            write_json(folder / "summary.json", answer.summary)
             write_manifest(folder, manifest)
             flush(folder)
         except OSError as error:

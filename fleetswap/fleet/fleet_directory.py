@@ -11,16 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fleetswap_kernels.backend.log_bins import SUB_BITS
 from fleetswap_kernels.layout.pages import SIZES_KIB
 from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 
-from ..scenario.file import digest, resolved
 from ..scenario.model import FleetScenario
 from ..workload.laid_out import LaidOut
-from ..workload.metrics import METRICS, Ints, columns
+from ..workload.metrics import METRICS, Ints, Metric, columns
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
-from .log_histogram import SUB_BITS
-from .pieces import Shard
+from .log_histogram import histogram_columns, wide
 from .quantiles import quantiles
 from .shard import FleetShard, add_up
 
@@ -65,16 +64,13 @@ class FleetTotals:
             self.devices[name] = self.devices.get(name, 0) + n
 
 
-def value_of(metric: str, cell: Cell) -> int:
-    """A metric of all devices of a cell together: a sum, or the share of the sums."""
-    if METRICS[metric].base is None:
-        return cell.top
-    return cell.top * METRICS[metric].per // max(cell.bottom, 1)
-
-
 def _step(metric: str, cell: Cell) -> dict[str, int]:
     """A metric of the devices that have it in a step, of a share those with a base; quantiles are the histogram's."""
-    return {"total": value_of(metric, cell), **{f"p{q}": cell.histogram.quantile(10 * q) for q in (5, 50, 95)}}
+    return _total(metric, cell) | {f"p{q}": cell.histogram.quantile(10 * q) for q in (5, 50, 95)}
+
+
+def _total(metric: str, cell: Cell) -> dict[str, int]:
+    return {"total": METRICS[metric].of_sums(cell.top, cell.bottom)}
 
 
 def _quantiles(metric: str, values: Ints, groups: Mapping[str, slice]) -> dict[str, dict[str, int]]:
@@ -118,27 +114,18 @@ def summarise(
         return totals.cells[name, step, metric].histogram.devices > 0
 
     def allocation(size: int) -> list[dict[str, int]]:
-        rows = []
-        for step in steps:
-            counted = totals.totals[ALL, step]
-            wanted = int(counted[at[f"folio_wanted_{size}kB"]])
-            rows.append(
-                {"step": step, "wanted": wanted, "granted": wanted - int(counted[at[f"folio_refused_{size}kB"]])}
-            )
-        return rows
+        wanted, refused = at[f"folio_wanted_{size}kB"], at[f"folio_refused_{size}kB"]
+        counted = [(step, totals.totals[ALL, step]) for step in steps]
+        return [{"step": s, "wanted": int(n[wanted]), "granted": int(n[wanted] - n[refused])} for s, n in counted]
 
     return {
-        "scenario": resolved(scenario),
-        "digest": digest(scenario),
+        "scenario": scenario.resolved(),
+        "digest": scenario.digest(),
         "devices": {name: totals.devices[name] for name in where},
         "hours_per_step": 24 / scenario.steps_per_day,
         "quantile_error": f"1/{2 << SUB_BITS}",
         "metrics": {
-            name: {
-                m: {"total": value_of(m, totals.cells[name, WHOLE_RUN, m]), **exact[m][name]}
-                for m in METRICS
-                if name in exact[m]
-            }
+            name: {m: _total(m, totals.cells[name, WHOLE_RUN, m]) | exact[m][name] for m in METRICS if name in exact[m]}
             for name in where
         },
         "series": {
@@ -190,37 +177,49 @@ def devices_table(laid_out: LaidOut, shard: FleetShard) -> pa.Table:
 
 def read_classes(path: Path, names: Sequence[str]) -> Ints:
     """Class of each device in a file that `devices_table` made, by index."""
+    return class_indices(_read(path, "class"), names)
+
+
+def read_by_step(path: Path, metric: str) -> Ints:
+    """A metric of each device in each step, in a file that `devices_table` made, as `FleetShard.by_step` has it."""
+    return values_by_step(_read(path, f"{metric}{BY_STEP}"), metric)
+
+
+def read_metric(path: Path, metric: str) -> Ints:
+    """A metric of each device in a file that `devices_table` made, as `FleetShard.metrics` has it."""
+    return whole_values(_read(path, *_part_names(metric, METRICS[metric])), metric, METRICS[metric])
+
+
+def _read(path: Path, *names: str) -> pa.Table:
     import pyarrow.parquet as pq
 
-    kinds = pq.read_table(path, columns=["class"])["class"].unify_dictionaries().combine_chunks()
+    return pq.read_table(path, columns=list(names))
+
+
+def _part_names(name: str, metric: Metric) -> list[str]:
+    """Columns of a metric: of a share those of its numerator and denominator."""
+    return [name] if metric.base is None else [f"{name}_of", f"{name}_base"]
+
+
+def class_indices(devices: pa.Table, names: Sequence[str]) -> Ints:
+    """Class of each device, by index."""
+    kinds = devices["class"].unify_dictionaries().combine_chunks()
     lookup = np.array([names.index(name) for name in kinds.dictionary.to_pylist()], dtype=np.int64)
     classes: Ints = lookup[kinds.indices.to_numpy()]
     return classes
 
 
-def read_by_step(path: Path, metric: str) -> Ints:
-    """A metric of each device in each step, in a file that `devices_table` made, as `FleetShard.by_step` has it."""
-    import pyarrow.parquet as pq
-
-    name = f"{metric}{BY_STEP}"
-    return values_by_step(pq.read_table(path, columns=[name])[name])
-
-
-def values_by_step(column: pa.ChunkedArray) -> Ints:
-    """A column of lists, int64 array of shape (devices, steps)."""
-    lists = column.combine_chunks()
+def values_by_step(devices: pa.Table, name: str) -> Ints:
+    """A metric of each device in each step, int64 array of shape (devices, steps)."""
+    lists = devices[f"{name}{BY_STEP}"].combine_chunks()
     values: Ints = lists.flatten().to_numpy().astype(np.int64).reshape(len(lists), -1)
     return values
 
 
-def read_metric(path: Path, metric: str) -> Ints:
-    """A metric of each device in a file that `devices_table` made, as `FleetShard.metrics` has it."""
-    import pyarrow.parquet as pq
-
-    names = [metric] if METRICS[metric].base is None else [f"{metric}_of", f"{metric}_base"]
-    table = pq.read_table(path, columns=names)
-    read = [table[name].to_numpy().astype(np.int64) for name in names]
-    return read[0] if len(read) == 1 else np.stack(read, axis=1)
+def whole_values(devices: pa.Table, name: str, metric: Metric) -> Ints:
+    """A metric of each device, of a share columns numerator and denominator."""
+    parts = [devices[part].to_numpy().astype(np.int64) for part in _part_names(name, metric)]
+    return parts[0] if len(parts) == 1 else np.stack(parts, axis=1)
 
 
 def series_table(laid_out: LaidOut, totals: FleetTotals) -> pa.Table:
@@ -243,12 +242,8 @@ def series_table(laid_out: LaidOut, totals: FleetTotals) -> pa.Table:
                         {"step": step, "class": name, "metric": metric, "numerator": cell.top, "base": cell.bottom}
                         | cell.histogram.to_dict()
                     )
-    ints, list_of_ints = pa.int64(), pa.list_(pa.int64())
-    # Sums of a fleet may exceed 64 bits.
-    wide = pa.decimal128(38, 0)
-    kinds = {"step": ints, "class": pa.string(), "metric": pa.string(), "numerator": wide, "base": wide}
-    kinds |= {"sub_bits": ints, "devices": ints, "total": wide, "least": ints, "greatest": ints}
-    return pa.Table.from_pylist(rows, schema=pa.schema(kinds | {"bins": list_of_ints, "counts": list_of_ints}))
+    columns = {"step": pa.int64(), "class": pa.string(), "metric": pa.string(), "numerator": wide(), "base": wide()}
+    return pa.Table.from_pylist(rows, schema=pa.schema(columns | {"sub_bits": pa.int64()} | histogram_columns()))
 
 
 def load_writers() -> None:
@@ -269,8 +264,6 @@ class FleetWriter:
 
     Attributes
     ----------
-    shards : list of Shard
-        What was added so far.
     step_ns : int
         Time that the shards spent in kernels.
     """
@@ -279,7 +272,6 @@ class FleetWriter:
         self.folder = folder
         self.laid_out = laid_out
         self.totals = FleetTotals()
-        self.shards: list[Shard] = []
         self.step_ns = 0
         self._devices: Any = None
         self._rows: Any = None
@@ -314,7 +306,6 @@ class FleetWriter:
             self._write_rows(self._rows[:ROW_GROUP])
             self._rows = self._rows[ROW_GROUP:]
         self.totals.add(shard, self.laid_out.classes)
-        self.shards.append(shard.shard)
         self.step_ns += shard.step_ns
 
     def finish(self) -> None:

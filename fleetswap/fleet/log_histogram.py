@@ -11,20 +11,18 @@ at least 2 ** (SUB_BITS + e). The answer is therefore within 1 / 2 ** (SUB_BITS 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fleetswap_kernels.backend.log_bins import BINS, SUB_BITS, bin_bounds, bin_numbers, quantile
 from fleetswap_kernels.backend.log_bins import LAST_BIN as _LAST
+from fleetswap_kernels.backend.log_bins import SUB_BITS, bin_bounds, quantile
 
-__all__ = ["BINS", "SUB_BITS", "LogHistogram", "bin_bounds", "bin_numbers"]
-
-_INT64 = np.iinfo(np.int64)
-_CHUNK = 1 << 16  # values at a time: temporaries stay in the processor's cache
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(eq=False)
@@ -51,45 +49,6 @@ class LogHistogram:
     total: int = 0
     least: int | None = None
     greatest: int | None = None
-
-    @classmethod
-    def of_groups(cls, values: npt.NDArray[np.int64], sizes: Sequence[int]) -> list[LogHistogram]:
-        """One histogram for each group of values; groups follow each other and have these sizes."""
-        histograms = [cls() for _ in sizes]
-        full = np.flatnonzero(sizes)
-        if not full.size:
-            return histograms
-        owner = np.repeat(np.arange(len(sizes)), sizes)
-        keys, counts = np.unique(owner * BINS + (bin_numbers(values) + _LAST), return_counts=True)
-        edges = np.searchsorted(keys, np.arange(len(sizes) + 1) * BINS).tolist()
-        first = np.cumsum([0, *sizes])[full]
-        # The sum of a group may exceed 64 bits, the sums of its halves cannot.
-        facts = [np.add.reduceat(half, first).tolist() for half in (values >> 32, values & 0xFFFFFFFF)]
-        facts += [extreme.reduceat(values, first).tolist() for extreme in (np.minimum, np.maximum)]
-        for g, high, low, least, greatest in zip(full.tolist(), *facts, strict=True):
-            inside = slice(edges[g], edges[g + 1])
-            bins = keys[inside] - (g * BINS + _LAST)
-            histograms[g] = cls(bins, counts[inside].copy(), sizes[g], (high << 32) + low, least, greatest)
-        return histograms
-
-    def add(self, values: npt.ArrayLike) -> None:
-        """Count one value per device.
-
-        Raises
-        ------
-        ValueError
-            If the values are no integers or do not fit int64.
-        """
-        given = np.asarray(values).ravel()
-        if given.size == 0:
-            return
-        if given.dtype.kind not in "iu":
-            raise ValueError(f"values of type {given.dtype}; a histogram counts integers")
-        if int(given.max()) > _INT64.max:
-            raise ValueError(f"value {given.max()}; a histogram counts values up to {_INT64.max}")
-        for first in range(0, given.size, _CHUNK):
-            part = given[first : first + _CHUNK].astype(np.int64)
-            self.merge(self.of_groups(part, [part.size])[0])
 
     def merge(self, other: LogHistogram) -> None:
         """Add the devices of another histogram."""
@@ -119,11 +78,6 @@ class LogHistogram:
         if self.least is None or self.greatest is None:
             raise ValueError("an empty histogram has no quantiles")
         return quantile(self.bins, self.counts, self.least, self.greatest, permille)
-
-    def bars(self) -> Iterator[tuple[int, int, int]]:
-        """Least value, greatest value and devices of every bin that has devices, ascending."""
-        for number, n in zip(self.bins.tolist(), self.counts.tolist(), strict=True):
-            yield *bin_bounds(number), n
 
     def to_dict(self) -> dict[str, Any]:
         """Content as plain integers, only bins that have devices; equal for equal histograms."""
@@ -161,10 +115,8 @@ class LogHistogram:
         histogram = cls(np.array(bins, np.int64), np.array(counts, np.int64), devices, total)
         if bins:
             histogram._set_extremes(content["least"], content["greatest"], bins)
-            bounds = [bin_bounds(number) for number in bins]
-            low, high = (sum(n * bound[side] for n, bound in zip(counts, bounds, strict=True)) for side in (0, 1))
-        else:
-            low = high = 0
+        bounds = [bin_bounds(number) for number in bins]
+        low, high = (sum(n * bound[side] for n, bound in zip(counts, bounds, strict=True)) for side in (0, 1))
         if not low <= histogram.total <= high:
             raise ValueError(f"histogram with total {histogram.total}; its bins allow {low} to {high}")
         return histogram
@@ -175,3 +127,19 @@ class LogHistogram:
             if not isinstance(value, int) or not low <= value <= high:
                 raise ValueError(f"histogram with {key} {value!r}; its bins allow {low} to {high}")
         self.least, self.greatest = least, greatest
+
+
+def histogram_columns() -> dict[str, pa.DataType]:
+    """Types of what `LogHistogram.to_dict` gives, but for the format of its bins."""
+    import pyarrow as pa
+
+    ints, list_of_ints = pa.int64(), pa.list_(pa.int64())
+    columns = {"devices": ints, "total": wide(), "least": ints, "greatest": ints}
+    return columns | {"bins": list_of_ints, "counts": list_of_ints}
+
+
+def wide() -> pa.DataType:
+    """The type of sums of a fleet, which may exceed 64 bits."""
+    import pyarrow as pa
+
+    return pa.decimal128(38, 0)

@@ -55,11 +55,6 @@ class Price:
     decompressed_bytes: Events
     parts: dict[str, Events]
 
-    @property
-    def cpu_ns(self) -> Events:
-        """All CPU time; a process that waits for a synchronous swap-in does the work itself."""
-        return self.stall_ns + self.swapout_ns + self.background_ns
-
 
 def price_list(profile: CostProfile, codec: str, block_order: int, classes: tuple[str, ...] = ()) -> Events:
     """What events cost a device, as the kernels read it.
@@ -87,16 +82,7 @@ def price_list(profile: CostProfile, codec: str, block_order: int, classes: tupl
         known = ", ".join(profile.codecs)
         raise InputError(f"cost profile {profile.name}: has no times of codec {codec!r}; it has {known}")
     cost = profile.codecs[codec]
-    price_words = {
-        "fault": profile.fault_ns,
-        "map_page": profile.map_page_ns,
-        "fill_page": profile.fill_page_ns,
-        "copy_page": profile.copy_page_ns,
-        "object_read": profile.object_read_ns,
-        "object_write": profile.object_write_ns,
-        "split": profile.split_ns,
-        "swapout_folio": profile.swapout_folio_ns,
-        "swapout_page": profile.swapout_page_ns,
+    of_codec = {
         "rewrite_block": cost.decompress_ns[block_order] + profile.object_read_ns,
         "block_order": block_order,
         "compress_page": cost.compress_ns[0],
@@ -108,7 +94,9 @@ def price_list(profile: CostProfile, codec: str, block_order: int, classes: tupl
     shares = [
         table.get(name, PERMILLE) for table in (cost.compress_permille, cost.decompress_permille) for name in names
     ]
-    return np.array([*(price_words[word] for word in PRICES), *profile.alloc_ns, *shares], dtype=np.int64)
+    # All others stand in the profile as they are.
+    words = [of_codec[word] if word in of_codec else getattr(profile, f"{word}_ns") for word in PRICES]
+    return np.array([*words, *profile.alloc_ns, *shares], dtype=np.int64)
 
 
 def price(events: Events, profile: CostProfile, codec: str, block_order: int, classes: tuple[str, ...] = ()) -> Price:

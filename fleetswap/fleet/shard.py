@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -277,7 +277,10 @@ def join(shard: Shard, pieces: Iterable[FleetShard]) -> FleetShard:
         piece_arrays.append((piece.classes, piece.counters, piece.metrics, piece.by_step))
     classes, counted, metrics, values = zip(*piece_arrays, strict=True)
     joined_shard.classes, joined_shard.counters = np.concatenate(classes), np.concatenate(counted)
-    joined_shard.metrics, joined_shard.by_step = (
-        {name: np.concatenate([columns[name] for columns in parts]) for name in parts[0]} for parts in (metrics, values)
-    )
+    joined_shard.metrics, joined_shard.by_step = join_columns(metrics), join_columns(values)
     return joined_shard
+
+
+def join_columns(parts: Sequence[Mapping[str, npt.NDArray[np.int64]]]) -> dict[str, npt.NDArray[np.int64]]:
+    """Columns of devices that follow each other, under one name each."""
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

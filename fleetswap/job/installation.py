@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -54,13 +54,6 @@ def installation() -> Installation:
         folder = Path(spec.origin or "").parent if spec else Path()
         for source in sorted(folder.rglob("*.py")):
             digest.update(source.relative_to(folder).as_posix().encode() + b"\0" + source.read_bytes())
-    package_versions = versions()
-    python = package_versions["python"].rpartition(".")[0]
-    return Installation(
-        digest.hexdigest()[:16],
-        package_versions["fleetswap"],
-        python,
-        package_versions["numpy"],
-        package_versions["numba"],
-        package_versions["pyarrow"],
-    )
+    known = versions()
+    known |= {"sources": digest.hexdigest()[:16], "python": known["python"].rpartition(".")[0]}
+    return Installation(**{field.name: known[field.name] for field in fields(Installation)})

@@ -252,13 +252,13 @@ class Ledger:
 
     def done(self, tasks: Tasks) -> Iterator[tuple[int, Record | None]]:
         """Tasks that are done, with their records; None for one that seemed to be: its files are gone or damaged."""
-        numbers = self._numbers("done", tasks)
+        numbers = self._done(tasks)
         with ThreadPoolExecutor(READERS) as pool:
             yield from zip(numbers, pool.map(lambda number: self._verified(tasks, number), numbers), strict=True)
 
     def all_done(self, tasks: Tasks) -> bool:
         """Whether every task has a record; files are not looked at."""
-        return len(self._numbers("done", tasks)) == len(tasks)
+        return len(self._done(tasks)) == len(tasks)
 
     def forget(self, folder: str, number: int) -> None:
         """Remove the record of a task of a kind: it will be done again."""
@@ -272,20 +272,13 @@ class Ledger:
         """Note what went wrong with a task."""
         self.storage.put(f"{place(tasks.folder + 'failed', number)}.json", as_json({"error": text}))
 
-    def failures(self, tasks: Tasks) -> dict[int, str]:
-        """What went wrong with tasks, the last time it did, done since or not."""
-        failure_texts = {}
-        for number in self._numbers("failed", tasks):
-            content = self.storage.get(f"{place(tasks.folder + 'failed', number)}.json")
-            failure_texts[number] = str(json.loads(content or b'{"error": ""}')["error"])
-        return failure_texts
-
     def finish(self) -> None:
         """Remove the ledger: the run directory is finished."""
         self.storage.remove(FOLDER)
 
-    def _numbers(self, kind: str, tasks: Tasks) -> list[int]:
-        folder = f"{FOLDER}/{tasks.folder}{kind}"
+    def _done(self, tasks: Tasks) -> list[int]:
+        """Tasks that have a record."""
+        folder = f"{FOLDER}/{tasks.folder}done"
         numbers = []
         for name in self.storage.names(folder):
             thousands, _, rest = name.removeprefix(f"{folder}/").partition("/")

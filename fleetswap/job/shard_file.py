@@ -15,8 +15,8 @@ import numpy as np
 from fleetswap_kernels.layout import counters
 
 from ..fleet.cells import Cell
-from ..fleet.fleet_directory import BY_STEP, devices_table, values_by_step
-from ..fleet.log_histogram import LogHistogram
+from ..fleet.fleet_directory import BY_STEP, class_indices, devices_table, values_by_step, whole_values
+from ..fleet.log_histogram import LogHistogram, histogram_columns, wide
 from ..fleet.pieces import Shard
 from ..fleet.shard import FleetShard
 from ..workload.laid_out import LaidOut
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
 DEVICES = "devices.parquet"
 STEPS = "steps.parquet"
-HISTOGRAM = ("devices", "total", "least", "greatest", "bins", "counts")
-"""Keys of `LogHistogram.to_dict` that are stored; the format of bins is that of the version that wrote the plan."""
 
 
 def write_shard(laid_out: LaidOut, shard: FleetShard) -> dict[str, bytes]:
@@ -41,24 +39,14 @@ def read_shard(laid_out: LaidOut, shard: Shard, files: dict[str, bytes]) -> Flee
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(files[DEVICES]))
-
-    def column(name: str) -> Ints:
-        values: Ints = table[name].to_numpy().astype(np.int64)
-        return values
-
-    kinds = table["class"].combine_chunks()
-    places = {name: i for i, name in enumerate(laid_out.classes)}
-    lookup = np.array([places[name] for name in kinds.dictionary.to_pylist()], dtype=np.int64)
     counted = np.zeros((table.num_rows, counters.N_COUNTERS), dtype=np.int64)
     for name, index in laid_out.columns.items():
-        counted[:, index] = column(name)
-    result = FleetShard(shard, lookup[kinds.indices.to_numpy()], counted)
+        counted[:, index] = table[name].to_numpy()
+    result = FleetShard(shard, class_indices(table, laid_out.classes), counted)
     for name, metric in laid_out.metrics.items():
-        share = metric.base is not None
-        names = [f"{name}_of", f"{name}_base"] if share else [name]
-        result.metrics[name] = np.stack(list(map(column, names)), axis=1) if share else column(name)
+        result.metrics[name] = whole_values(table, name, metric)
         if laid_out.keeps_steps:
-            result.by_step[name] = values_by_step(table[f"{name}{BY_STEP}"])
+            result.by_step[name] = values_by_step(table, name)
     read_steps(result, files[STEPS])
     return result
 
@@ -94,21 +82,16 @@ def steps_table(shard: FleetShard) -> pa.Table:
 
     by_row: dict[tuple[str, int], list[dict[str, Any]]] = {at: [] for at in shard.totals}
     for (name, step, metric), cell in shard.cells.items():
-        histogram_content = cell.histogram.to_dict()
-        histogram_fields = {key: histogram_content[key] for key in HISTOGRAM}
-        by_row[name, step].append({"metric": metric, "top": cell.top, "bottom": cell.bottom, **histogram_fields})
+        of_cell = {"metric": metric, "top": cell.top, "bottom": cell.bottom}
+        by_row[name, step].append(of_cell | cell.histogram.to_dict())
     rows = [
         {"class": name, "step": step, "counters": shard.totals[name, step], "cells": by_row[name, step]}
         for name, step in sorted(by_row)
     ]
-    # Sums of a fleet may exceed 64 bits.
-    wide = pa.decimal128(38, 0)
-    plain = {"metric": pa.string(), "top": wide, "bottom": wide, "devices": pa.int64(), "total": wide}
-    plain |= {"least": pa.int64(), "greatest": pa.int64()}
-    plain |= {"bins": pa.list_(pa.int64()), "counts": pa.list_(pa.int64())}
-    cell_type = pa.struct(list(plain.items()))
-    schema = {"class": pa.string(), "step": pa.int64(), "counters": pa.list_(pa.int64()), "cells": pa.list_(cell_type)}
-    return pa.Table.from_pylist(rows, schema=pa.schema(list(schema.items())))
+    # The format of bins is that of the version that wrote the plan.
+    cells = pa.struct({"metric": pa.string(), "top": wide(), "bottom": wide()} | histogram_columns())
+    schema = {"class": pa.string(), "step": pa.int64(), "counters": pa.list_(pa.int64()), "cells": pa.list_(cells)}
+    return pa.Table.from_pylist(rows, schema=pa.schema(schema))
 
 
 def states_table(sums: Ints, by_step: Mapping[str, Ints]) -> pa.Table:
@@ -131,9 +114,9 @@ def read_states(content: bytes) -> tuple[Ints, dict[str, Ints]]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(io.BytesIO(content))
-    kept = {name.removesuffix(BY_STEP): table[name] for name in table.column_names if name.endswith(BY_STEP)}
+    kept = [name.removesuffix(BY_STEP) for name in table.column_names if name.endswith(BY_STEP)]
     states = [table[name].to_numpy() for name in table.column_names if not name.endswith(BY_STEP)]
-    return np.stack(states, axis=1), {name: values_by_step(column) for name, column in kept.items()}
+    return np.stack(states, axis=1), {name: values_by_step(table, name) for name in kept}
 
 
 def parquet(table: pa.Table) -> bytes:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -17,6 +15,7 @@ from fleetswap_kernels.layout.pages import PAGE_KIB, SIZES_KIB
 from ..errors import InputError
 from .content_library import class_names
 from .device_limits import KERNELS, MAX_CPUS
+from .fingerprint import FILES, digest_of, file_or_name
 from .problems import word_problems
 from .toml import read_setting
 from .units import MAX_SEED, listed_rule, near, number, refusal
@@ -27,8 +26,6 @@ MAX_TOUCHED_MIB = 4096
 """Memory that an iteration touches or discards."""
 POLICIES = ("off", "on")
 """Large swap-in off and on: a run compares both, on the same devices and random numbers."""
-FILES = (".toml", ".npz")
-"""Endings of cost profiles and content libraries."""
 DEVICES, BREAKEVEN_DEVICES = 1000, 4
 """Devices of an allocator test, and of the other question, whose number is not given."""
 
@@ -110,19 +107,6 @@ def _absolute(value: Any) -> Any:
     """A file by its whole path: workers of a cluster read it too, wherever they were started."""
     is_file = isinstance(value, str) and Path(value).suffix in FILES
     return str(Path(value).absolute()) if is_file else value
-
-
-def file_or_name(name: str) -> str:
-    """The hash of a file, or a name as it is."""
-    path = Path(name)
-    if path.suffix in FILES and path.is_file():
-        return f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
-    return name
-
-
-def digest_of(resolved: dict[str, Any]) -> str:
-    """Hash of a resolved scenario."""
-    return hashlib.sha256(json.dumps(resolved, sort_keys=True).encode()).hexdigest()
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,6 @@ from pydantic import ValidationError
 
 from ..errors import InputError
 from .experiments import BUILT_IN as OTHERS
-from .experiments import digest_of, file_or_name
 from .limits import broken_limits
 from .model import FleetScenario
 from .problems import word_problems
@@ -21,7 +21,7 @@ from .schema import OF_COMMAND_LINE, default_table, is_one_value, is_section, js
 from .toml import read_setting, read_toml
 from .units import Key, near, not_possible, shown_value
 
-__all__ = ["built_in", "digest", "json_schema", "load_fleet_scenario", "notes", "resolved"]
+__all__ = ["built_in", "json_schema", "load_fleet_scenario", "notes"]
 
 MAX_ANCESTORS = 8
 MAX_DEPTH = 8
@@ -53,10 +53,15 @@ class _Problem:
         return ": ".join((self.source, *((_dotted(self.key),) if self.key else ()), self.text))
 
 
+@cache
+def _built_in_files() -> dict[str, Path]:
+    folder = Path(str(resources.files("fleetswap") / "data" / "scenarios"))
+    return dict(sorted((path.stem, path) for path in folder.glob("*.toml")))
+
+
 def built_in() -> tuple[str, ...]:
     """Names of the built-in fleets."""
-    folder = Path(str(resources.files("fleetswap") / "data" / "scenarios"))
-    return tuple(sorted(path.stem for path in folder.glob("*.toml")))
+    return tuple(_built_in_files())
 
 
 def load_fleet_scenario(
@@ -105,22 +110,6 @@ def load_fleet_scenario(
     return scenario
 
 
-def resolved(scenario: FleetScenario) -> dict[str, Any]:
-    """Every key, defaults included, sizes in canonical form; of files what is in them, not where they are."""
-    table: dict[str, Any] = scenario.model_dump(mode="json")
-    table["content_library"] = file_or_name(scenario.content_library)
-    for device in table["device_class"].values():
-        device["cost"] = file_or_name(device["cost"])
-    return {"scenario": table.pop("name"), **table}
-
-
-def digest(scenario: FleetScenario) -> str:
-    """Hash of the resolved scenario; its name is left out: a copy of a file has the digest of the file."""
-    table = resolved(scenario)
-    del table["scenario"]
-    return digest_of(table)
-
-
 def notes(name_or_path: str) -> dict[Key, str]:
     """The comment behind each value, or above it, of the files a scenario is read from."""
     comments: dict[Key, str] = {}
@@ -129,7 +118,7 @@ def notes(name_or_path: str) -> dict[Key, str]:
         comments = {
             key: text for key, text in comments.items() if not any(key[: len(prefix)] == prefix for prefix in replaced)
         }
-        path = _path(layer.label) or Path(layer.label)
+        path = _built_in_files().get(layer.label, Path(layer.label))
         table: Key = ()
         above = ""
         for line in path.read_text(encoding="utf-8").splitlines():
@@ -154,7 +143,7 @@ def _layers(name_or_path: str) -> list[_Layer]:
     layers: list[_Layer] = []
     label, folder, asked = name_or_path, Path(), ""
     while True:
-        path = _path(label)
+        path = _built_in_files().get(label)
         if path is None:
             if not label.endswith(".toml"):
                 known = built_in() if asked else (*built_in(), *OTHERS)
@@ -176,13 +165,6 @@ def _layers(name_or_path: str) -> list[_Layer]:
             allowed = f"{MAX_ANCESTORS} ancestors, and none twice"
             raise InputError(f"{asked}{not_possible(parent, allowed)}")
         label, folder = parent, path.parent
-
-
-def _path(name: str) -> Path | None:
-    """The file of a built-in scenario."""
-    if name not in built_in():
-        return None
-    return Path(str(resources.files("fleetswap") / "data" / "scenarios" / f"{name}.toml"))
 
 
 def _add(layer: _Layer, merged: Table, sources: dict[Key, str], problems: list[_Problem]) -> None:
@@ -316,10 +298,7 @@ def _rest(merged: Table, broken: set[Key]) -> FleetScenario | None:
         table = _inner(rest, short[:-1])
         if table is not None:
             table.pop(short[-1], None)
-    if ("title",) in broken:
-        rest["title"] = "none"
-    if ("description",) in broken:
-        rest["description"] = "none"
+    rest |= {text: "none" for text in ("title", "description") if (text,) in broken}
     try:
         return FleetScenario.model_validate(rest)
     except ValidationError:

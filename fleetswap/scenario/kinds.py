@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from . import file
 from .experiments import BUILT_IN, AllocatorScenario, AllocatorTest, Breakeven, load_scenario
+from .file import load_fleet_scenario
 from .model import FleetScenario
 
 AnyScenario = FleetScenario | AllocatorScenario | Breakeven
@@ -36,17 +36,7 @@ def load_any_scenario(
     """
     if name_or_path in BUILT_IN:
         return load_scenario(name_or_path, devices, seed, tuple(settings))
-    return file.load_fleet_scenario(name_or_path, settings, devices, seed)
-
-
-def resolve_scenario(scenario: AnyScenario) -> dict[str, Any]:
-    """Every key, defaults included; of a file what is in it, not where it is."""
-    return file.resolved(scenario) if isinstance(scenario, FleetScenario) else scenario.resolved()
-
-
-def digest_scenario(scenario: AnyScenario) -> str:
-    """Hash of the resolved scenario."""
-    return file.digest(scenario) if isinstance(scenario, FleetScenario) else scenario.digest()
+    return load_fleet_scenario(name_or_path, settings, devices, seed)
 
 
 def write_scenario(scenario: AnyScenario) -> dict[str, Any]:

@@ -56,118 +56,94 @@ def broken_limits(scenario: FleetScenario) -> Iterator[Limit]:
     yield from _contents(scenario)
 
 
+def _limit(key: str, value: object, allowed: str, *others: str) -> Limit:
+    """A value that is not possible beside others; keys are dotted, which names of classes are not."""
+    return Limit(tuple(key.split(".")), not_possible(value, allowed), tuple(tuple(key.split(".")) for key in others))
+
+
 def _run(scenario: FleetScenario) -> Iterator[Limit]:
     """Limits of the length of a run."""
     habit, days = scenario.behaviour, scenario.days
     if days * habit.switches_per_day > MAX_SWITCHES:
         allowed = f"at most {MAX_SWITCHES // days} with days = {days}: a run has {MAX_SWITCHES} switches or fewer"
-        yield Limit(
-            ("behaviour", "switches_per_day"), not_possible(habit.switches_per_day, allowed), others=(("days",),)
-        )
+        yield _limit("behaviour.switches_per_day", habit.switches_per_day, allowed, "days")
     if days * scenario.steps_per_day > MAX_STEPS:
         allowed = f"at most {MAX_STEPS // days} with days = {days}: a series has {MAX_STEPS} steps or fewer"
-        yield Limit(("steps_per_day",), not_possible(scenario.steps_per_day, allowed), others=(("days",),))
+        yield _limit("steps_per_day", scenario.steps_per_day, allowed, "days")
     busiest = habit.switches_per_day * max(habit.activity_q16) >> 16
     if habit.session_minutes * busiest > DAY_MINUTES:
-        given = f"behaviour.switches_per_day = {habit.switches_per_day}, "
-        given += f"behaviour.switches_spread_percent = {habit.switches_spread_percent}"
+        others = ("behaviour.switches_per_day", "behaviour.switches_spread_percent")
+        given = f"{others[0]} = {habit.switches_per_day}, {others[1]} = {habit.switches_spread_percent}"
         allowed = f"at most {DAY_MINUTES // busiest} with {given}: the busiest user's day has {DAY_MINUTES} minutes"
-        yield Limit(
-            ("behaviour", "session_minutes"),
-            not_possible(habit.session_minutes, allowed),
-            others=(("behaviour", "switches_per_day"), ("behaviour", "switches_spread_percent")),
-        )
+        yield _limit("behaviour.session_minutes", habit.session_minutes, allowed, *others)
 
 
 def _device(scenario: FleetScenario, name: str) -> Iterator[Limit]:
     """Limits of the miniature of a device."""
     device, scale = scenario.device_class[name], scenario.page_scale
-    at = ("device_class", name)
+    at = f"device_class.{name}"
     given = f"with page_scale = {scale}"
-    scaled = (("page_scale",),)
     most = MAX_SLOTS * PAGE_BYTES * scale
     if not MIN_FRAMES <= scenario.frames_of(name) < MAX_SLOTS:
         least = MIN_FRAMES * PAGE_BYTES * scale
         allowed = f"sizes from {shown_size(least)} to below {shown_size(most)} {given}"
-        yield Limit((*at, "ram"), not_possible(shown_size(device.ram), allowed), others=scaled)
+        yield _limit(f"{at}.ram", shown_size(device.ram), allowed, "page_scale")
     size = device.zram_bytes
     if size < MIN_ZRAM_BYTES * scale or scenario.slots_of(name) >= MAX_SLOTS:
         allowed = f"sizes from {shown_size(MIN_ZRAM_BYTES * scale)} to below {shown_size(most)} {given}"
-        yield Limit((*at, "zram"), not_possible(device.zram, allowed), others=(*scaled, (*at, "ram")))
+        yield _limit(f"{at}.zram", device.zram, allowed, "page_scale", f"{at}.ram")
     system = scenario.system.processes
     if 2 + system + device.cached_apps > MAX_PROCESSES:
-        allowed = (
-            f"at most {MAX_PROCESSES - 2 - system} with system.processes = {system}: "
-            f"a device has {MAX_PROCESSES} processes or fewer"
-        )
-        yield Limit((*at, "cached_apps"), not_possible(device.cached_apps, allowed), others=(("system", "processes"),))
+        allowed = f"at most {MAX_PROCESSES - 2 - system} with system.processes = {system}: "
+        allowed += f"a device has {MAX_PROCESSES} processes or fewer"
+        yield _limit(f"{at}.cached_apps", device.cached_apps, allowed, "system.processes")
     pool = scenario.policy.large_pool.share_percent
     left = 100 - RESERVE_PERCENT - device.unavailable_percent
     if pool > left:
-        allowed = (
-            f"at most {left} with device_class.{name}.unavailable_percent = {device.unavailable_percent}: "
-            f"{RESERVE_PERCENT} % of RAM must remain"
-        )
-        yield Limit(
-            ("policy", "large_pool", "share_percent"),
-            not_possible(pool, allowed),
-            others=((*at, "unavailable_percent"),),
-        )
+        unavailable = f"{at}.unavailable_percent"
+        allowed = f"at most {left} with {unavailable} = {device.unavailable_percent}: "
+        allowed += f"{RESERVE_PERCENT} % of RAM must remain"
+        yield _limit("policy.large_pool.share_percent", pool, allowed, unavailable)
     try:
         codecs = tuple(load_profile(device.cost).codecs)
     except (ValueError, RecursionError) as error:
         if device.cost in BUILT_IN or device.cost.endswith(".toml"):
-            text = f"{shown_value(device.cost)} cannot be used: {error}"
+            yield Limit(("device_class", name, "cost"), f"{shown_value(device.cost)} cannot be used: {error}")
         else:
-            text = not_possible(device.cost, f"{', '.join(BUILT_IN)}, or a .toml file")
-        yield Limit((*at, "cost"), text)
+            yield _limit(f"{at}.cost", device.cost, f"{', '.join(BUILT_IN)}, or a .toml file")
     else:
         if device.codec not in codecs:
             allowed = f"{', '.join(codecs) or 'none'}, the codecs of cost profile {device.cost}"
-            yield Limit((*at, "codec"), not_possible(device.codec, allowed), others=((*at, "cost"),))
+            yield _limit(f"{at}.codec", device.codec, allowed, f"{at}.cost")
 
 
 def _memory(scenario: FleetScenario) -> Iterator[Limit]:
     """Limits of memory, in the device class that has least of it."""
     name, device = min(scenario.device_class.items(), key=lambda item: (item[1].available_bytes, item[0]))
-    at = ("device_class", name)
-    needs = ((*at, "ram"), (*at, "unavailable_percent"))
+    needs = (f"device_class.{name}.ram", f"device_class.{name}.unavailable_percent")
     available = device.available_bytes
     given = f"device_class.{name}: ram = {shown_size(device.ram)}, unavailable_percent = {device.unavailable_percent}"
     for key, app in scenario.app_class.items():
-        where = ("app_class", key)
+        at = f"app_class.{key}"
         if app.anon_10s_mib > app.anon_5min_mib:
             allowed = f"at most anon_5min_mib, {app.anon_5min_mib}"
-            yield Limit(
-                (*where, "anon_10s_mib"),
-                not_possible(app.anon_10s_mib, allowed),
-                others=((*where, "anon_5min_mib"),),
-            )
+            yield _limit(f"{at}.anon_10s_mib", app.anon_10s_mib, allowed, f"{at}.anon_5min_mib")
         most = available * 100 // ((100 + app.spread_percent) * MIB)
         if app.anon_5min_mib > most:
             allowed = f"at most {most} with spread_percent = {app.spread_percent} and {given}"
-            yield Limit(
-                (*where, "anon_5min_mib"),
-                not_possible(app.anon_5min_mib, allowed),
-                others=((*where, "spread_percent"), *needs),
-            )
+            yield _limit(f"{at}.anon_5min_mib", app.anon_5min_mib, allowed, f"{at}.spread_percent", *needs)
     system = scenario.system
     most = (available // MIB - system.zygote_mib) // system.processes
     if system.process_mib > most:
-        allowed = (
-            f"at most {max(0, most)} with system.processes = {system.processes}, "
-            f"zygote_mib = {system.zygote_mib} and {given}"
-        )
-        yield Limit(
-            ("system", "process_mib"),
-            not_possible(system.process_mib, allowed),
-            others=(("system", "processes"), ("system", "zygote_mib"), *needs),
-        )
+        allowed = f"at most {max(0, most)} with system.processes = {system.processes}, "
+        allowed += f"zygote_mib = {system.zygote_mib} and {given}"
+        others = ("system.processes", "system.zygote_mib", *needs)
+        yield _limit("system.process_mib", system.process_mib, allowed, *others)
     reclaim = scenario.policy.reclaim
     most = available // 4 // KIB
     if reclaim.min_free_kib > most:
         allowed = f"at most {most}, a quarter of what is available, with {given}"
-        yield Limit(("policy", "reclaim", "min_free_kib"), not_possible(reclaim.min_free_kib, allowed), others=needs)
+        yield _limit("policy.reclaim.min_free_kib", reclaim.min_free_kib, allowed, *needs)
 
 
 def _contents(scenario: FleetScenario) -> Iterator[Limit]:
@@ -177,7 +153,7 @@ def _contents(scenario: FleetScenario) -> Iterator[Limit]:
     if library == "measured":
         known = class_names()
     elif not library.endswith(".npz"):
-        yield Limit(at, not_possible(library, "measured, or a .npz file"))
+        yield _limit("content_library", library, "measured, or a .npz file")
         return
     else:
         try:

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 
+from .fingerprint import digest_of, file_or_name
 from .units import (
     BLOCK,
     CLASS_NAME,
@@ -172,14 +173,12 @@ class Policy(_Table):
 
     kernel: Literal["6.12", "v7"] = _choice("6.12", "Rules of the kernel, or of the patch's posting (spec 07)")
     large_swapin: Annotated[str, LARGE_SWAPIN] = _choice("on", "Large swap-in: off, on, or up to a folio size")
-    swapin_sizes: SwapinSettings = Field(
-        default={}, description="Large swap-in by folio size, instead of `large_swapin`"
-    )
+    swapin_sizes: SwapinSettings = _choice({}, "Large swap-in by folio size, instead of `large_swapin`")
     zeromap: Literal["on", "off", "v7"] = _choice(
         "on", "Zero-filled pages are marked, not stored; v7: large swap-in does not look at the marks (spec 07)"
     )
     thp: Literal["always", "madvise", "never"] = _choice("madvise", "transparent_hugepage/enabled, which sizes inherit")
-    mthp: FolioSettings = Field(default={}, description="Setting of each folio size; never for those not named")
+    mthp: FolioSettings = _choice({}, "Setting of each folio size; never for those not named")
     defrag: Literal["always", "defer", "defer+madvise", "madvise", "never"] = _choice(
         "madvise", "transparent_hugepage/defrag: effort for a large folio (spec 06 §6.4)"
     )
@@ -191,10 +190,10 @@ class Policy(_Table):
         False, "When no large folio can be had, a fault on a stored block brings all of its pages, as small ones"
     )
     pool: Literal["packed", "exact"] = _choice("packed", "How zsmalloc's memory is counted: full zspages, or each one")
-    large_pool: LargePool = Field(default=LargePool(), description="Frames reserved for large folios of one size")
-    compaction: AppCompaction = Field(default=AppCompaction(), description="App compaction")
-    reclaim: Reclaim = Field(default=Reclaim(), description="Reclaim")
-    lmkd: Lmkd = Field(default=Lmkd(), description="Low-memory killer")
+    large_pool: LargePool = _choice(LargePool(), "Frames reserved for large folios of one size")
+    compaction: AppCompaction = _choice(AppCompaction(), "App compaction")
+    reclaim: Reclaim = _choice(Reclaim(), "Reclaim")
+    lmkd: Lmkd = _choice(Lmkd(), "Low-memory killer")
 
     @property
     def swapin_bytes(self) -> tuple[int, ...]:
@@ -221,7 +220,7 @@ class DeviceClass(_Table):
     unavailable_percent: int = number(35, 0, 90, "RAM that neither apps nor zram get: kernel, firmware, page cache, %")
     installed_apps: int = number(30, 1, 200, "Apps in use on a device, drawn from the app classes")
     cached_apps: int = number(16, 1, 40, "Most apps kept in the background")
-    mthp: FolioSettings = Field(default={}, description="Setting of folio sizes; one not named has that of policy.mthp")
+    mthp: FolioSettings = _choice({}, "Setting of folio sizes; one not named has that of policy.mthp")
 
     @property
     def zram_bytes(self) -> int:
@@ -310,15 +309,29 @@ class FleetScenario(_Table):
         64, "Real pages that one simulated page stands for: RAM, zram and apps are divided by it, folios are not"
     )
     content_library: str = _text("measured", MAX_PATH_LENGTH, "Content library: measured, or a .npz file")
-    policy: Policy = Field(default=Policy(), description="Policy of the devices")
-    behaviour: Behaviour = Field(default=Behaviour(), description="What people do")
+    policy: Policy = _choice(Policy(), "Policy of the devices")
+    behaviour: Behaviour = _choice(Behaviour(), "What people do")
     device_class: Annotated[dict[Annotated[str, CLASS_NAME], DeviceClass], AfterValidator(_by_name)] = Field(
         ..., min_length=1, max_length=MAX_CLASSES, description="Device classes"
     )
     app_class: Annotated[dict[Annotated[str, CLASS_NAME], AppClass], AfterValidator(_by_name)] = Field(
         ..., min_length=1, max_length=MAX_CLASSES, description="App classes"
     )
-    system: SystemMemory = Field(default=SystemMemory(), description="Memory of the system")
+    system: SystemMemory = _choice(SystemMemory(), "Memory of the system")
+
+    def resolved(self) -> dict[str, Any]:
+        """Every key, defaults included, sizes in canonical form; of files what is in them, not where they are."""
+        table: dict[str, Any] = self.model_dump(mode="json")
+        table["content_library"] = file_or_name(self.content_library)
+        for device in table["device_class"].values():
+            device["cost"] = file_or_name(device["cost"])
+        return {"scenario": table.pop("name"), **table}
+
+    def digest(self) -> str:
+        """Hash of the resolved scenario; its name is left out: a copy of a file has the digest of the file."""
+        table = self.resolved()
+        del table["scenario"]
+        return digest_of(table)
 
     def mthp_of(self, device_class: str) -> dict[int, str]:
         """Settings of folio sizes on devices of a class, by bytes: the class's over the policy's."""

@@ -76,11 +76,10 @@ def _folios(scenario: FleetScenario) -> Iterator[str]:
     for name, device in scenario.device_class.items():
         if device.ram * pool.share_percent // 100 < pool.size * scenario.page_scale:
             held[scenario.pool_frames_of(name) * PAGE_BYTES // pool.size].append(name)
+    little = f"less than one folio of {shown_size(pool.size)} with page_scale = {scenario.page_scale}"
     for folios, names in held.items():
-        yield (
-            f"policy.large_pool.share_percent: {pool.share_percent} is less than one folio of {shown_size(pool.size)} "
-            f"with page_scale = {scenario.page_scale}; {_on(scenario, names)} the pool has {folios}"
-        )
+        acts = f"{_on(scenario, names)} the pool has {folios}"
+        yield f"policy.large_pool.share_percent: {pool.share_percent} is {little}; {acts}"
 
 
 def _small_sizes(scenario: FleetScenario) -> Iterator[str]:
@@ -138,40 +137,29 @@ def _outdone(scenario: FleetScenario) -> Iterator[str]:
     people, reclaim, compaction = scenario.behaviour, scenario.policy.reclaim, scenario.policy.compaction
     for name, app in scenario.app_class.items():
         if app.hot_percent > 0 and app.similarity_percent < app.hot_percent:
-            yield (
-                f"app_class.{name}.similarity_percent: {app.similarity_percent} acts as {app.hot_percent}: pages that "
-                "are hot by chance alone are as similar as hot_percent"
-            )
-    if people.session_minutes > people.longest_session_minutes:
-        yield (
-            f"behaviour.session_minutes: {people.session_minutes} acts as {people.longest_session_minutes}: even the "
-            "shortest session lets an app grow to its full size"
-        )
+            why = "pages that are hot by chance alone are as similar as hot_percent"
+            yield f"app_class.{name}.similarity_percent: {app.similarity_percent} acts as {app.hot_percent}: {why}"
+    longest = people.longest_session_minutes
+    if people.session_minutes > longest:
+        why = "even the shortest session lets an app grow to its full size"
+        yield f"behaviour.session_minutes: {people.session_minutes} acts as {longest}: {why}"
     frames = max(scenario.managed_frames_of(name) for name in scenario.device_class)
     # The distance between watermarks is at least a quarter of the lowest one (mm/page_alloc.c).
     least = scenario.min_free_pages // 4
-    if "watermark_scale_permyriad" in _changed(reclaim) and (
-        frames * reclaim.watermark_scale_permyriad // 10_000 <= least
-    ):
-        yield (
-            f"policy.reclaim.watermark_scale_permyriad: {reclaim.watermark_scale_permyriad} has no effect: a quarter "
-            f"of min_free_kib is as much; values from {(least + 1) * 10_000 // frames + 1} on act"
-        )
+    scale = reclaim.watermark_scale_permyriad
+    if "watermark_scale_permyriad" in _changed(reclaim) and frames * scale // 10_000 <= least:
+        why = f"a quarter of min_free_kib is as much; values from {(least + 1) * 10_000 // frames + 1} on act"
+        yield f"policy.reclaim.watermark_scale_permyriad: {scale} has no effect: {why}"
     if "direct_pages" in _changed(reclaim) and reclaim.kswapd_pages_per_fault >= SWAP_CLUSTER_MAX:
-        yield (
-            f"policy.reclaim.direct_pages: {reclaim.direct_pages} has hardly any effect: before each fault kswapd "
-            f"reclaims kswapd_pages_per_fault = {reclaim.kswapd_pages_per_fault}, so direct reclaim has nothing to do"
-        )
+        before = f"before each fault kswapd reclaims kswapd_pages_per_fault = {reclaim.kswapd_pages_per_fault}"
+        why = f"{before}, so direct reclaim has nothing to do"
+        yield f"policy.reclaim.direct_pages: {reclaim.direct_pages} has hardly any effect: {why}"
     # An app is opened and left before it can be compacted again, two switches later; the busiest user is soonest.
-    busiest = people.switches_per_day * max(people.activity_q16)
-    if (
-        "throttle_minutes" in _changed(compaction)
-        and 0 < compaction.throttle_minutes * busiest <= 2 * DAY_MINUTES << 16
-    ):
-        yield (
-            f"policy.compaction.throttle_minutes: {compaction.throttle_minutes} has no effect: two switches of the "
-            f"busiest user take as long; values from {(2 * DAY_MINUTES << 16) // busiest + 1} on act"
-        )
+    busiest, throttle = people.switches_per_day * max(people.activity_q16), compaction.throttle_minutes
+    if "throttle_minutes" in _changed(compaction) and 0 < throttle * busiest <= 2 * DAY_MINUTES << 16:
+        least = (2 * DAY_MINUTES << 16) // busiest + 1
+        why = f"two switches of the busiest user take as long; values from {least} on act"
+        yield f"policy.compaction.throttle_minutes: {throttle} has no effect: {why}"
 
 
 def _changed(table: Any) -> list[str]:

@@ -19,7 +19,7 @@ from ..scenario.experiments import POLICIES, AllocatorScenario, AllocatorTest
 from ..script.language import parse_script
 from ..script.program import compile_script
 from . import metrics
-from .laid_out import Kind, LaidOut
+from .laid_out import Kind, LaidOut, seed_fields
 from .metrics import Metric
 
 METRICS = {
@@ -92,31 +92,28 @@ def script_text(test: AllocatorTest) -> str:
 def plan(test: AllocatorTest) -> Plan:
     """Lay out the test for a fleet: nothing stays in the swap cache, and the pool is packed if there is one."""
     compiled = compile_script(parse_script(script_text(test), "allocator-test"))
-    modelled = compiled.blueprint.model is not None
+    device = compiled.blueprint
+    modelled = device.model is not None
     pages = test.region_mib * MIB_PAGES + test.small_folios * test.small_region_mib * MIB_PAGES
     sizes = replace(
-        compiled.blueprint.sizes,
+        device.sizes,
         # Blocks are discarded whole, so a folio is never partially mapped and no frame is held in vain.
         frames=-(-pages // 1024) * 1024,
         contents=3,
         # Of the test's own pages none needs an object of the pool.
-        zclasses=compiled.blueprint.sizes.zclasses if modelled else 0,
+        zclasses=device.sizes.zclasses if modelled else 0,
         zspages=0,
-        block_order=compiled.blueprint.sizes.block_order if modelled else 0,
+        block_order=device.sizes.block_order if modelled else 0,
         swap_cache=False,
         verify=False,
     )
-    policy = dict(compiled.blueprint.policy)
-    policy["random_philox"] = int(test.random == "philox")
-    policy["seed_lo"] = test.seed & 0xFFFFFFFF
-    policy["seed_hi"] = test.seed >> 32
-    blueprint = Blueprint(
-        sizes,
-        policy,
-        np.zeros(3, np.uint32),
-        compiled.blueprint.content_map,
-        compiled.blueprint.size_classes if modelled else None,
-        model=compiled.blueprint.model,
+    blueprint = replace(
+        device,
+        sizes=sizes,
+        policy={**device.policy, "random_philox": int(test.random == "philox"), **seed_fields(test.seed)},
+        content_bytes=np.zeros(3, np.uint32),
+        size_classes=device.size_classes if modelled else None,
+        header_content=0,
     )
     dumps = [step.first for step in compiled.steps if step.op.name == "dump"]
     order = order_of_kib(test.folio_kib)

@@ -14,11 +14,10 @@ from ..scenario.content_library import class_names, load_library
 from ..scenario.cost import load_profile
 from ..scenario.experiments import Breakeven
 from ..script.language import MAX_REGIONS, parse_script
-from ..script.patterns import MAX_VERSIONS
 from ..script.program import compile_script
 from . import metrics
-from .experiments import mixed_regions, patch_mix
-from .laid_out import Kind, LaidOut
+from .experiments import mixed_regions, patch_mix, swap_round
+from .laid_out import Kind, LaidOut, seed_fields
 from .metrics import Metric
 
 
@@ -103,13 +102,7 @@ def script_text(codec: str, variant: Variant, memory_mib: int, rounds: int, weig
         lines = [f"cfg thp {variant.block_kib}=always", blocks, *lines]
     regions = mixed_regions(pages, weights)
     for i in range(rounds):
-        for name, content_class, n in regions:
-            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i % MAX_VERSIONS}"]
-        lines += [f"pageout {name} 0 {n}" for name, _, n in regions]
-        lines.append("dump out")
-        lines += [f"read {name} 0 {n}" for name, _, n in regions]
-        lines.append("dump in")
-        lines += [f"unmap {name}" for name, _, _ in regions]
+        lines += swap_round(regions, i, ("out", "in"))
     return "\n".join(lines) + "\n"
 
 
@@ -171,6 +164,5 @@ def success_rates(scenario: Breakeven) -> range:
 def _device(scenario: Breakeven, blueprint: Blueprint, percent: int) -> Blueprint:
     """A device with the seed of the fleet, and a chance of large folios, at the first fault as at swap-in."""
     drawn = {"verdicts": 1, "folio_chance": 1, "folio_chance_q16": (percent << 16) // 100}
-    seed = {"seed_lo": scenario.seed & 0xFFFFFFFF, "seed_hi": scenario.seed >> 32}
     sizes = replace(blueprint.sizes, swap_cache=False, verify=False)
-    return replace(blueprint, sizes=sizes, policy={**blueprint.policy, **drawn, **seed})
+    return replace(blueprint, sizes=sizes, policy={**blueprint.policy, **drawn, **seed_fields(scenario.seed)})

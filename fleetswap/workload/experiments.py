@@ -42,6 +42,28 @@ def mixed_regions(pages: int, weights: dict[str, float]) -> list[tuple[str, str,
     return regions
 
 
+def swap_round(regions: list[tuple[str, str, int]], version: int, dumps: tuple[str, str]) -> list[str]:
+    """Lines of a script: memory is written anew, swapped out, read again in order and given back; a dump of each half.
+
+    Parameters
+    ----------
+    regions : list of (region, class, pages)
+        Of `mixed_regions`.
+    version : int
+        Of the contents: other ones of the same classes.
+    dumps : (str, str)
+        Labels.
+    """
+    lines = []
+    for name, content_class, n in regions:
+        lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{version % MAX_VERSIONS}"]
+    lines += [f"pageout {name} 0 {n}" for name, _, n in regions]
+    lines.append(f"dump {dumps[0]}")
+    lines += [f"read {name} 0 {n}" for name, _, n in regions]
+    lines.append(f"dump {dumps[1]}")
+    return [*lines, *(f"unmap {name}" for name, _, _ in regions)]
+
+
 def swap_time_script(codec: str, folio_kib: int, rounds: int = 100, pages: int = 100 * MIB_PAGES) -> str:
     """100 times: 100 MiB of anonymous memory written, swapped out, and swapped in again.
 
@@ -55,13 +77,7 @@ def swap_time_script(codec: str, folio_kib: int, rounds: int = 100, pages: int =
     lines = [*_header(codec, folio_kib, 2 * pages), "cfg content seed=1"]
     regions = mixed_regions(pages, patch_mix())
     for i in range(rounds):
-        for name, content_class, n in regions:
-            lines += [f"map {name} {n} 9 hugepage", f"write {name} 0 {n} class:{content_class}:{i % MAX_VERSIONS}"]
-        lines += [f"pageout {name} 0 {n}" for name, _, n in regions]
-        lines.append(f"dump out{i}")
-        lines += [f"read {name} 0 {n}" for name, _, n in regions]
-        lines.append(f"dump in{i}")
-        lines += [f"unmap {name}" for name, _, _ in regions]
+        lines += swap_round(regions, i, (f"out{i}", f"in{i}"))
     return "\n".join(lines) + "\n"
 
 

@@ -14,7 +14,7 @@ from fleetswap_kernels.backend.arena import Arena, Blueprint
 from fleetswap_kernels.backend.choose import ONE_THREAD
 from fleetswap_kernels.backend.contract import Backend
 
-from ..scenario.kinds import AnyScenario, resolve_scenario
+from ..scenario.kinds import AnyScenario
 from .metrics import Metric, columns, kernel_columns
 
 LOW = 0xFFFFFFFF
@@ -37,6 +37,11 @@ def deal_classes(shares: Sequence[int], first: int, end: int) -> npt.NDArray[np.
     edges = np.array([edge * (1 << 32) // total for edge in cumulative], dtype=np.int64)
     places = (np.arange(first, end, dtype=np.uint64) * np.uint64(0x9E3779B9) & np.uint64(LOW)).astype(np.int64)
     return np.minimum(np.searchsorted(edges, places, side="right"), len(edges) - 1).astype(np.int64)
+
+
+def seed_fields(seed: int) -> dict[str, int]:
+    """A seed in the header of a device."""
+    return {"seed_lo": seed & LOW, "seed_hi": seed >> 32}
 
 
 @dataclass(frozen=True)
@@ -144,7 +149,7 @@ class LaidOut:
 
     def resolved(self) -> dict[str, Any]:
         """How a summary begins: the resolved scenario, and its hash."""
-        return {"scenario": resolve_scenario(self.scenario), "digest": self.digest}
+        return {"scenario": self.scenario.resolved(), "digest": self.digest}
 
     def classes_of(self, first: int, end: int) -> npt.NDArray[np.int64]:
         """Index of the class of each of some devices, a pure function of its place in the fleet."""

@@ -31,8 +31,7 @@ COUNTED_ONCE = (
 
 def columns() -> dict[str, int]:
     """Counters of a device by the name of their column: those that exist once, by size, by reason, gauges."""
-    column_indices = {name: i for i, name in enumerate(counters.SCALAR_NAMES)}
-    column_indices |= {name: counters.PHONE_FIRST + i for i, name in enumerate(counters.PHONE)}
+    column_indices = _numbered(0, counters.SCALAR_NAMES) | _numbered(counters.PHONE_FIRST, counters.PHONE)
     for order in range(2, bits.N_ORDERS):
         size = f"{4 << order}kB"
         column_indices |= {f"{name}_{size}": counters.mthp_index(name, order) for name in counters.MTHP}
@@ -45,19 +44,18 @@ def columns() -> dict[str, int]:
             f"unusable_index_{size}": counters.GAUGE_UNUSABLE + order,
             f"extfrag_index_{size}": counters.GAUGE_EXTFRAG + order,
         }
-    column_indices |= {f"swapin_fallback_{name}": counters.SWAPIN_REASON + i for i, name in enumerate(SWAPIN_REASONS)}
-    column_indices |= {
-        f"swapout_fallback_{name}": counters.SWAPOUT_REASON + i for i, name in enumerate(SWAPOUT_REASONS)
-    }
-    column_indices |= {f"refault_distance_2^{i}": counters.REFAULT_DISTANCE + i for i in range(counters.N_DISTANCES)}
-    column_indices |= {name: counters.GAUGE_FIRST + i for i, name in enumerate(counters.GAUGE)}
-    column_indices |= {
-        f"free_blocks_{order}": counters.GAUGE_BLOCKS + order for order in range(bits.MAX_BLOCK_ORDER + 1)
-    }
-    column_indices |= {
-        f"census_order_{order}": counters.GAUGE_CENSUS + order for order in range(10) if order != 1 and order != 9
-    }
-    return column_indices | {f"slot_runs_2^{i}": counters.GAUGE_CENSUS + 10 + i for i in range(10)}
+    column_indices |= _numbered(counters.SWAPIN_REASON, SWAPIN_REASONS, "swapin_fallback_")
+    column_indices |= _numbered(counters.SWAPOUT_REASON, SWAPOUT_REASONS, "swapout_fallback_")
+    column_indices |= _numbered(counters.REFAULT_DISTANCE, range(counters.N_DISTANCES), "refault_distance_2^")
+    column_indices |= _numbered(counters.GAUGE_FIRST, counters.GAUGE)
+    column_indices |= _numbered(counters.GAUGE_BLOCKS, range(bits.MAX_BLOCK_ORDER + 1), "free_blocks_")
+    column_indices |= {f"census_order_{order}": counters.GAUGE_CENSUS + order for order in (0, *range(2, 9))}
+    return column_indices | _numbered(counters.GAUGE_CENSUS + 10, range(10), "slot_runs_2^")
+
+
+def _numbered(first: int, names: Iterable[object], prefix: str = "") -> dict[str, int]:
+    """Counters that stand one behind the other, from the first on."""
+    return {f"{prefix}{name}": first + i for i, name in enumerate(names)}
 
 
 def kernel_columns() -> dict[str, int]:
@@ -118,6 +116,10 @@ class Metric:
     base: str | None = None
     per: int = 1
     state: bool = False
+
+    def of_sums(self, top: int, bottom: int) -> int:
+        """Value of devices together: a sum, or the share of the sums; a share of nothing is 0."""
+        return top if self.base is None else top * self.per // max(bottom, 1)
 
     def value(self, parts: Sequence[Ints]) -> Ints:
         """Value of each device from its figures; a share of nothing is 0."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import accumulate
 from pathlib import Path
 
 import numpy as np
@@ -19,15 +20,13 @@ from fleetswap_kernels.layout.pages import PAGE_BYTES, order_of
 from fleetswap_kernels.layout.size_classes import size_classes
 
 from ..scenario.content_library import library_model, load_library
-from ..scenario.file import digest
 from ..scenario.model import FULL_SIZE_MINUTES, SESSION_PERMILLE, AppClass, DeviceClass, FleetScenario
 from ..script.config import Config
 from ..script.program import policy
-from .laid_out import Kind, LaidOut
+from .laid_out import LOW, Kind, LaidOut, seed_fields
 from .metrics import METRICS
 
 MIB = 1 << 20
-LOW = 0xFFFFFFFF
 Q16 = 1 << 16
 RECENT_APPS = 5
 """Apps that count as recent; assumption."""
@@ -67,13 +66,13 @@ def lay_out(scenario: FleetScenario) -> LaidOut:
     headline = f"{scenario.devices:,} devices of up to {processes} processes, {scenario.days} day(s)"
     return LaidOut(
         scenario,
-        digest(scenario),
+        scenario.digest(),
         kinds,
         program,
         tuple(2 * i for i in range(steps + 1)),
         METRICS,
         headline,
-        library=None if scenario.content_library == "measured" else Path(scenario.content_library),
+        library=_library(scenario),
         page_scale=scenario.page_scale,
         advises=any(app.madvise_hugepage for app in scenario.app_class.values()),
     )
@@ -145,8 +144,7 @@ def header_fields(scenario: FleetScenario, name: str) -> dict[str, int]:
         "swapin_denied": bits.FAULT_ORDERS & ~granted,
         "verdicts": 1,
         "random_philox": 1,
-        "seed_lo": scenario.seed & LOW,
-        "seed_hi": scenario.seed >> 32,
+        **seed_fields(scenario.seed),
         "min_free": least,
         "low_free": least + distance,
         "high_free": least + 2 * distance,
@@ -190,7 +188,7 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
     words = np.zeros(at_classes + (len(apps) + 1) * h.CLASS_WORDS, dtype=np.uint32)
     minutes_per_switch = Fraction(1440, people.switches_per_day)
     unit_kib = PAGE_BYTES * scenario.page_scale // 1024
-    for index, value in {
+    record = {
         h.HABIT_INSTALLED: device.installed_apps,
         h.HABIT_CACHED: device.cached_apps,
         h.HABIT_SYSTEM: system.processes,
@@ -214,18 +212,16 @@ def habits(scenario: FleetScenario, device: DeviceClass, slots: int) -> npt.NDAr
         h.HABIT_RUN_CHUNK: GROW_CHUNK_PAGES,
         h.HABIT_POPULARITY: at_popularity,
         h.HABIT_FIRST_CLASS: at_classes,
-    }.items():
-        words[index] = value
+    }
+    _put(words, 0, record)
     for i, permille in enumerate(SESSION_PERMILLE):
         share = Fraction(people.session_minutes * permille, 1000 * FULL_SIZE_MINUTES)
         words[h.HABIT_SESSIONS + i] = min(int(share * Q16), Q16)
     words[h.HABIT_ACTIVITY : h.HABIT_POPULARITY] = people.activity_q16
     words[at_popularity:at_classes] = _popularity(device.installed_apps, people.popularity_permille)
-    total = sum(app.share for app in apps)
-    shares = np.cumsum([app.share for app in apps]).tolist()
+    edges = _cumulative([app.share for app in apps])
     for i, app in enumerate(apps):
-        share = min(shares[i] * (1 << 32) // total, LOW)
-        record = _app_words(scenario, app, people.background_touch_percent, names) | {h.CLASS_SHARE: share}
+        record = _app_words(scenario, app, people.background_touch_percent, names) | {h.CLASS_SHARE: edges[i]}
         _put(words, at_classes + i * h.CLASS_WORDS, record)
     _put(words, at_classes + len(apps) * h.CLASS_WORDS, _system_words(scenario, names))
     return words
@@ -243,14 +239,13 @@ def _q16(part: int, whole: int) -> int:
 
 def _popularity(apps: int, exponent_permille: int) -> list[int]:
     """Cumulative chances of apps to be opened, Zipf by rank, in 2^-32."""
-    weights = [round((1 << 40) / (rank + 1) ** (exponent_permille / 1000)) for rank in range(apps)]
+    return _cumulative([round((1 << 40) / (rank + 1) ** (exponent_permille / 1000)) for rank in range(apps)])
+
+
+def _cumulative(weights: list[int]) -> list[int]:
+    """Cumulative shares, in 2^-32."""
     total = sum(weights)
-    edges = []
-    passed = 0
-    for weight in weights:
-        passed += weight
-        edges.append(min(passed * (1 << 32) // total, LOW))
-    return edges
+    return [min(passed * (1 << 32) // total, LOW) for passed in accumulate(weights)]
 
 
 def hot_chances(hot_percent: int, similarity_percent: int) -> tuple[int, int]:
@@ -270,15 +265,11 @@ def hot_chances(hot_percent: int, similarity_percent: int) -> tuple[int, int]:
 def _mix_words(content: dict[str, int], names: tuple[str, ...]) -> dict[int, int]:
     """Three regions, each of one content class, in the shares of a mix; the largest comes first."""
     kinds = sorted(content.items(), key=lambda item: (-item[1], item[0]))
+    # Without a third or second class its region has no pages.
+    kinds += [(kinds[0][0], 0)] * (h.REGIONS - len(kinds))
     total = sum(content.values())
-    words = {}
-    passed = 0
-    for r in range(h.REGIONS):
-        kind, weight = kinds[r] if r < len(kinds) else (kinds[0][0], 0)
-        passed += weight
-        words[h.CLASS_REGIONS + r] = _q16(passed, total)
-        words[h.CLASS_REGIONS + h.REGIONS + r] = names.index(kind)
-    return words
+    edges = [_q16(passed, total) for passed in accumulate(weight for _, weight in kinds)]
+    return dict(enumerate([*edges, *(names.index(kind) for kind, _ in kinds)], h.CLASS_REGIONS))
 
 
 def _run_words(locality_percent: int) -> dict[int, int]:

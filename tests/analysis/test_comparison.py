@@ -28,7 +28,7 @@ from fleetswap.analysis.labels import labels, settings_of
 from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.report.page import render_comparison
-from fleetswap.scenario.file import load_fleet_scenario, resolved
+from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
 from fleetswap.workload.metrics import METRICS
 from fleetswap_kernels.backend.contract import Backend
@@ -93,7 +93,7 @@ def test_the_same_policy_written_differently_gives_the_same_bits() -> None:
     # "on" is up to the largest size; a size in bytes and one in K are the same.
     a = fleet(ON)
     b = fleet("policy.large_swapin=1M", "policy.swapin_sizes={65536='on'}")
-    assert resolved(a) != resolved(b)
+    assert a.resolved() != b.resolved()
     found: dict[int, Any] = dict(simulate([a, b]))
     assert (found[0].counters == found[1].counters).all()
     for metric in METRICS:
@@ -205,11 +205,11 @@ def test_the_table_holds_sums_beyond_64_bits() -> None:
 
 
 def test_a_table_that_is_a_value_is_one_label() -> None:
-    one, two = (resolved(fleet(f"policy.mthp={table}")) for table in ("{16K='always',64K='never'}", "{}"))
+    one, two = (fleet(f"policy.mthp={table}").resolved() for table in ("{16K='always',64K='never'}", "{}"))
     assert labels(one, two, "x", "y") == ("mthp 16K always and 64K never", "mthp none")
     # A name changes nothing.
-    named = resolved(fleet("title=other"))
-    assert settings_of(named) == settings_of(resolved(fleet()))
+    named = fleet("title=other").resolved()
+    assert settings_of(named) == settings_of(fleet().resolved())
 
 
 # What is refused
@@ -236,13 +236,13 @@ def test_different_fleets_are_refused(other: dict[str, Any], message: str) -> No
 def test_all_that_differs_is_named() -> None:
     with pytest.raises(InputError, match=r"devices: 14 and 3; seed: 0 and 2; device_class: phone-2g, .* and tight-4g;"):
         check_same_fleet(
-            resolved(fleet()), resolved(load_fleet_scenario("thrash", (*SMALL, "days=1"), 3, 2)), "phones", "thrash"
+            fleet().resolved(), load_fleet_scenario("thrash", (*SMALL, "days=1"), 3, 2).resolved(), "phones", "thrash"
         )
 
 
 def test_sizes_and_apps_may_differ() -> None:
-    other = resolved(fleet("device_class.phone-4g.zram=60p", "app_class.game.hot_percent=40", OFF))
-    check_same_fleet(resolved(fleet()), other, "x", "y")
+    other = fleet("device_class.phone-4g.zram=60p", "app_class.game.hot_percent=40", OFF).resolved()
+    check_same_fleet(fleet().resolved(), other, "x", "y")
 
 
 @pytest.mark.parametrize("name", ["devices.parquet", "summary.json"])

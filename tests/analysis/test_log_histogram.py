@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetswap.fleet.log_histogram import BINS, SUB_BITS, LogHistogram, bin_bounds, bin_numbers
+from fleetswap.fleet.log_histogram import LogHistogram
+from fleetswap_kernels.backend.log_bins import BINS, SUB_BITS, bin_bounds, bin_numbers
+from tests.analysis.histograms import histogram
 
 ERROR = 1 << (SUB_BITS + 1)  # a quantile is within 1 / ERROR
 EXACT = 1 << (SUB_BITS + 1)  # magnitudes below are exact
@@ -32,12 +34,6 @@ EDGES = sorted(
         if LEAST <= sign * value <= MOST
     }
 )
-
-
-def histogram(values: list[int]) -> LogHistogram:
-    found = LogHistogram()
-    found.add(np.array(values, np.int64))
-    return found
 
 
 def content(found: LogHistogram) -> bytes:
@@ -127,26 +123,10 @@ def test_a_total_beyond_64_bits() -> None:
     assert histogram([LEAST] * 5).total == 5 * LEAST
 
 
-def test_more_values_than_a_chunk() -> None:
-    values = np.arange(-100_000, 100_001, dtype=np.int64)
-    whole, parts = LogHistogram(), LogHistogram()
-    whole.add(values)
-    for part in np.array_split(values[::-1], 7):
-        parts.add(part)
-    assert content(whole) == content(parts)
-    assert (whole.devices, whole.total) == (200_001, 0)
-
-
-@given(st.lists(FLEETS, max_size=6))
-def test_groups_are_histograms_of_their_own(parts: list[list[int]]) -> None:
-    values = np.array([value for part in parts for value in part], np.int64)
-    found = LogHistogram.of_groups(values, [len(part) for part in parts])
-    assert [content(one) for one in found] == [content(histogram(part)) for part in parts]
-    # `add` makes groups as well, so by definition:
-    for one, part in zip(found, parts, strict=True):
-        assert dict(zip(one.bins.tolist(), one.counts.tolist(), strict=True)) == Counter(map(expected_bin, part))
-        assert (one.devices, one.total) == (len(part), sum(part))
-        assert (one.least, one.greatest) == ((min(part), max(part)) if part else (None, None))
+@given(FLEETS)
+def test_bins_count_the_devices(values: list[int]) -> None:
+    found = histogram(values)
+    assert dict(zip(found.bins.tolist(), found.counts.tolist(), strict=True)) == Counter(map(expected_bin, values))
 
 
 def test_only_bins_in_use_take_memory() -> None:
@@ -164,10 +144,6 @@ def test_a_merge_leaves_the_other_histogram_as_it_is() -> None:
     one.merge(histogram([2, 3]))
     assert content(other) == before
     assert content(one) == content(histogram([1, 2, 2, 3]))
-
-
-def test_bars_cover_the_devices() -> None:
-    assert list(histogram([-5, 7, 7, 130]).bars()) == [(-5, -5, 1), (7, 7, 2), (128, 131, 1)]
 
 
 @given(FLEETS)
@@ -219,17 +195,12 @@ def test_a_missing_key_is_named() -> None:
 
 def test_no_devices() -> None:
     found = LogHistogram()
-    found.add([])
     found.merge(LogHistogram())
-    assert (found.devices, found.total, found.least, found.greatest, list(found.bars())) == (0, 0, None, None, [])
+    assert (found.devices, found.total, found.least, found.greatest, found.bins.size) == (0, 0, None, None, 0)
     with pytest.raises(ValueError, match="no quantiles"):
         found.quantile(500)
 
 
-def test_bad_values_are_refused() -> None:
-    with pytest.raises(ValueError, match="values of type float64"):
-        LogHistogram().add([0.5])
-    with pytest.raises(ValueError, match="value 9223372036854775808; a histogram counts values up to"):
-        LogHistogram().add(np.array([1 << 63], np.uint64))
+def test_bad_quantiles_are_refused() -> None:
     with pytest.raises(ValueError, match="quantile 1001 permille"):
         histogram([1]).quantile(1001)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import asdict
 from fractions import Fraction
 
 import numpy as np
@@ -36,6 +37,11 @@ def holds(interval: Interval | None, truth: float) -> bool:
     return interval.low <= truth <= interval.high
 
 
+def width(interval: Interval | None) -> float:
+    assert interval is not None
+    return interval.high - interval.low
+
+
 def test_a_metric_by_hand() -> None:
     # Differences -2, 0, 3, -5: mean -1, var 34/3; var(a) 500/3, var(b) 474/3; totals 100 and 96.
     found = compare_pairs([10, 20, 30, 40], [8, 20, 33, 35]).overall
@@ -45,7 +51,6 @@ def test_a_metric_by_hand() -> None:
     assert found.relative == -0.04
     assert found.gain.difference == pytest.approx(974 / 34)
     assert (found.better, found.worse, found.equal, found.undefined) == (2, 1, 1, 0)
-    assert (found.share("better"), found.share("worse"), found.share("equal")) == (0.5, 0.25, 0.25)
     assert found.quantiles_a == {"p5": 10, "p50": 20, "p95": 40, "p99": 40}
     assert found.quantiles_b == {"p5": 8, "p50": 20, "p95": 35, "p99": 35}
     assert found.quantiles_difference == {"p5": -5, "p50": -2, "p95": 3, "p99": 3}
@@ -58,7 +63,6 @@ def test_every_resample_of_two_devices() -> None:
     assert found.relative_paired == Interval(0.1, 0.25)
     assert found.difference_unpaired == Interval(-9.0, 15.0)
     assert found.relative_unpaired == Interval(-0.45, 1.5)
-    assert found.difference_unpaired.width == 24.0
 
 
 def test_a_ratio_by_hand() -> None:
@@ -104,7 +108,7 @@ def test_a_class_without_devices() -> None:
     assert (empty.name, empty.devices, empty.total_a, empty.better) == ("none", 0, 0, 0)
     assert (empty.difference, empty.relative, empty.difference_paired) == (None,) * 3
     assert empty.gain == PairingGain()
-    assert (empty.quantiles_a, empty.quantiles_difference, empty.share("better")) == (None, None, None)
+    assert (empty.quantiles_a, empty.quantiles_difference) == (None, None)
     assert found.worst_class == "big"
     full = compare_pairs([1, 2], [2, 4], classes=[1, 1], names=["none", "all"])
     assert full.classes[1].difference_paired == full.overall.difference_paired == Interval(1.0, 2.0)
@@ -133,8 +137,7 @@ def test_differences_that_do_not_vary() -> None:
     found = compare_pairs(a, a + 7).overall
     assert found.difference_paired == Interval(7.0, 7.0)
     assert found.gain.difference is None
-    assert found.difference_unpaired is not None
-    assert found.difference_unpaired.width > 10**9
+    assert width(found.difference_unpaired) > 10**9
 
 
 def test_no_relative_difference_to_nothing() -> None:
@@ -182,7 +185,7 @@ def test_large_values_keep_their_last_bit() -> None:
 def test_the_same_bits_again() -> None:
     rng = np.random.default_rng(2)
     a, change, classes = rng.integers(0, 10**6, 9000), rng.integers(-99, 99, 9000), rng.integers(0, 2, 9000)
-    first, again, other = (compare_pairs(a, a + change, classes=classes, seed=seed).to_dict() for seed in (1, 1, 2))
+    first, again, other = (asdict(compare_pairs(a, a + change, classes=classes, seed=seed)) for seed in (1, 1, 2))
     assert json.dumps(first) == json.dumps(again)
     assert first["overall"]["difference_paired"] != other["overall"]["difference_paired"]
     assert first["overall"]["difference"] == other["overall"]["difference"]
@@ -196,9 +199,8 @@ def test_width_is_that_of_the_mean_drawn_one_by_one_or_in_groups(devices: int) -
     rng = np.random.default_rng(3)
     a = rng.normal(10**6, 10**5, devices).astype(np.int64)
     found = compare_pairs(a, a + rng.normal(0, 1000, devices).astype(np.int64)).overall
-    assert found.difference_paired is not None
-    width = 2 * 1.96 * 1000 / math.sqrt(devices)
-    assert found.difference_paired.width == pytest.approx(width, rel=4 * math.hypot(0.021, 0.022))
+    expected = 2 * 1.96 * 1000 / math.sqrt(devices)
+    assert width(found.difference_paired) == pytest.approx(expected, rel=4 * math.hypot(0.021, 0.022))
 
 
 def test_intervals_of_a_skewed_metric_cover_the_truth() -> None:

@@ -28,6 +28,7 @@ from fleetswap.scenario.experiments import load_scenario
 from fleetswap.script.language import parse_script
 from fleetswap.script.program import compile_script
 from fleetswap.workload.breakeven import METRICS, VARIANTS, contents_of, script_text
+from tests.analysis.histograms import histogram
 
 DEVICES = 3
 PAGES = 2048
@@ -278,9 +279,7 @@ def test_devices_and_series_agree(finished: Path) -> None:
     assert len(series) == len(classes) * len(METRICS) * 3
     for row in series:
         values = [d[f"{row['metric']}_by_step"][row["step"]] for d in rows if d["class"] == row["class"]]
-        expected = LogHistogram()
-        expected.add(values)
-        assert LogHistogram.from_dict(row).to_dict() == expected.to_dict()
+        assert LogHistogram.from_dict(row).to_dict() == histogram(values).to_dict()
         assert (row["numerator"], row["base"]) == (sum(values), 0)
 
 

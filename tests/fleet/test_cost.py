@@ -72,7 +72,6 @@ def check(paid: Price, parts: dict[str, int], decompressed_bytes: int = 0) -> No
     assert {name: int(ns) for name, ns in paid.parts.items()} == dict.fromkeys(STALL + SWAPOUT + BACKGROUND, 0) | parts
     stall, swapout, background = (sum(parts.get(n, 0) for n in names) for names in (STALL, SWAPOUT, BACKGROUND))
     assert (int(paid.stall_ns), int(paid.swapout_ns), int(paid.background_ns)) == (stall, swapout, background)
-    assert int(paid.cpu_ns) == stall + swapout + background
     assert int(paid.decompressed_bytes) == decompressed_bytes
 
 
@@ -177,7 +176,7 @@ def random_events(seed: int, shape: tuple[int, ...]) -> Events:
 
 
 def all_of(paid: Price) -> dict[str, Events]:
-    sums = {"stall": paid.stall_ns, "swapout": paid.swapout_ns, "background": paid.background_ns, "cpu": paid.cpu_ns}
+    sums = {"stall": paid.stall_ns, "swapout": paid.swapout_ns, "background": paid.background_ns}
     return {**paid.parts, **sums, "bytes": paid.decompressed_bytes}
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from fleetswap.fleet.cells import ALL, cells_of, totals_of
-from fleetswap.fleet.fleet_directory import value_of
 from fleetswap.fleet.pieces import Shard
 from fleetswap.fleet.shard import run_shard
 from fleetswap.workload.lay_out import lay_out
@@ -19,6 +18,7 @@ from fleetswap_kernels.device.figures.figures import PARTS, FoldMode
 from fleetswap_kernels.device.figures.fold import DEVICES, FoldWork
 from fleetswap_kernels.device.figures.price import PRICE_WORDS, PriceWord
 from fleetswap_kernels.layout import counters
+from tests.analysis.histograms import histogram
 from tests.properties.phones import tiny
 
 PAID = {"fault_pages": 1, "swapout_folios": 1, "blk_rewrite": 1, "blk_decomp_bytes": 8_192 + 4_096}
@@ -192,12 +192,12 @@ def test_a_cell_leaves_out_devices_without_a_base():
     cell = found["x", "fallback_permyriad"]
     assert (cell.top, cell.bottom, cell.histogram.devices) == (4, 6, 2)
     assert (cell.histogram.total, cell.histogram.least, cell.histogram.greatest) == (5_000 + 7_500, 5_000, 7_500)
-    assert value_of("fallback_permyriad", cell) == 6_666
+    assert METRICS["fallback_permyriad"].of_sums(cell.top, cell.bottom) == 6_666
     other = found["y", "fallback_permyriad"]
     assert (other.top, other.bottom, other.histogram.devices, other.histogram.total) == (2, 2, 1, 10_000)
     cell.merge(other)
     assert (cell.top, cell.bottom, cell.histogram.devices) == (6, 8, 3)
-    assert value_of("fallback_permyriad", cell) == 7_500
+    assert METRICS["fallback_permyriad"].of_sums(cell.top, cell.bottom) == 7_500
     assert cell.histogram.to_dict() == found[ALL, "fallback_permyriad"].histogram.to_dict()
     plain = found["x", "kills"]
     assert (plain.top, plain.bottom, plain.histogram.devices) == (0, 0, 3)
@@ -222,9 +222,7 @@ def test_cells_are_those_of_the_values(spread):
         parts = [part[inside] for part in parts_of(METRICS[metric], devices.parts)]
         assert [cell.top, cell.bottom] == [*(int(part.sum()) for part in parts), 0][:2]
         known = METRICS[metric].value(parts)[parts[-1] > 0 if METRICS[metric].base else slice(None)].tolist()
-        expected = type(cell.histogram)()
-        expected.add(np.array(known, dtype=np.int64))
-        assert cell.histogram.to_dict() == expected.to_dict(), (name, metric)
+        assert cell.histogram.to_dict() == histogram(known).to_dict(), (name, metric)
 
 
 def test_sums_may_exceed_64_bits():

@@ -14,7 +14,7 @@ import pytest
 
 from fleetswap.cli import main
 from fleetswap.scenario.content_library import measured_path
-from fleetswap.scenario.file import built_in, digest, json_schema, load_fleet_scenario, resolved
+from fleetswap.scenario.file import built_in, json_schema, load_fleet_scenario
 from fleetswap.scenario.model import FleetScenario
 from fleetswap.scenario.units import parse_size, shown_size, zram_bytes
 
@@ -303,7 +303,7 @@ def _keys(value: Any, at: str = "") -> set[str]:
 
 
 def test_resolved_has_every_key_in_canonical_form():
-    told = resolved(load_fleet_scenario(_written("a.toml", SMALL)))
+    told = load_fleet_scenario(_written("a.toml", SMALL)).resolved()
     assert json.loads(json.dumps(told)) == told
     assert (told["scenario"], told["devices"], told["seed"]) == ("a", 10_000, 0)
     assert set(told) == set(FleetScenario.model_fields) - {"name"} | {"scenario"}
@@ -319,7 +319,7 @@ def test_equal_scenarios_have_equal_digests():
     other = head + app + device
     other = other.replace('"4G"', "4294967296").replace('"50p"', '"50%"')
     two = _written("two.toml", "days = 1\n" + other)
-    assert digest(load_fleet_scenario(one)) == digest(load_fleet_scenario(two))
+    assert load_fleet_scenario(one).digest() == load_fleet_scenario(two).digest()
 
 
 def test_the_order_of_classes_does_not_matter():
@@ -328,14 +328,14 @@ def test_the_order_of_classes_does_not_matter():
     one = load_fleet_scenario(_written("a.toml", SMALL + "".join(map(more.format, names))))
     two = load_fleet_scenario(_written("b.toml", SMALL + "".join(map(more.format, reversed(names)))))
     assert list(one.device_class) == list(two.device_class) == ["a", "p-2g", "p-4g", "p-12g"]
-    assert digest(one) == digest(two)
+    assert one.digest() == two.digest()
 
 
 @pytest.mark.parametrize(
     "changed", [{"devices": 5}, {"seed": 1}, {"settings": ["days=2"]}, {"settings": ["policy.lmkd.enabled=false"]}]
 )
 def test_what_changes_the_digest(changed):
-    assert digest(load_fleet_scenario("phones", **changed)) != digest(load_fleet_scenario("phones"))
+    assert load_fleet_scenario("phones", **changed).digest() != load_fleet_scenario("phones").digest()
 
 
 def test_files_count_by_what_is_in_them():
@@ -345,13 +345,13 @@ def test_files_count_by_what_is_in_them():
         Path(f"{folder}/lib.npz").write_bytes(measured_path().read_bytes())
         text = 'inherits = "phones"\ncontent_library = "lib.npz"\n[device_class.phone-4g]\ncost = "cost.toml"\n'
         _written(f"{folder}/x.toml", text)
-    told = resolved(load_fleet_scenario("a/x.toml"))
+    told = load_fleet_scenario("a/x.toml").resolved()
     cost = hashlib.sha256(Path("a/cost.toml").read_bytes()).hexdigest()
     assert told["device_class"]["phone-4g"]["cost"] == f"sha256:{cost}"
     assert told["content_library"] == f"sha256:{hashlib.sha256(measured_path().read_bytes()).hexdigest()}"
-    assert digest(load_fleet_scenario("a/x.toml")) == digest(load_fleet_scenario("b/x.toml"))
+    assert load_fleet_scenario("a/x.toml").digest() == load_fleet_scenario("b/x.toml").digest()
     _written("b/cost.toml", 'inherits = "patch-phone"\nfault_ns = 2\n')
-    assert digest(load_fleet_scenario("a/x.toml")) != digest(load_fleet_scenario("b/x.toml"))
+    assert load_fleet_scenario("a/x.toml").digest() != load_fleet_scenario("b/x.toml").digest()
 
 
 # schema
@@ -405,8 +405,8 @@ def test_what_show_prints_loads_to_the_same_digest(name, settings, capsys):
     words = [word for setting in settings for word in ("--set", setting)]
     text = _shown(capsys, name, *words)
     again = load_fleet_scenario(_written("again.toml", text))
-    assert digest(again) == digest(load_fleet_scenario(name, settings))
-    assert f"digest {digest(again)}" in text.splitlines()[0]
+    assert again.digest() == load_fleet_scenario(name, settings).digest()
+    assert f"digest {again.digest()}" in text.splitlines()[0]
 
 
 def test_show_says_where_values_come_from(capsys):
@@ -431,7 +431,7 @@ def test_show_says_nothing_of_what_was_replaced(capsys):
 def test_show_as_json(capsys):
     told = json.loads(_shown(capsys, "low-ram", "--json", "--set", "days=2"))
     fleet = load_fleet_scenario("low-ram", ["days=2"])
-    assert told == {"resolved": resolved(fleet), "digest": digest(fleet), "warnings": []}
+    assert told == {"resolved": fleet.resolved(), "digest": fleet.digest(), "warnings": []}
 
 
 def test_show_tells_warnings_on_stderr(capsys):
