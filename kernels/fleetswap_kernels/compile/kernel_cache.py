@@ -118,15 +118,16 @@ def _tell(line: str) -> None:
 
 
 class Turn:
-    """The right to compile into a folder: one process of a machine has it, the others wait and load what it compiled.
+    """The right to compile a kernel: one process of a machine has it, the others wait and load what it compiled.
 
     Parameters
     ----------
-    folder : Path
+    path : Path
+        The file that is locked meanwhile.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "compiling"
+    def __init__(self, path: Path) -> None:
+        self._path = path
         self._threads = threading.RLock()
         self._file: IO[str] | None = None
         self._depth = 0
@@ -153,12 +154,6 @@ class Turn:
                 self._file = file
 
 
-@cache
-def turn_of(folder: Path) -> Turn:
-    """The one of a folder."""
-    return Turn(folder)
-
-
 def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
     """A dispatcher of Numba's, for the CPU or CUDA, that reads from a folder what it can and writes if it can.
 
@@ -174,7 +169,8 @@ def with_cache(dispatcher: Any, folder: Path, caching: Any, config: Any) -> Any:
     """
     if not hasattr(dispatcher, "_cache"):
         return dispatcher
-    implementation, turn, compile_now = caching._impl_class, turn_of(folder), dispatcher.compile
+    implementation, compile_now = caching._impl_class, dispatcher.compile
+    turn = Turn(folder / f"{dispatcher.py_func.__qualname__}.compiling")
     locator = type("_Locator", (implementation._locator_classes[0],), {"ensure_cache_path": _make})
 
     class Forgiving(caching):  # type: ignore[misc]

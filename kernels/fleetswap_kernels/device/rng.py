@@ -141,7 +141,15 @@ def hash_word(n, key_a, key_b):
 
 @device
 def word_of_draw(draw, w0, w1, w2, w3):
-    """The word of a draw among the four of its block."""
+    """The word of a draw among the four of its block.
+
+    Parameters
+    ----------
+    draw : int64
+        Number of the draw; its block has four.
+    w0, w1, w2, w3 : int64
+        Words of the block.
+    """
     # No indexing of a tuple: a variable index would put it into local memory on a GPU.
     lane = draw & 3
     if lane == 0:
