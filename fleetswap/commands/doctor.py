@@ -49,9 +49,9 @@ def doctor() -> None:
 
 def _shards(backend: Backend) -> int:
     """Pieces of the built-in fleet on a backend."""
-    from ..fleet.shard import plan_shards
+    from ..job.plan import plan_fleet
     from ..scenario.file import load_fleet_scenario
     from ..workload.phones import lay_out
 
     scenario = load_fleet_scenario(EXAMPLE, ())
-    return len(plan_shards(lay_out(scenario), 0, backend))
+    return plan_fleet([lay_out(scenario)], backend.devices_at_once).shards

@@ -6,6 +6,7 @@ import json
 import resource
 import sys
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,7 @@ GROUPS = {
     "habits": ("o_habits",),
 }  # fmt: skip
 """Arrays of a device by what they are of; header, counters and padding are the rest."""
-WIDTH = 156
+WIDTH = 172
 """Columns that the tables need."""
 REST = "header, counters"
 COPIES = 8
@@ -72,11 +73,15 @@ def plan(
     from ..bench.gpu import load_gpu
     from ..bench.probe import probe_fleet
     from ..console import Console
+    from ..errors import InputError
+    from ..scenario.experiments import Breakeven
     from ..scenario.kinds import load_any_scenario
     from ..workload.lay_out import lay_out
 
     workers = threads or usable_cores()
     gpu = load_gpu(gpu_name) if gpu_name else None
+    if gpu is not None and scenario == Breakeven.name:
+        raise InputError(f"--gpu: what {scenario} asks of a GPU was not counted; allowed are allocator-test and fleets")
     laid_out = lay_out(load_any_scenario(scenario, settings, devices))
     content = _plan_of(laid_out, shards or 0)
     err = Console(stderr=True)
@@ -133,10 +138,10 @@ def _plan_of(laid_out: LaidOut, shards: int) -> dict[str, Any]:
 
     from fleetswap_kernels.layout import counters
 
-    from ..fleet.shard import plan_shards
+    from ..job.plan import plan_fleet
     from ..scenario.model import FleetScenario
 
-    pieces = plan_shards(laid_out, shards)
+    pieces = plan_fleet([laid_out], shards=shards).pieces
     counts = [np.bincount(laid_out.classes_of(p.first, p.end), minlength=len(laid_out.kinds)) for p in pieces]
     devices = np.sum(counts, axis=0).tolist()
     sizes = [blueprint.sizes for blueprint in laid_out.blueprints]
@@ -210,10 +215,18 @@ def plan_tables(told: dict[str, Any]) -> list[Table]:
 
     table = Table(title="Bytes of a device, exact")
     table.add_column("class", no_wrap=True)
-    table.add_columns("devices", "processes", *told["classes"][0]["groups"], "device", "all devices", justify="right")
-    for row in told["classes"]:
-        cells = (row["devices"], row["processes"], *row["groups"].values(), row["device_bytes"], row["bytes"])
-        table.add_row(row["class"], *(f"{n:,}" for n in cells))
+    table.add_columns("devices", "processes", *told["classes"][0]["groups"], justify="right")
+    table.add_columns("device", "all devices", justify="right", no_wrap=True)
+
+    def size(row: dict[str, Any]) -> tuple[int, ...]:
+        return (row["processes"], *row["groups"].values(), row["device_bytes"])
+
+    # Points of break-even that are alike stand together.
+    for cells, alike in groupby(told["classes"], size):
+        first, *others = alike
+        name = f"{first['class']}{f' and {len(others)} more' if others else ''}"
+        devices, total = (sum(row[key] for row in (first, *others)) for key in ("devices", "bytes"))
+        table.add_row(name, *(f"{n:,}" for n in (devices, *cells, total)))
     probe, memory = told["time"]["probe"], told["memory"]
     run_table = Table(title=f"{told['scenario']}: the run", show_header=False)
     parts = [f"{name.replace('_', ' ')} {_mib(n)}" for name, n in memory.items() if name != "peak_estimate"]

@@ -42,6 +42,7 @@ def run(
     from ..conformance.published import PATCH_TABLES
     from ..execution.run import ask_run
     from ..report.tables import MIN_WIDTH, run_tables
+    from ..scenario.experiments import is_posted
     from ..scenario.kinds import load_any_scenario
 
     work = Work(**options)
@@ -52,7 +53,8 @@ def run(
     with _failing():
         folder, summary = work.answer("run", f"{Path(scenario).stem}-", ask)
     files = "manifest.json, devices.parquet, series.parquet, summary.json, report.html"
-    work.tell({"run_directory": folder, **summary}, lambda told: run_tables(told, PATCH_TABLES), MIN_WIDTH, files)
+    posted = PATCH_TABLES if is_posted(summary["scenario"]) else {}
+    work.tell({"run_directory": folder, **summary}, lambda told: run_tables(told, posted), MIN_WIDTH, files)
 
 
 @contextlib.contextmanager

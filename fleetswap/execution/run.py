@@ -92,4 +92,4 @@ def _summarise(fleet: LaidOut, writer: FleetWriter) -> dict[str, Any]:
         return summarise(fleet.scenario, writer.totals, read_classes(path, fleet.classes), values)
     if isinstance(fleet.scenario, Breakeven):
         return summarise_breakeven(fleet, values, by_step)
-    return summarise_allocator_test(fleet, by_step)
+    return summarise_allocator_test(fleet, writer.totals.cells, by_step)

@@ -22,7 +22,7 @@ from ..scenario.cost import load_profile
 from ..workload.laid_out import LaidOut
 from ..workload.metrics import column_table, metric_table, parts_of
 from .cells import WHOLE_RUN, Cell, Cells, Totals, cells_of, totals_of
-from .pieces import Progress, Shard, cut, no_progress
+from .pieces import Progress, Shard, no_progress
 from .price import price_list
 
 STEPS_AT_ONCE = 8
@@ -118,13 +118,6 @@ class Keeper:
 NOTHING_KEPT = Keeper()
 
 
-def plan_shards(laid_out: LaidOut, shards: int = 0, backend: Backend = ONE_THREAD) -> list[Shard]:
-    """Cut a fleet into ranges of devices that fit memory; results do not depend on how."""
-    if shards == 0:
-        shards = -(-laid_out.devices // backend.devices_at_once(mean_device_bytes(laid_out) + FOLD_BYTES))
-    return cut(laid_out.devices, shards)
-
-
 def fleet_bytes(laid_out: LaidOut) -> int:
     """Memory of all devices, were they simulated at once."""
     kinds = laid_out.kinds.values()
@@ -135,6 +128,11 @@ def fleet_bytes(laid_out: LaidOut) -> int:
 def mean_device_bytes(laid_out: LaidOut) -> int:
     """Memory of a device, on average over the fleet, rounded up."""
     return -(-fleet_bytes(laid_out) // laid_out.devices)
+
+
+def shard_bytes(laid_out: LaidOut) -> int:
+    """What a device takes of the memory of its shard: its own, and what its counters are folded in."""
+    return mean_device_bytes(laid_out) + FOLD_BYTES
 
 
 def run_shard(

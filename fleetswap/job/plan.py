@@ -12,7 +12,7 @@ from fleetswap_kernels.backend.choose import ONE_THREAD
 
 from ..errors import InputError
 from ..fleet.pieces import Shard, piece
-from ..fleet.shard import mean_device_bytes
+from ..fleet.shard import shard_bytes
 from ..scenario.kinds import read_scenario, write_scenario
 from ..workload.laid_out import LaidOut
 from ..workload.lay_out import lay_out
@@ -97,6 +97,11 @@ class Plan:
     def device_steps(self) -> int:
         """Steps of all devices under all policies."""
         return sum(fleet.devices * fleet.steps for fleet in self.fleets)
+
+    @property
+    def pieces(self) -> list[Shard]:
+        """Ranges that the devices are cut into."""
+        return [piece(self.devices, self.shards, number) for number in range(self.shards)]
 
     def task(self, number: int) -> Task:
         """The task of a number, 0 to `len` - 1."""
@@ -185,7 +190,7 @@ def plan_fleet(
         What the command that plans wants to find again (`Plan`). Plain JSON.
     """
     if not shards:
-        bytes_per_device = max(mean_device_bytes(fleet) for fleet in fleets)
+        bytes_per_device = max(map(shard_bytes, fleets))
         needed = -(-fleets[0].devices // at_once(bytes_per_device))
         shards = max(needed, SHARDS_PER_WORKER * workers if workers > 1 else 1)
     if shards < 1:

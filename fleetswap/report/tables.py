@@ -26,15 +26,16 @@ def run_tables(summary: dict[str, Any], posted: Mapping[str, Posted]) -> list[Ta
 def allocator_tables(summary: dict[str, Any], posted: Mapping[str, Posted]) -> list[Table]:
     """One table per policy: fleet median and 5 %..95 % of every iteration, posted figures (`PATCH_TABLES`) beside."""
     devices = summary["scenario"]["devices"]
-    return [_policy_table(policy, steps, devices, posted[policy]) for policy, steps in summary["steps"].items()]
+    return [_policy_table(policy, steps, devices, posted.get(policy, ())) for policy, steps in summary["steps"].items()]
 
 
 def _policy_table(policy: str, steps: list[dict[str, Any]], devices: int, posted: Posted) -> Table:
-    title = f"{TITLES[policy]}: {devices:,} devices, median and (5 %-95 %); the patch's own figures on the right"
-    table = Table(title=title)
+    beside = "; right: the patch's own figures" if posted else ""
+    table = Table(title=f"{TITLES[policy]}: {devices:,} devices, median (5 %-95 %) after the warm-up{beside}")
     table.add_column("it", justify="right")
     table.add_columns("swpout", "fallback", "fallback %", "major faults", justify="right", no_wrap=True)
-    table.add_columns("swpout", "fallback", "%", justify="right", style="cyan", no_wrap=True)
+    if posted:
+        table.add_columns("swpout", "fallback", "%", justify="right", style="cyan", no_wrap=True)
     for row in steps:
         cells = [str(row["step"]), _spread(row["swpout"]), _spread(row["swpout_fallback"])]
         cells += [_spread(row["fallback_permyriad"], 100), _spread(row["pgmajfault"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
@@ -145,6 +146,13 @@ class AllocatorScenario:
     def digest(self) -> str:
         """Hash of the resolved scenario."""
         return digest_of(self.resolved())
+
+
+def is_posted(resolved: Mapping[str, Any]) -> bool:
+    """Whether a resolved scenario is the allocator test as the patch's posting ran it, on any devices."""
+    own = ("cost", "iterations", "random", "seed", "large_swapin", "kernel")
+    test = {key: value for key, value in asdict(AllocatorTest()).items() if key not in own}
+    return all(resolved.get(key) == value for key, value in test.items())
 
 
 def load_scenario(

@@ -1,7 +1,6 @@
 """Scenarios of a fleet of phones: what a file may say, with its defaults and bounds.
 
-Every value is an integer, a choice or a name. The checks between keys are in `fleet_limits`, the files in
-`scenario_file`.
+Every value is an integer, a choice or a name. The checks between keys are in `limits`, the files in `file`.
 """
 
 from __future__ import annotations

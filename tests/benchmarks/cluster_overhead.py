@@ -20,7 +20,7 @@ import psutil
 
 from fleetswap.execution.work import publish_answer
 from fleetswap.fleet.fleet_directory import FleetWriter
-from fleetswap.fleet.shard import plan_shards, warm_up
+from fleetswap.fleet.shard import warm_up
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from fleetswap.scenario.file import load_fleet_scenario
@@ -53,7 +53,7 @@ def main(each: int) -> None:
     def plainly(folder: Path) -> None:
         folder.mkdir()
         writer = FleetWriter(folder, laid_out)
-        writer.add_all(run_shards(laid_out, plan_shards(laid_out, SHARDS), both))
+        writer.add_all(run_shards(laid_out, plan_fleet([laid_out], shards=SHARDS).pieces, both))
         writer.finish()
         flush(folder)
 

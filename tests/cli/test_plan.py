@@ -12,7 +12,8 @@ import pytest
 from fleetswap import cli
 from fleetswap.bench.probe import DEVICES
 from fleetswap.commands.plan import GROUPS, groups_of
-from fleetswap.fleet.shard import STEPS_AT_ONCE, plan_shards, run_shard
+from fleetswap.fleet.shard import STEPS_AT_ONCE, run_shard
+from fleetswap.job.plan import plan_fleet
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.arena import device_bytes
@@ -59,7 +60,7 @@ def test_the_plan_of_a_fleet_is_what_is_run(capsys: pytest.CaptureFixture[str]) 
     told = planned(capsys, "phones", "--devices", "20", *SMALL, "--shards", "3")
     scenario = load_fleet_scenario("phones", SETTINGS, 20)
     laid_out = lay_out(scenario)
-    pieces = plan_shards(laid_out, 3)
+    pieces = plan_fleet([laid_out], shards=3).pieces
     assert told["shards"] == len(pieces)
     counts = dict.fromkeys(laid_out.classes, 0)
     for piece in pieces:
@@ -184,6 +185,7 @@ def test_a_device_larger_than_the_gpu_is_told(capsys: pytest.CaptureFixture[str]
     [
         (["phones", "--gpu", "h1000"], "GPU 'h1000': unknown; allowed are a100, h100, h200, rtx4090, or a .toml file"),
         (["phones", "--gpu", "none.toml"], "none.toml: cannot be read"),
+        (["breakeven", "--gpu", "h100"], "--gpu: what breakeven asks of a GPU was not counted; allowed are"),
         (["phone"], "unknown scenario 'phone'; did you mean phones?"),
         (["phones", "--set", "dayz=1"], "phones --set: dayz: unknown key"),
         (["allocator-test", "--set", "folio_kib=3"], "folio_kib: 3 is not possible"),

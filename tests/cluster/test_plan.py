@@ -13,6 +13,7 @@ from fleetswap.errors import InputError
 from fleetswap.fleet.shard import fleet_bytes, mean_device_bytes
 from fleetswap.job.plan import Plan, plan_fleet
 from fleetswap.workload.lay_out import lay_out
+from fleetswap_kernels.backend.tally import FOLD_BYTES
 from tests.cluster.tiny_fleet import laid_out, tiny
 
 
@@ -44,7 +45,7 @@ def test_a_shard_fits_memory(devices):
     assert max(plan.task(n).shard.end - plan.task(n).shard.first for n in range(len(plan))) <= devices
     assert plan.shards == -(-3000 // devices)
     scenario = tiny(3000)
-    assert asked == [-(-fleet_bytes(lay_out(scenario)) // 3000)]
+    assert asked == [-(-fleet_bytes(lay_out(scenario)) // 3000) + FOLD_BYTES]
 
 
 def test_the_largest_devices_of_a_sweep_decide():

@@ -18,7 +18,7 @@ from fleetswap.fleet.cells import ALL, WHOLE_RUN
 from fleetswap.fleet.fleet_directory import FleetTotals, FleetWriter, devices_table, series_table, summarise
 from fleetswap.fleet.log_histogram import LogHistogram
 from fleetswap.fleet.pieces import cut
-from fleetswap.fleet.shard import plan_shards
+from fleetswap.job.plan import plan_fleet
 from fleetswap.workload.laid_out import deal_classes
 from fleetswap.workload.lay_out import lay_out
 from fleetswap.workload.metrics import METRICS, STATES, columns
@@ -51,7 +51,7 @@ def tables(scenario, shards, backend=ONE_THREAD):
     laid_out = lay_out(scenario)
     totals = FleetTotals()
     devices = []
-    for shard in run_shards(laid_out, plan_shards(laid_out, shards), backend, check=True):
+    for shard in run_shards(laid_out, plan_fleet([laid_out], shards=shards).pieces, backend, check=True):
         totals.add(shard, laid_out.classes)
         devices.append(devices_table(laid_out, shard))
     return totals, pa.concat_tables(devices).unify_dictionaries(), series_table(laid_out, totals)

@@ -18,7 +18,7 @@ GPU = ("cupy", "cupyx", "cupy_backends", "numba.cuda", "numba_cuda", "cuda", "py
 
 def allowed(path: Path) -> bool:
     """The wing of the backend cuda, what links its kernels, and the arrays of the batch kernels."""
-    return "backend/cuda/" in str(path) or path.name in ("cuda_linker.py", "launch_cupy.py")
+    return "backend/cuda/" in str(path) or path.name == "cuda_linker.py"
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -14,7 +14,8 @@ from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.fleet.backend import open_backend
 from fleetswap.fleet.pieces import Shard, cut
-from fleetswap.fleet.shard import fleet_bytes, plan_shards
+from fleetswap.fleet.shard import fleet_bytes
+from fleetswap.job.plan import plan_fleet
 from fleetswap.script.language import parse_script
 from fleetswap.script.program import compile_script
 from fleetswap.workload.laid_out import LaidOut
@@ -157,13 +158,13 @@ def test_shards_are_cut_to_free_memory(fake_gpu: FakeGpu) -> None:
     scenario = tiny(devices=1000)
     laid_out = lay_out(scenario)
     backend, _ = choose("cuda")
-    assert len(plan_shards(laid_out, 0, backend)) == 1
+    assert plan_fleet([laid_out], backend.devices_at_once).shards == 1
     # Another program takes all but 400 MiB; 4 MiB are stacks (2 * 1024 of 2 KiB), 256 code, 12.5 margin: 127.5 remain.
     fake_gpu.used_bytes = fake_gpu.total_bytes - (400 << 20)
     each = -(-fleet_bytes(laid_out) // 1000)
     at_once = int(127.5 * (1 << 20)) // (each + 8 * N_COUNTERS + 16 + FOLD_BYTES)
     large = tiny(devices=20_000)
-    assert len(plan_shards(lay_out(large), 0, backend)) == -(-20_000 // at_once)
+    assert plan_fleet([lay_out(large)], backend.devices_at_once).shards == -(-20_000 // at_once)
 
 
 def test_a_shard_that_does_not_fit_is_halved(fake_gpu: FakeGpu) -> None:

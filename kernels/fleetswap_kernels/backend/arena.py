@@ -17,7 +17,7 @@ from .contract import Backend, Fold, Kind, NewFleet, Progress
 from .tally import Folding, Tally
 
 Program = npt.NDArray[np.uint32]
-"""Operations, shape (n, 8); see `ops`."""
+"""Operations, shape (n, 8); see `operations`."""
 
 
 class DeviceError(RuntimeError):
