@@ -71,6 +71,7 @@ def _block_panel(run: Run, codec: str, metric: str) -> Panel:
     facts = {
         "metric": metric,
         "codec": codec,
+        "pages": pages,
         "pays": [
             (row["variant"], row["pays"])
             for row in run.summary["crossings"]

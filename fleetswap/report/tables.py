@@ -103,7 +103,7 @@ def breakeven_tables(summary: dict[str, Any]) -> list[Table]:
     table.add_columns("codec", "blocks", "of", "at a success of large-folio allocation of")
     for row in summary["crossings"]:
         pays = ", ".join(f"{a:.1f} to {b:.1f} %" for a, b in row["pays"]) or "never"
-        table.add_row(row["codec"], row["variant"], row["metric"], pays)
+        table.add_row(row["codec"], row["variant"], metric_name(row["metric"]), pays)
     return [*tables, table]
 
 

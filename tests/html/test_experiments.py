@@ -82,4 +82,5 @@ def test_blocks_over_the_success_of_large_folios() -> None:
     assert "3 simulated devices with 8 MiB each" in text
     assert "16K small folios at 50.0 to 100.0 %." in text
     assert "16K small folios never." in text
+    assert "the table all 100 pages of all devices and rounds" in text
     assert page.raw("blocks-lz4-pool_bytes-numbers") == [[0, 300_001, 250_007], [100, 300_001, 200_003]]
