@@ -138,6 +138,8 @@ class Work:
                     allowed = "allowed are --cluster, --workers, --backend, --threads"
                     raise InputError(f"{word}: is in the directory of --resume; {allowed}")
             return self.resume, dict(resume_job(self.resume, kind, workforce, display).summary)
+        if self.out == "":
+            raise InputError("--out: '' is not possible; allowed are a path or an address")
         question = ask()
         folder = self.out or str(Path("runs") / f"{prefix}{datetime.now(UTC):%Y%m%d-%H%M%S}")
         if Path(folder).exists() and not is_abandoned(Storage(folder)):

@@ -15,6 +15,7 @@ from fleetswap_kernels.backend.log_bins import SUB_BITS
 from fleetswap_kernels.layout.pages import SIZES_KIB
 from fleetswap_kernels.layout.reasons import SWAPIN_REASONS, SWAPOUT_REASONS
 
+from ..report.matplotlib_folder import place_matplotlib
 from ..scenario.model import FleetScenario
 from ..workload.laid_out import LaidOut
 from ..workload.metrics import METRICS, Ints, Metric, columns
@@ -248,6 +249,7 @@ def series_table(laid_out: LaidOut, totals: FleetTotals) -> pa.Table:
 
 def load_writers() -> None:
     """Load all that writing a run needs: that something cannot be shows before hours of simulation, not after them."""
+    place_matplotlib()
     for module in ("jinja2", "matplotlib.figure", "matplotlib.backends.backend_svg", "pyarrow.parquet"):
         importlib.import_module(module)
     importlib.import_module("pyarrow").array([0])  # loads pandas, if there is one

@@ -47,8 +47,8 @@ def _devices(scenario: FleetScenario) -> Iterator[str]:
             yield f"{where}.ram: the kernel turns huge pages off on devices with less than 512M"
         if device.installed_apps == 1:
             yield f"{where}.installed_apps: the only app never leaves the foreground: no app is cached or compacted"
-        elif device.cached_apps >= device.installed_apps:
-            yield f"{where}.cached_apps: {device.cached_apps} are not fewer than installed_apps: no limit"
+        elif device.cached_apps >= device.installed_apps - 1:
+            yield f"{where}.cached_apps: {device.cached_apps} are no fewer than all apps but the one in front: no limit"
 
 
 def _folios(scenario: FleetScenario) -> Iterator[str]:
@@ -124,6 +124,11 @@ def _switched_off(scenario: FleetScenario) -> Iterator[str]:
             for key in _changed(table):
                 if key != switch:
                     yield f"policy.{name}.{key}: {_shown(table, key)} has no effect: {why}"
+    inherits = any("inherit" in scenario.mthp_of(name).values() for name in scenario.device_class)
+    if "thp" in _changed(chosen) and not inherits:
+        yield f"policy.thp: {_shown(chosen, 'thp')} has no effect: no folio size inherits it"
+    if chosen.defrag == "never" and not any(app.madvise_hugepage for app in scenario.app_class.values()):
+        yield "policy.defrag: never acts as madvise: no app class has madvise_hugepage"
     if "background_touch_percent" in _changed(scenario.behaviour) and not scenario.behaviour.background_apps_per_switch:
         yield "behaviour.background_touch_percent: has no effect: background_apps_per_switch is 0"
     if all(device.block == PAGE_BYTES for device in scenario.device_class.values()):

@@ -15,9 +15,11 @@ from fleetswap.commands.plan import GROUPS, groups_of
 from fleetswap.fleet.shard import STEPS_AT_ONCE, run_shard
 from fleetswap.job.plan import plan_fleet
 from fleetswap.scenario.file import load_fleet_scenario
+from fleetswap.scenario.kinds import load_any_scenario
 from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.arena import device_bytes
-from fleetswap_kernels.backend.cpu.state import CpuBackend
+from fleetswap_kernels.backend.cpu.state import SHARD_BYTES, CpuBackend
+from fleetswap_kernels.backend.tally import FOLD_BYTES
 from fleetswap_kernels.layout.device import OFFSETS, Sizes
 
 SETTINGS = ("page_scale=512", "steps_per_day=3", "behaviour.switches_per_day=45")
@@ -178,6 +180,16 @@ def test_a_device_larger_than_the_gpu_is_told(capsys: pytest.CaptureFixture[str]
     assert told["gpu"]["devices_of_a_shard"] == 0
     assert cli.main(["plan", "phones", "--devices", "20", *SMALL, "--gpu", str(small)]) == 0
     assert "a device is larger than its memory" in capsys.readouterr().out
+
+
+def test_runs_are_cut_as_planned(capsys: pytest.CaptureFixture[str]) -> None:
+    # Just more devices than fit a shard with the memory that their counters are folded in, but not without it.
+    words = ("allocator-test", "--devices", "20", "--set", "iterations=1")
+    each = planned(capsys, *words)["classes"][0]["device_bytes"]
+    devices = SHARD_BYTES // each - 1
+    fleet = plan_fleet([lay_out(load_any_scenario(words[0], ("iterations=1",), devices // 2))])
+    assert fleet.devices * each <= SHARD_BYTES < fleet.devices * (each + FOLD_BYTES)
+    assert fleet.shards == planned(capsys, words[0], "--devices", str(devices // 2), *words[3:])["shards"] == 2
 
 
 @pytest.mark.parametrize(

@@ -282,7 +282,7 @@ def test_warnings():
     settings = ["device_class.phone-4g.block=1M", "device_class.phone-4g.cached_apps=31"]
     assert load_fleet_scenario("phones", settings).warnings == [
         "device_class.phone-4g.block: no folio size of 1M or more is enabled: not used",
-        "device_class.phone-4g.cached_apps: 31 are not fewer than installed_apps: no limit",
+        "device_class.phone-4g.cached_apps: 31 are no fewer than all apps but the one in front: no limit",
     ]
     # madvise helps nobody where no app asks, inherit asks the global setting
     small = load_fleet_scenario(_written("a.toml", SMALL), ["policy.mthp.64K=madvise"])

@@ -46,6 +46,10 @@ def test_values_with_one_warning_run_alike_and_the_first_that_acts_does_not():
     [
         (["page_scale=512"], FREE, ["27386", "131072"]),
         (["policy.large_swapin=32K"], "policy.large_swapin", ["all devices", "policy.mthp.32K"]),
+        (["policy.thp=never"], "policy.thp", ["never", "no folio size inherits"]),
+        (["policy.defrag=never"], "policy.defrag", ["acts as madvise", "madvise_hugepage"]),
+        (["device_class.phone-8g.installed_apps=9", "device_class.phone-8g.cached_apps=8"],
+         "device_class.phone-8g.cached_apps", ["8", "the one in front"]),
         (["policy.swapin_sizes.128K=on"], "policy.swapin_sizes.128K", ["not enabled"]),
         (["policy.large_pool.size=2M"], "policy.large_pool.size", ["2M", "share_percent is 0"]),
         (["policy.large_pool.size=32K", "policy.large_pool.share_percent=10"], "policy.large_pool.size", ["32K"]),
@@ -144,3 +148,9 @@ def test_what_makes_no_difference_to_the_miniature_is_told(key):
         same = [v for v in others if miniature(*given, f"{key}={v}")[0] == made]
         # Of a range one end may be told by the value itself: that which acts.
         assert not same or (len(others) > len(same)), f"{key} = {value} is the same as {same}, and nobody says so"
+
+
+def test_settings_of_huge_pages_that_act_are_not_told():
+    assert warned("policy.thp=always", "policy.mthp.16K=inherit") == []
+    assert warned("policy.defrag=never", "app_class.video.madvise_hugepage=true") == []
+    assert warned("device_class.phone-8g.installed_apps=9", "device_class.phone-8g.cached_apps=7") == []
