@@ -138,6 +138,8 @@ def _plan_of(laid_out: LaidOut, shards: int) -> dict[str, Any]:
 
     from fleetswap_kernels.layout import counters
 
+    from ..fleet.fleet_directory import ROW_GROUP_BYTES
+    from ..fleet.shard import step_bytes
     from ..job.plan import plan_fleet
     from ..scenario.model import FleetScenario
 
@@ -159,6 +161,8 @@ def _plan_of(laid_out: LaidOut, shards: int) -> dict[str, Any]:
         "memory": {
             "devices_of_a_shard": max(int(count @ np.array(by_class)) for count in counts),
             "counters_of_a_shard": COPIES * 8 * counters.N_COUNTERS * most,
+            # Those of the shard, and the rows of the file that they are written into.
+            "metrics_of_steps": 2 * step_bytes(laid_out) * most + 2 * min(step_bytes(laid_out) * most, ROW_GROUP_BYTES),
             # Histograms of the fleet and of the shard: by class and for all, by step and for the whole run, by metric.
             "time_series": 2
             * (1 + laid_out.steps)

@@ -22,13 +22,15 @@ from ..workload.metrics import METRICS, Ints, Metric, columns
 from .cells import ALL, WHOLE_RUN, Cell, Cells, Totals
 from .log_histogram import histogram_columns, wide
 from .quantiles import quantiles
-from .shard import FleetShard, add_up
+from .shard import FleetShard, add_up, step_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 ROW_GROUP = 8192
 """Rows that devices.parquet stores together, however the fleet is cut: its bytes do not depend on shards."""
+ROW_GROUP_BYTES = 64 << 20
+"""Metrics of steps that they have at most."""
 BY_STEP = "_by_step"
 """Ending of columns that have a value for each step."""
 ASSUMPTIONS = (
@@ -304,9 +306,10 @@ class FleetWriter:
             self._devices = pq.ParquetWriter(self.devices_path, table.schema, compression="zstd")
             self._rows = table[:0]
         self._rows = pa.concat_tables([self._rows, table])
-        while self._rows.num_rows >= ROW_GROUP:
-            self._write_rows(self._rows[:ROW_GROUP])
-            self._rows = self._rows[ROW_GROUP:]
+        group = max(min(ROW_GROUP, ROW_GROUP_BYTES // max(step_bytes(self.laid_out), 1)), 1)
+        while self._rows.num_rows >= group:
+            self._write_rows(self._rows[:group])
+            self._rows = self._rows[group:]
         self.totals.add(shard, self.laid_out.classes)
         self.step_ns += shard.step_ns
 

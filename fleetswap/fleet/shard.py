@@ -131,8 +131,13 @@ def mean_device_bytes(laid_out: LaidOut) -> int:
 
 
 def shard_bytes(laid_out: LaidOut) -> int:
-    """What a device takes of the memory of its shard: its own, and what its counters are folded in."""
-    return mean_device_bytes(laid_out) + FOLD_BYTES
+    """What a device takes of the memory of its shard: its own, what its counters are folded in, metrics of steps."""
+    return mean_device_bytes(laid_out) + FOLD_BYTES + step_bytes(laid_out)
+
+
+def step_bytes(laid_out: LaidOut) -> int:
+    """What a device takes whose metrics are kept step by step."""
+    return 8 * len(laid_out.metrics) * laid_out.steps if laid_out.keeps_steps else 0
 
 
 def run_shard(

@@ -200,7 +200,7 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
                 f"{storage.url}: was begun by fleetswap {begun['fleetswap']} ({begun['sources']}), this is "
                 f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
             )
-        with _keeping(ledger):
+        with _keeping(ledger, is_new=False):
             yield Job(ledger, plan, check)
 
 
@@ -218,8 +218,8 @@ def _hold(storage: Storage) -> Iterator[Check]:
 
 
 @contextlib.contextmanager
-def _keeping(ledger: Ledger) -> Iterator[None]:
-    """When work ends early: remove a directory in which nothing is done, and tell how to go on with any other."""
+def _keeping(ledger: Ledger, is_new: bool = True) -> Iterator[None]:
+    """When work ends early: remove a new directory in which nothing is done, and tell how to go on with any other."""
     try:
         yield
     except TakenError:
@@ -228,7 +228,7 @@ def _keeping(ledger: Ledger) -> Iterator[None]:
         storage = ledger.storage
         work_is_kept = True
         with contextlib.suppress(InputError):
-            work_is_kept = ledger.has_work()
+            work_is_kept = not is_new or ledger.has_work()
             if not work_is_kept:
                 # All at once: with the ledger goes the lock, and without it nothing more may be written.
                 storage.remove("" if storage.is_empty(but=FOLDER) else FOLDER)

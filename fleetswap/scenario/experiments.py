@@ -19,7 +19,7 @@ from .device_limits import KERNELS, MAX_CPUS
 from .fingerprint import FILES, digest_of, file_or_name
 from .problems import word_problems
 from .toml import read_setting
-from .units import MAX_SEED, listed_rule, near, number, refusal
+from .units import MAX_DEVICES, MAX_SEED, listed_rule, near, number, refusal
 
 BUILT_IN = ("allocator-test", "breakeven")
 MAX_REGION_MIB = 128
@@ -180,8 +180,8 @@ def load_scenario(
         raise ScenarioError(f"unknown scenario {name!r}; built in are {', '.join(BUILT_IN)}")
     if devices is None:
         devices = BREAKEVEN_DEVICES if name == "breakeven" else DEVICES
-    if devices < 1:
-        raise ScenarioError(f"devices: {devices} is not possible; allowed are 1 and more")
+    if not 1 <= devices <= MAX_DEVICES:
+        raise ScenarioError(f"devices: {devices} is not possible; allowed are 1 to {MAX_DEVICES}")
     model: type[AllocatorTest | Breakeven] = Breakeven if name == "breakeven" else AllocatorTest
     known = tuple(f.name for f in fields(model) if f.name not in ("seed", "large_swapin", "devices"))
     problems: list[str] = []

@@ -23,6 +23,7 @@ from .units import (
     FOLIO_KEY,
     KIB,
     LARGE_SWAPIN,
+    MAX_DEVICES,
     MAX_SEED,
     MEM_LIMIT,
     RAM,
@@ -38,7 +39,6 @@ from .units import (
 )
 from .warnings import found_warnings
 
-MAX_DEVICES = 10_000_000
 MAX_CLASSES = 32
 MAX_SHARE = 1_000_000
 MAX_PATH_LENGTH = 4096

@@ -34,6 +34,8 @@ BLOCK_BYTES = tuple(PAGE_BYTES << order for order in range(10))
 MAX_ZRAM_PERCENT = 200
 DAY_MINUTES = 24 * 60
 MAX_SEED = (1 << 63) - 1
+MAX_DEVICES = 10_000_000
+"""Of a fleet."""
 _UNITS = "KMGT"
 _SIZE = re.compile(r"([0-9][0-9A-FX]*)([KMGT]?)", re.ASCII | re.IGNORECASE)
 _DECIMAL = re.compile(r"0|[1-9][0-9]{0,17}", re.ASCII)

@@ -10,6 +10,8 @@ from fleetswap.api import RunResult
 from fleetswap.cli import main
 from fleetswap.fleet.shard import Keeper, run_shard
 from fleetswap.job.checkpoint import Checkpoint
+from fleetswap.job.installation import installation
+from fleetswap.job.ledger import Ledger
 from fleetswap.job.plan import Plan, plan_fleet
 from fleetswap.job.shard_file import read_shard, write_shard
 from fleetswap.job.storage import Storage
@@ -78,6 +80,33 @@ def test_from_the_command_line_on_a_cluster(name, plain, tmp_path, capsys):
     found = capsys.readouterr()
     assert found.out == first
     assert "is finished already" in found.err
+
+
+def test_files_are_found_from_another_folder(tmp_path, monkeypatch, crew):
+    """Those of a relative name, by workers that stand elsewhere and by whoever goes on with the run."""
+    (tmp_path / "mine.toml").write_text('inherits = "patch-phone"\n')
+    monkeypatch.chdir(tmp_path)
+    scenario = load_any_scenario("breakeven", (*SETTINGS["breakeven"], "cost=mine.toml"), 2)
+    plan = plan_fleet([lay_out(scenario)], shards=3, about={"kind": "run"})
+    with pytest.raises(KeyboardInterrupt), begin(Storage(tmp_path / "run"), plan):
+        raise KeyboardInterrupt
+    with begin(Storage(tmp_path / "other"), plan) as job:
+        monkeypatch.chdir("/")
+        complete(job, crew)
+    assert Plan.from_json(plan.to_json(), "plan.json") == plan
+
+
+def test_a_resume_that_fails_at_once_keeps_the_plan(tmp_path, capsys):
+    run_folder = tmp_path / "run"
+    storage = Storage(run_folder)
+    plan = plan_fleet([laid_out("allocator-test")], shards=3, about={"kind": "run"})
+    Ledger(storage).begin(plan, installation())
+    before = sorted(path.relative_to(run_folder) for path in run_folder.rglob("*"))
+    assert main(["run", "--resume", str(run_folder), "--cluster", "nothing"]) == 2
+    assert "go on with --resume" in capsys.readouterr().err
+    left = {path.relative_to(run_folder) for path in run_folder.rglob("*")}
+    assert left >= {path for path in before if path.suffix == ".json"}
+    assert isinstance(resume(run_folder, threads=1), RunResult)
 
 
 class KilledAfter(Checkpoint):

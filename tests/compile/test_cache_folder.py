@@ -6,6 +6,7 @@ Programs of their own compile a small kernel: what they tell is where it is, and
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import shutil
 import stat
@@ -14,8 +15,9 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -117,6 +119,17 @@ def test_processes_that_start_together_compile_once(place: Path) -> None:
     assert sorted(counts for _, counts, _ in found) == [(0, 1), (0, 1), (1, 0)]
 
 
+def wait_for_waiter(inode: int, waiting: Future[Any]) -> None:
+    """Until a process waits for the lock of a file; who waits stands behind an arrow."""
+
+    def waits() -> bool:
+        return any("->" in line and f":{inode} " in line for line in Path("/proc/locks").read_text().splitlines())
+
+    while not waits() and not waiting.done():
+        time.sleep(0.02)
+    assert not waiting.done()
+
+
 def test_who_waits_to_compile_goes_on_when_the_other_ends(place: Path) -> None:
     environment = {"HOME": str(place / "home"), "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
@@ -126,14 +139,53 @@ def test_who_waits_to_compile_goes_on_when_the_other_ends(place: Path) -> None:
         inode = int(other.stdout.readline())
         with ThreadPoolExecutor(1) as pool:
             waiting = pool.submit(compiled, place)
-            # Who waits for a lock stands behind an arrow.
-            while not waiting.done() and f":{inode} " not in "".join(
-                line for line in Path("/proc/locks").read_text().splitlines() if "->" in line
-            ):
-                time.sleep(0.02)
-            assert not waiting.done()
+            wait_for_waiter(inode, waiting)
             other.kill()
             assert waiting.result()[1] == (1, 0)
+
+
+def test_who_waited_loads_what_the_other_compiled(place: Path) -> None:
+    folder, counts, _ = compiled(place)
+    assert counts == (1, 0)
+    kept = {path: path.read_bytes() for path in folder.rglob("*.nb?")}
+    for path in kept:
+        path.unlink()
+    with (folder / "doubled.compiling").open("w") as held, ThreadPoolExecutor(1) as pool:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        waiting = pool.submit(compiled, place)
+        wait_for_waiter(os.fstat(held.fileno()).st_ino, waiting)
+        for path, content in kept.items():
+            path.write_bytes(content)
+        fcntl.flock(held, fcntl.LOCK_UN)
+        assert waiting.result()[1] == (0, 1)
+
+
+def test_threads_of_a_process_take_turns(tmp_path: Path) -> None:
+    turn, inside, most = kernel_cache.Turn(tmp_path / "turn"), [], []
+
+    def compile_something(_: int) -> None:
+        with turn.over():
+            turn.take()
+            inside.append(1)
+            most.append(len(inside))
+            time.sleep(0.02)
+            inside.pop()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(compile_something, range(8)))
+    assert max(most) == 1
+
+
+def test_a_forked_process_does_not_keep_the_turn(tmp_path: Path) -> None:
+    turn = kernel_cache.Turn(tmp_path / "turn")
+    with turn.over():
+        turn.take()
+        copy = os.dup(turn._file.fileno())  # as a fork has it
+    try:
+        with (tmp_path / "turn").open("w") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    finally:
+        os.close(copy)
 
 
 BROKEN = """

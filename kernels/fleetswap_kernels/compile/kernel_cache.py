@@ -27,6 +27,10 @@ VARIABLE = "FLEETSWAP_CACHE_DIR"
 """The environment variable that names the folder."""
 
 
+PATIENCE_S = 60.0
+"""Seconds that a process waits for another one to compile before it says so."""
+
+
 @dataclass(frozen=True)
 class CacheFolder:
     """Where compiled kernels are kept.
@@ -142,6 +146,8 @@ class Turn:
             finally:
                 self._depth -= 1
                 if self._depth == 0 and self._file is not None:
+                    # A process that was forked meanwhile has the file open too.
+                    fcntl.flock(self._file, fcntl.LOCK_UN)
                     self._file.close()
                     self._file = None
 
@@ -150,7 +156,14 @@ class Turn:
         if self._file is None:
             with contextlib.suppress(OSError):
                 file = self._path.open("w")
-                fcntl.flock(file, fcntl.LOCK_EX)
+                line = f"another process compiles {self._path.stem}, this one waits for it; {self._path} is locked"
+                notice = threading.Timer(PATIENCE_S, _tell, [line])
+                notice.daemon = True
+                notice.start()
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX)
+                finally:
+                    notice.cancel()
                 self._file = file
 
 
