@@ -33,7 +33,7 @@ class Workforce:
     backend : str
         "cpu", "cuda", or "auto": a GPU where one can be used.
     threads : int, optional
-        CPU threads of each; by default all usable cores, in a cluster one, or of --cluster local --workers N an Nth of them.
+        CPU threads of each; by default all usable cores, in a cluster one, of a local one of N workers an Nth of them.
     explains_backend : bool
         Whether it is told why a backend was chosen, where nobody asked for one.
     """
