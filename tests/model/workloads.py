@@ -76,7 +76,7 @@ def phone_fleet(settings: Sequence[str], devices: int) -> Case:
     """Some switches of phones in the middle of their day, in the order of their numbers."""
     scenario = load_fleet_scenario("phones", settings, devices)
     laid_out = phones.lay_out(scenario)
-    warm, order = phones.laid_out.arena()
+    warm, order = laid_out.arena()
     warm.init()
     passed = min(MID_DAY, len(laid_out.marks) - 1)
     warm.run(laid_out.program, 0, laid_out.marks[passed])
