@@ -239,7 +239,7 @@ def resume(
         Of a run; of a comparison or sweep the content of its summary.json.
     """
     answer = resume_job(out, "", Workforce(cluster, workers, backend, threads), _display(progress))
-    return RunResult.open(out) if "rows" not in answer.summary else {**answer.summary}
+    return RunResult.open(out) if answer.kind == "run" else {**answer.summary}
 
 
 def _result(

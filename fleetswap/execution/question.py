@@ -46,10 +46,13 @@ class Answer:
         Content of summary.json.
     result : object
         What `merge` of its kind made; None where the job was finished before.
+    kind : str
+        Of the question.
     """
 
     summary: Mapping[str, Any]
     result: Any = None
+    kind: str = ""
 
 
 Merge = Callable[[Sequence[LaidOut], Mapping[str, Any], Shards, Mapping[str, Any], Path], tuple[Answer, dict[str, Any]]]
@@ -57,3 +60,18 @@ Merge = Callable[[Sequence[LaidOut], Mapping[str, Any], Shards, Mapping[str, Any
 
 Its arguments are the fleets, what the question is about, their shards, facts of the work, and the folder.
 """
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of question.
+
+    Parameters
+    ----------
+    command : str
+        That asks it.
+    merge : Merge
+    """
+
+    command: str
+    merge: Merge

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from os import PathLike
 from pathlib import Path
@@ -16,24 +16,24 @@ from ..errors import InputError
 from ..fleet.directory import write_json, write_manifest
 from ..job.crew import Crew
 from ..job.job import Job, claim, unfinished
-from ..job.ledger import FOLDER, MANIFEST, Ledger, read_summary
+from ..job.ledger import FOLDER, MANIFEST, Ledger, read_kind, read_summary
 from ..job.plan import plan_fleet
 from ..job.storage import Storage
 from ..staging import flush
 from ..workload.laid_out import LaidOut
 from .comparison import merge_comparison
 from .display import Display
-from .question import Answer, Merge, Question, Shards
+from .question import Answer, Kind, Question, Shards
 from .run import merge_run
 from .sweep import merge_sweep
 from .workforce import Workforce
 
-KINDS: dict[str, tuple[str, Merge]] = {
-    "run": ("run", merge_run),
-    "comparison": ("compare", merge_comparison),
-    "sweep": ("sweep", merge_sweep),
+KINDS = {
+    "run": Kind("run", merge_run),
+    "comparison": Kind("compare", merge_comparison),
+    "sweep": Kind("sweep", merge_sweep),
 }
-"""Command and merge of each kind of question."""
+"""Of questions, by their names in plans and manifests."""
 
 
 def answer_question(
@@ -82,13 +82,13 @@ def resume_job(out: str | PathLike[str], kind: str, workforce: Workforce, displa
     display : Display
     """
     storage = Storage(out)
-    commands = {name: command for name, (command, _) in KINDS.items()}
+    commands = {name: known.command for name, known in KINDS.items()}
     with unfinished(storage, kind, commands) as job:
         if job is not None:
             with workforce.ready(job.plan.fleets, display) as crew:
                 return complete_job(job, crew, display)
     display.print(f"{storage.url}: is finished already")
-    return Answer(read_summary(storage))
+    return Answer(read_summary(storage), kind=read_kind(storage))
 
 
 def complete_job(job: Job, crew: Crew, display: Display) -> Answer:
@@ -135,7 +135,7 @@ def _publish(
     storage = ledger.storage
     with _scratch(storage) as folder:
         try:
-            answer, manifest = KINDS[kind][1](fleets, about, shards, facts, folder)
+            answer, manifest = KINDS[kind].merge(fleets, about, shards, facts, folder)
             write_json(folder / "summary.json", answer.summary)
             write_manifest(folder, manifest)
             flush(folder)
@@ -145,7 +145,7 @@ def _publish(
         for name in names:
             storage.take(folder / name, name)
         ledger.finish()
-    return answer
+    return replace(answer, kind=kind)
 
 
 @contextlib.contextmanager

@@ -126,6 +126,17 @@ def read_summary(storage: Storage) -> dict[str, Any]:
     return read_object(content, f"{storage.url}/summary.json", "the summary of a run")
 
 
+def read_kind(storage: Storage) -> str:
+    """What a finished directory answers: "run", "comparison" or "sweep".
+
+    Raises
+    ------
+    InputError
+    """
+    manifest = read_object(storage.get(MANIFEST) or b"", f"{storage.url}/{MANIFEST}", "the manifest of a run")
+    return str(manifest.get("kind", "run"))
+
+
 def read_object(content: bytes, source: str, what: str) -> dict[str, Any]:
     """The JSON object that a file holds.
 
