@@ -18,7 +18,7 @@ FEWEST = 4
 
 @dataclass(frozen=True)
 class Bundles:
-    """Merges of neighbouring shards under one policy, for workers to do; numbered as the tasks of a plan are.
+    """Merges of neighbouring shards of one fleet, for workers to do; numbered as the tasks of a plan are.
 
     Parameters
     ----------
@@ -49,16 +49,16 @@ class Bundles:
     def members(self, number: int) -> range:
         """Numbers of a bundle's tasks in the plan, in the order of devices."""
         many = len(self.fleets)
-        bundle, policy = divmod(number, many)
+        bundle, fleet = divmod(number, many)
         last = min((bundle + 1) * self.each, self.plan.shards)
-        return range(bundle * self.each * many + policy, last * many, many)
+        return range(bundle * self.each * many + fleet, last * many, many)
 
     def task(self, number: int) -> Task:
         """The merge of a number, 0 to `len` - 1."""
-        bundle, policy = divmod(number, len(self.fleets))
+        bundle, fleet = divmod(number, len(self.fleets))
         members = self.members(number)
         first, last = (self.plan.task(n).shard for n in (members[0], members[-1]))
-        return Task(number, policy, Shard(bundle, first.first, last.end))
+        return Task(number, fleet, Shard(bundle, first.first, last.end))
 
     def steps_of(self, number: int) -> int:  # noqa: ARG002 (signature of tasks)
         """None: all are simulated when shards are merged."""

@@ -105,7 +105,7 @@ class Job:
         yield from crew.work(orders, self.ledger, tasks, progress, report)
 
     def results(self) -> Iterator[tuple[int, FleetShard]]:
-        """What all devices yielded, in their order, each with the index of its policy; merged by workers or not.
+        """What all devices yielded, in their order, each with the index of its fleet; merged by workers or not.
 
         Raises
         ------

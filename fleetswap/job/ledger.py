@@ -221,7 +221,7 @@ class Ledger:
         StorageError
         """
         task = tasks.task(number)
-        files = write_shard(tasks.fleets[task.policy], result)
+        files = write_shard(tasks.fleets[task.fleet], result)
         for name, content in files.items():
             self.storage.put(f"{place(tasks.folder + 'shards', number)}.{name}", content)
         sums = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
@@ -247,19 +247,19 @@ class Ledger:
         if record is None or files is None:
             raise CorruptShardError(tasks.folder, number)
         task = tasks.task(number)
-        shard_result = read_shard(tasks.fleets[task.policy], task.shard, files)
+        shard_result = read_shard(tasks.fleets[task.fleet], task.shard, files)
         shard_result.step_ns = record.step_ns
         return shard_result
 
     def read_all(self, tasks: Tasks) -> Iterator[tuple[int, FleetShard]]:
-        """What all tasks yielded, in the order of devices, one at a time, each with the index of its policy.
+        """What all tasks yielded, in the order of devices, one at a time, each with the index of its fleet.
 
         Raises
         ------
         CorruptShardError
         """
         for number in range(len(tasks)):
-            yield tasks.task(number).policy, self.read(tasks, number)
+            yield tasks.task(number).fleet, self.read(tasks, number)
 
     def done(self, tasks: Tasks) -> Iterator[tuple[int, Record | None]]:
         """Tasks that are done, with their records; None for one that seemed to be: its files are gone or damaged."""

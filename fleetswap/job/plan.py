@@ -24,19 +24,19 @@ SHARDS_PER_WORKER = 4
 
 @dataclass(frozen=True)
 class Task:
-    """One shard of devices under one policy.
+    """One shard of the devices of one fleet.
 
     Parameters
     ----------
     number : int
         In the plan.
-    policy : int
-        Index of its scenario.
+    fleet : int
+        Index among those of the plan.
     shard : Shard
     """
 
     number: int
-    policy: int
+    fleet: int
     shard: Shard
 
 
@@ -47,7 +47,7 @@ class Tasks(Protocol):
 
     @property
     def fleets(self) -> tuple[LaidOut, ...]:
-        """By policy."""
+        """By the index that tasks have."""
 
     def __len__(self) -> int: ...
 
@@ -60,7 +60,7 @@ class Tasks(Protocol):
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run consists of. Tasks are numbered shard by shard, within a shard policy by policy.
+    """What a run consists of. Tasks are numbered shard by shard, within a shard fleet by fleet.
 
     Parameters
     ----------
@@ -105,13 +105,13 @@ class Plan:
 
     def task(self, number: int) -> Task:
         """The task of a number, 0 to `len` - 1."""
-        shard, policy = divmod(number, len(self.fleets))
-        return Task(number, policy, piece(self.devices, self.shards, shard))
+        shard, fleet = divmod(number, len(self.fleets))
+        return Task(number, fleet, piece(self.devices, self.shards, shard))
 
     def steps_of(self, number: int) -> int:
         """Device-steps of a task."""
         task = self.task(number)
-        return (task.shard.end - task.shard.first) * self.fleets[task.policy].steps
+        return (task.shard.end - task.shard.first) * self.fleets[task.fleet].steps
 
     def to_json(self) -> dict[str, Any]:
         """Content of plan.json."""

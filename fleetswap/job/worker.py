@@ -84,7 +84,7 @@ def simulate(order: Order, backend: Backend, progress: Progress = no_progress, l
     ledger = ledger or Ledger(Storage(order.run))
     plan = _read_plan(order.run, order.plan)
     task = plan.task(order.number)
-    fleet = plan.fleets[task.policy]
+    fleet = plan.fleets[task.fleet]
     keeper = Checkpoint(ledger.storage, order.plan, order.number, order.checkpoint_s)
 
     def simulate_piece(piece: Shard, count: Progress) -> FleetShard:

@@ -62,8 +62,8 @@ def test_a_bundle_is_neighbours_of_one_policy(devices, shards, policies, data):
     bundles = Bundles(plan)
     number = data.draw(st.integers(0, len(bundles) - 1))
     found, members = bundles.task(number), [plan.task(n) for n in bundles.members(number)]
-    assert (found.shard.number, found.policy) == divmod(number, policies)
-    assert {task.policy for task in members} == {found.policy}
+    assert (found.shard.number, found.fleet) == divmod(number, policies)
+    assert {task.fleet for task in members} == {found.fleet}
     assert [task.shard.end for task in members[:-1]] == [task.shard.first for task in members[1:]]
     assert (members[0].shard.first, members[-1].shard.end) == (found.shard.first, found.shard.end)
     assert 1 <= len(members) <= sizes.BUNDLE_SHARDS

@@ -23,7 +23,7 @@ def test_tasks_follow_each_other(devices, shards, policies, data):
     plan = Plan((scenario,) * policies, min(shards, devices))
     number = data.draw(st.integers(0, len(plan) - 1))
     task = plan.task(number)
-    assert (task.shard.number, task.policy) == divmod(number, policies)
+    assert (task.shard.number, task.fleet) == divmod(number, policies)
     assert 0 <= task.shard.first < task.shard.end <= devices
     after = plan.task(min(number + policies, len(plan) - 1))
     assert after.shard.first in (task.shard.end, task.shard.first)
@@ -33,7 +33,7 @@ def test_tasks_follow_each_other(devices, shards, policies, data):
 
 def test_every_device_is_in_one_task():
     plan = plan_fleet([laid_out(101)] * 2, shards=7)
-    devices = [(t.policy, d) for t in map(plan.task, range(len(plan))) for d in range(t.shard.first, t.shard.end)]
+    devices = [(t.fleet, d) for t in map(plan.task, range(len(plan))) for d in range(t.shard.first, t.shard.end)]
     assert sorted(devices) == [(policy, device) for policy in (0, 1) for device in range(101)]
     assert sum(map(plan.steps_of, range(len(plan)))) == plan.device_steps == 2 * 101 * 6
 
