@@ -9,6 +9,8 @@ from ..report.scenarios import TEXTS, flatten
 from ..report.wording import joined
 from ..scenario.schema import is_one_value
 
+CLASSES = ("device_class", "app_class")
+"""Tables of classes."""
 LABELLED = 3
 """Two policies that differ in more keys are not called by what differs."""
 
@@ -26,9 +28,9 @@ def labels(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str)
     left, right = settings_of(a), settings_of(b)
     keys = [k for k in dict.fromkeys((*left, *right)) if left.get(k) != right.get(k)]
     if 0 < len(keys) <= LABELLED:
-        last = [key.rpartition(".")[2] for key in keys]
+        last = [_short(key) for key in keys]
         shown = keys if len({*last}) < len(last) else last
-        texts = [[f"{s} {_shown(side.get(k))}" for s, k in zip(shown, keys, strict=True)] for side in (left, right)]
+        texts = [[f"{s} {_shown(k, side.get(k))}" for s, k in zip(shown, keys, strict=True)] for side in (left, right)]
         return ", ".join(texts[0]), ", ".join(texts[1])
     return (name_a, name_b) if name_a != name_b else (f"A: {name_a}", f"B: {name_b}")
 
@@ -41,9 +43,17 @@ def settings_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in flatten(resolved, is_one_value).items() if key not in TEXTS}
 
 
-def _shown(setting: object) -> str:
+def _short(key: str) -> str:
+    """The last part of a key, behind the class whose it is."""
+    table, *inner = key.split(".")
+    return f"{inner[0]} {inner[-1]}" if table in CLASSES and len(inner) > 1 else key.rpartition(".")[2]
+
+
+def _shown(key: str, setting: object) -> str:
     if isinstance(setting, Mapping):
-        return joined([f"{key} {value}" for key, value in setting.items()]) or "none"
+        # Sizes that a class does not name have the policy's setting, those that nobody names none.
+        empty = "as the policy's" if key.startswith(CLASSES) else "none"
+        return joined([f"{name} {value}" for name, value in setting.items()]) or empty
     if isinstance(setting, bool):
         return "on" if setting else "off"
     return "not set" if setting is None else str(setting)

@@ -141,7 +141,7 @@ def test_a_figure_is_the_same_in_rows_and_summaries(compared: Comparison) -> Non
 def test_labels_are_what_differs(compared: Comparison) -> None:
     assert (compared.label_a, compared.label_b) == ("large_swapin off", "large_swapin on")
     other = compare(fleet("policy.margin_rule=true"), fleet("app_class.game.share=9", "policy.lmkd.enabled=false"))
-    assert other.label_b == "margin_rule off, enabled off, share 9"
+    assert other.label_b == "margin_rule off, enabled off, game share 9"
 
 
 def test_the_report_takes_it(compared: Comparison, tmp_path: Path) -> None:
@@ -207,6 +207,12 @@ def test_the_table_holds_sums_beyond_64_bits() -> None:
 def test_a_table_that_is_a_value_is_one_label() -> None:
     one, two = (fleet(f"policy.mthp={table}").resolved() for table in ("{16K='always',64K='never'}", "{}"))
     assert labels(one, two, "x", "y") == ("mthp 16K always and 64K never", "mthp none")
+    # One of a class says whose it is; what it does not name is the policy's.
+    of_class = fleet("device_class.phone-4g.mthp={64K='always'}").resolved()
+    assert labels(fleet().resolved(), of_class, "x", "y") == (
+        "phone-4g mthp as the policy's",
+        "phone-4g mthp 64K always",
+    )
     # A name changes nothing.
     named = fleet("title=other").resolved()
     assert settings_of(named) == settings_of(fleet().resolved())
