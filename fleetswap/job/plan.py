@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol
 from fleetswap_kernels.backend.choose import ONE_THREAD
 
 from ..errors import InputError
-from ..fleet.pieces import Shard, piece
+from ..fleet.pieces import Shard, cut, piece
 from ..fleet.shard import shard_bytes
 from ..scenario.kinds import read_scenario, write_scenario
 from ..workload.laid_out import LaidOut
@@ -101,7 +101,7 @@ class Plan:
     @property
     def pieces(self) -> list[Shard]:
         """Ranges that the devices are cut into."""
-        return [piece(self.devices, self.shards, number) for number in range(self.shards)]
+        return cut(self.devices, self.shards)
 
     def task(self, number: int) -> Task:
         """The task of a number, 0 to `len` - 1."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import shutil
 import tempfile
@@ -14,12 +15,14 @@ def place_matplotlib() -> None:
     if "MPLCONFIGDIR" in os.environ:
         return
     for variable, folder in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache")):
-        own = Path(os.environ.get(variable) or os.path.expanduser(folder)) / "matplotlib"  # noqa: PTH111 (no error)
+        # That of pathlib raises an error for a user without a home.
+        own = Path(os.environ.get(variable) or os.path.expanduser(folder)) / "matplotlib"  # noqa: PTH111
         try:
             own.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=own):
                 pass
         except OSError:
-            os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="fleetswap-")
-            atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
+            with contextlib.suppress(OSError):  # where nothing can be written, matplotlib says what it needs
+                os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="fleetswap-")
+                atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
             return
