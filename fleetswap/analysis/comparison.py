@@ -21,7 +21,7 @@ from ..scenario.kinds import AnyScenario
 from ..scenario.model import FleetScenario
 from ..workload.metrics import METRICS, Ints
 from .explanations import explain
-from .labels import labels, settings_of
+from .labels import labels, settings_in_effect
 from .paired import PER_MILLION, Contrast, PairedComparison, compare_pairs
 
 if TYPE_CHECKING:
@@ -247,8 +247,8 @@ class Comparison:
 
     @property
     def alike(self) -> bool:
-        """Whether both are the same scenario, value for value."""
-        return settings_of(self.a["scenario"]) == settings_of(self.b["scenario"])
+        """Whether both are the same scenario: the same values on every device."""
+        return settings_in_effect(self.a["scenario"]) == settings_in_effect(self.b["scenario"])
 
     @property
     def rows(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ..report.scenarios import TEXTS, flatten
 from ..report.wording import joined
+from ..scenario.model import Policy
 from ..scenario.schema import is_one_value
 
 CLASSES = ("device_class", "app_class")
@@ -36,11 +37,29 @@ def labels(a: Mapping[str, Any], b: Mapping[str, Any], name_a: str, name_b: str)
 
 
 def settings_of(resolved: Mapping[str, Any]) -> dict[str, Any]:
-    """Values of a resolved scenario by dotted key, without what only names it: scenarios are alike if these are equal.
+    """Values of a resolved scenario by dotted key, without what only names it.
 
     A table that is one value, as `policy.mthp` is, stays whole.
     """
     return {key: value for key, value in flatten(resolved, is_one_value).items() if key not in TEXTS}
+
+
+def settings_in_effect(resolved: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of a resolved scenario as its devices have them: scenarios are alike if these are equal.
+
+    Two tables can say one thing in different words: sizes of a device class stand over those of the policy, a size that
+    nobody names is one that is never used, and `policy.large_swapin` is short for `policy.swapin_sizes`.
+    """
+    settings = settings_of(resolved)
+    chosen = resolved["policy"]
+    swapin = {key: chosen[key] for key in ("large_swapin", "swapin_sizes")}
+    for key in ("mthp", *swapin):
+        del settings[f"policy.{key}"]
+    settings["policy.swapin_bytes"] = Policy.model_validate(swapin).swapin_bytes
+    for name, device in resolved["device_class"].items():
+        sizes = {**chosen["mthp"], **device["mthp"]}
+        settings[f"device_class.{name}.mthp"] = {size: word for size, word in sizes.items() if word != "never"}
+    return settings
 
 
 def _short(key: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -17,7 +16,7 @@ from ..scenario.model import FleetScenario
 from ..scenario.units import near, parse_size, setting_word, shown_size
 from ..workload.metrics import METRICS, Ints
 from .comparison import Values, check_same_fleet, pair, row, value
-from .labels import settings_of
+from .labels import settings_in_effect
 from .paired import Contrast, PairedComparison
 from .pareto import Direction, pareto_front
 
@@ -85,9 +84,9 @@ class Sweep:
 
     @property
     def _first_alike(self) -> list[int]:
-        """Of each point the first one that is the same scenario, value for value."""
-        texts = [json.dumps(settings_of(point.scenario.resolved())) for point in self.points]
-        return list(map(texts.index, texts))
+        """Of each point the first one that is the same scenario: the same values on every device."""
+        settings = [settings_in_effect(point.scenario.resolved()) for point in self.points]
+        return list(map(settings.index, settings))
 
     @property
     def rows(self) -> list[dict[str, Any]]:
@@ -215,7 +214,10 @@ def grid(
                 check_same_fleet(first.scenario.resolved(), scenario.resolved(), first.label, point.label)
             points.append(point)
         except InputError as error:
-            problems.append(str(error))
+            text = str(error)
+            for key in keys:
+                text = text.replace(f" --set: {key}", f" --over: {key}")
+            problems.append(text)
     if problems:
         raise InputError("; ".join(_distinct(problems)))
     return points

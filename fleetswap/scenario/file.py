@@ -242,7 +242,7 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
         return
     if key[0] in (*OF_FILES, *OF_COMMAND_LINE):
         why = OF_COMMAND_LINE.get(key[0], "only a file has it")
-        problems.append(_Problem(label, key, f"cannot be set with --set; {why}"))
+        problems.append(_Problem(label, key, f"cannot be set; {why}"))
         return
     if key[0] in CLASSES and len(key) > 2:
         classes = merged.get(key[0])

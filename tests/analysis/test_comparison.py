@@ -24,7 +24,7 @@ from fleetswap.analysis.comparison import (
     rows_table,
 )
 from fleetswap.analysis.explanations import explain
-from fleetswap.analysis.labels import labels, settings_of
+from fleetswap.analysis.labels import labels, settings_in_effect, settings_of
 from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.report.page import render_comparison
@@ -216,6 +216,33 @@ def test_a_table_that_is_a_value_is_one_label() -> None:
     # A name changes nothing.
     named = fleet("title=other").resolved()
     assert settings_of(named) == settings_of(fleet().resolved())
+
+
+NONE_IN_A_CLASS = "{64K='never'}"
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "alike"),
+    [
+        # phones has 64K always for every class.
+        ("policy.mthp={64K='always'}", "device_class.phone-4g.mthp={64K='always'}", True),
+        ("policy.mthp={64K='always'}", "device_class.phone-4g.mthp={64K='madvise'}", False),
+        ("policy.mthp={64K='always'}", "policy.mthp={64K='always',16K='never'}", True),
+        ("policy.mthp={64K='always'}", "policy.mthp={64K='always',16K='inherit'}", False),
+        ("policy.large_swapin=off", "policy.swapin_sizes={16K='off',32K='off',64K='off',128K='off'}", False),
+        ("policy.large_swapin=64K", "policy.swapin_sizes={128K='off',256K='off',512K='off',1M='off'}", True),
+        ("policy.large_swapin=64K", "policy.large_swapin=32K", False),
+    ],
+)
+def test_scenarios_that_say_one_thing_in_different_words_are_alike(a: str, b: str, alike: bool) -> None:
+    one, two = (settings_in_effect(fleet(setting).resolved()) for setting in (a, b))
+    assert (one == two) is alike
+
+
+def test_a_policy_that_every_class_overrides_is_no_difference() -> None:
+    classes = [f"device_class.{name}.mthp={NONE_IN_A_CLASS}" for name in fleet().device_class]
+    one, two = (fleet(*classes, f"policy.mthp={table}").resolved() for table in ("{64K='always'}", "{}"))
+    assert settings_in_effect(one) == settings_in_effect(two)
 
 
 # What is refused

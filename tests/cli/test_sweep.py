@@ -108,6 +108,14 @@ def test_a_table_of_a_point_is_all_that_the_point_has() -> None:
     assert [point.settings["policy.mthp.16384"] for point in points] == ["always", "not set", "not set"]
 
 
+def test_an_error_names_the_option_that_was_typed(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--over", "policy.thp=always,sometimes", "--set", "policy.defrag=now"]
+    assert cli.main(["sweep", "phones", *words]) == 2
+    told = capsys.readouterr().err
+    assert "phones --over: policy.thp: 'sometimes' is not possible" in told
+    assert "phones --set: policy.defrag: 'now' is not possible" in told
+
+
 def test_a_sweep_tells_points_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--over", f"{MTHP.key}={','.join(MTHP.values)}", "--metrics", "kills", "--pareto", "kills", "--out", "s"]
     assert cli.main(["sweep", "phones", *SMALL, *words]) == 0
@@ -142,7 +150,7 @@ def test_the_front_by_hand() -> None:
         (["--over", "policy.thp=never,never"], "--over policy.thp: never is there twice; allowed are different values"),
         ([*SWAPIN, *SWAPIN], "--over policy.large_swapin: is there 2 times; allowed is once, with all values"),
         (["--over", "devices=1,2"], "are different fleets: devices: 1 and 2; allowed is the same fleet"),
-        (["--over", "seed=1,2"], "phones --set: seed: cannot be set"),
+        (["--over", "seed=1,2"], "phones --over: seed: cannot be set"),
         (["--over", f"days={','.join(map(str, range(1001)))}"], "--over: 1,001 points are too many; allowed are up to"),
         ([*SWAPIN, "--metrics", "pgmajfalt"], "--metrics: unknown metric 'pgmajfalt'; did you mean pgmajfault?"),
         ([*SWAPIN, "--pareto", "kils"], "--pareto: unknown metric 'kils'; did you mean kills?"),

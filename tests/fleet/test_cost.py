@@ -321,7 +321,7 @@ def test_a_device_pays_its_class_of_content() -> None:
 
 
 def test_the_patchs_phone_has_the_patchs_swap_in_times() -> None:
-    # Bytes/ms of same-filled pages, single and in folios of 16 (shared/notes/workload.md §2), as ns a page.
+    # Bytes/ms of same-filled pages, single and in folios of 16, as ns a page.
     single, by_folio = 4096e6 / 621_310, 4096e6 / 1_137_359
     profile = load_profile("patch-phone")
     each = profile.map_page_ns + profile.fill_page_ns
@@ -334,7 +334,7 @@ def test_the_patchs_phone_has_the_patchs_swap_in_times() -> None:
 
 
 def test_the_server_has_the_measured_times() -> None:
-    # us a page, same-filled: 4K out 7.6 in 7.7, 64K folios out 3.5 in 1.6 (shared/notes/workload.md §3).
+    # us a page, same-filled: 4K out 7.6 in 7.7, 64K folios out 3.5 in 1.6.
     profile = load_profile("x86-server")
     each = profile.map_page_ns + profile.fill_page_ns
     assert profile.fault_ns + each == 7700

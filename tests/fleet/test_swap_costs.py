@@ -1,6 +1,6 @@
 """The patch's tables of time, size, bandwidth and faults beside the simulated ones.
 
-Published numbers are typed from the patch's postings (shared/notes/workload.md §2). Simulated ones are checked where
+Published numbers are typed from the patch's postings. Simulated ones are checked where
 they follow by hand from the experiment and the numbers of cost/patch-phone.toml.
 """
 
