@@ -208,3 +208,16 @@ def test_shared_pages_are_swapped_out_and_come_back_to_both():
     assert [bench.present(p, 0, 16) for p in range(3)] == [0, 0, 0]
     bench.read(0, 0, 0, 16)
     assert int(bench.record["op_bad"]) == 0
+
+
+def test_a_folio_with_as_many_mappings_as_pages_may_be_shared():
+    # Of a folio of 16 pages the parent has left 15 and the child one: 16 mappings, and nobody maps the whole.
+    bench = Bench("policy.mthp={64K='always'}")
+    bench.map(0, 0, 16).write(0, 0, 0, 16).do((ops.FORK, 0, 1))
+    head = int(bench.dev.pte[0]) & bits.PTE_PAYLOAD
+    assert int(bench.dev.frame[head]) >> bits.FRAME_ORDER_SHIFT & 15 == 4
+    bench.write(0, 0, 0, 1).write(1, 0, 0, 15)
+    assert bench.dev.mapcount[head : head + 16].tolist() == [0, *[1] * 14, 2]
+    bench.map(0, 1, 16, 16).force(0, 1, 0, 16)
+    assert bench.swapped(0, 0, 16) > 0
+    bench.read(0, 0, 0, 16).read(1, 0, 0, 16)

@@ -221,6 +221,18 @@ def pass_victim(dev, o_vma):
 
 
 @device
+def maps_whole(dev, o_pte, n, head):
+    """Whether `n` PTEs map a folio from its first page on.
+
+    That there are as many mappings as pages does not say it: another process may map one in place of this.
+    """
+    first = word(dev, o_pte)
+    if first >> KIND_SHIFT != PRESENT or first & PTE_PAYLOAD != head:
+        return False
+    return present_run(dev, o_pte, n, first) == n
+
+
+@device
 def victim_in_block(dev):
     """Find the next folio of the hand's block of PTEs, from the hand on; whether there is one."""
     age = oldest_age(dev)
@@ -259,7 +271,7 @@ def victim_in_block(dev):
             if order == 0:
                 if mapped != 1:
                     victim = Victim.SHARED
-            elif at < 0 or mapped != n or present_run(dev, o_first + at, n, (pte & ~PTE_PAYLOAD) | head) != n:
+            elif at < 0 or mapped != n or not maps_whole(dev, o_first + at, n, head):
                 victim = Victim.PARTIAL
                 at = page
             note_victim(dev, victim, head, order)
