@@ -99,6 +99,7 @@ def read_side(folder: Path) -> Side:
         summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         classes = read_classes(devices, list(scenario["device_class"]))
         values = {name: read_metric(devices, name) for name in METRICS}
+        settings_in_effect(scenario)  # which a comparison asks for at its end
     except (OSError, KeyError, ValueError, pa.ArrowException):
         raise InputError(f"{folder}: is a run of another version of fleetswap; run it again") from None
     origin = {"versions": manifest["versions"], "backend": str(manifest.get("backend", "cpu"))}

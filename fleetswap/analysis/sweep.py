@@ -206,18 +206,15 @@ def grid(
     for words in product(*(axis.values for axis in axes)):
         words_by_key = dict(zip(keys, words, strict=True))
         try:
-            changed = [*settings, *(f"{key}={word}" for key, word in words_by_key.items())]
-            scenario = load_fleet_scenario(name_or_path, changed, devices, seed)
+            swept = [f"{key}={word}" for key, word in words_by_key.items()]
+            scenario = load_fleet_scenario(name_or_path, settings, devices, seed, swept)
             point = Point({key: _word_of(scenario, key, word) for key, word in words_by_key.items()}, scenario)
             if points:
                 first = points[0]
                 check_same_fleet(first.scenario.resolved(), scenario.resolved(), first.label, point.label)
             points.append(point)
         except InputError as error:
-            text = str(error)
-            for key in keys:
-                text = text.replace(f" --set: {key}", f" --over: {key}")
-            problems.append(text)
+            problems.append(str(error))
     if problems:
         raise InputError("; ".join(_distinct(problems)))
     return points

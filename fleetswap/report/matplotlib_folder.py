@@ -16,7 +16,7 @@ def place_matplotlib() -> None:
         return
     for variable, folder in (("XDG_CONFIG_HOME", "~/.config"), ("XDG_CACHE_HOME", "~/.cache")):
         # That of pathlib raises an error for a user without a home.
-        own = Path(os.environ.get(variable) or os.path.expanduser(folder)) / "matplotlib"  # noqa: PTH111
+        own = Path(os.environ.get(variable) or os.path.expanduser(folder)) / "matplotlib"  # noqa: PTH111 (see above)
         try:
             own.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=own):

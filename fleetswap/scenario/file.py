@@ -65,7 +65,11 @@ def built_in() -> tuple[str, ...]:
 
 
 def load_fleet_scenario(
-    name_or_path: str, settings: Sequence[str] = (), devices: int | None = None, seed: int = 0
+    name_or_path: str,
+    settings: Sequence[str] = (),
+    devices: int | None = None,
+    seed: int = 0,
+    swept: Sequence[str] = (),
 ) -> FleetScenario:
     """Read a scenario of a fleet.
 
@@ -81,6 +85,8 @@ def load_fleet_scenario(
     devices : int, optional
         Devices of the fleet; the scenario's own number by default.
     seed : int
+    swept : sequence of str
+        Further settings, those of a point of a sweep: problems of them are told as of ``--over``.
 
     Raises
     ------
@@ -94,17 +100,18 @@ def load_fleet_scenario(
     sources: dict[Key, str] = {}
     for layer in layers:
         _add(layer, merged, sources, problems)
-    set_label = f"{layers[-1].label} --set"
-    for setting in settings:
-        _set(setting, set_label, merged, sources, problems)
+    options = {f"{layers[-1].label} --set": settings, f"{layers[-1].label} --over": swept}
+    for label, texts in options.items():
+        for text in texts:
+            _set(text, label, merged, sources, problems)
     if devices is not None:
         merged["devices"] = devices
         sources["devices",] = f"{layers[-1].label} --devices"
     sources["seed",] = f"{layers[-1].label} --seed"
     merged |= {"name": name, "seed": seed}
     scenario, broken = _check(merged, {problem.key for problem in problems})
-    order = [*(layer.label for layer in layers), set_label]
-    problems += (_Problem(_source(sources, key, order), key, text) for key, text in broken)
+    order = [*(layer.label for layer in layers), *options]
+    problems += (_Problem(_source(sources, key, order, layers[-1].label), key, text) for key, text in broken)
     if problems or scenario is None:
         raise InputError("; ".join(map(str, problems)))
     return scenario
@@ -315,12 +322,12 @@ def _dotted(key: Key) -> str:
     return ".".join(part if re.fullmatch(r"[A-Za-z0-9_-]+", part) else f'"{part}"' for part in key)
 
 
-def _source(sources: dict[Key, str], key: Key, order: list[str]) -> str:
-    """The source of a value: of a table the last that changed it, of a missing key the source of its table."""
+def _source(sources: dict[Key, str], key: Key, order: list[str], file: str) -> str:
+    """The source of a value: of a table the last that changed it, of a missing key that of its table, else the file."""
     inside = [label for inner, label in sources.items() if len(inner) > len(key) and inner[: len(key)] == key]
     if inside:
         return max(inside, key=order.index)
     for end in range(len(key), 0, -1):
         if key[:end] in sources:
             return sources[key[:end]]
-    return order[-2]
+    return file

@@ -154,10 +154,24 @@ def test_a_run_that_another_version_wrote(tmp_path: Path, capsys: pytest.Capture
     manifest = json.loads((old / "manifest.json").read_text())
     manifest["files"]["devices.parquet"] = hashlib.sha256((old / "devices.parquet").read_bytes()).hexdigest()
     (old / "manifest.json").write_text(json.dumps(manifest))
+    refused(old, tmp_path / "c", capsys)
+
+
+def test_a_run_whose_policy_lacks_a_key(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    old = tmp_path / "old"
+    api.run(TINY, old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    del manifest["scenario"]["policy"]["swapin_sizes"]
+    (old / "manifest.json").write_text(json.dumps(manifest))
+    refused(old, tmp_path / "c", capsys)
+
+
+def refused(old: Path, out: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A comparison with a directory of another version ends in one line, before anything long."""
     with pytest.MonkeyPatch.context() as patch:
         for name in LONG:
             patch.setattr(name, lambda *_, **__: pytest.fail("something long began"))
-        assert main(["compare", TINY, str(old), "--out", str(tmp_path / "c")]) == 2
+        assert main(["compare", TINY, str(old), "--out", str(out)]) == 2
     assert f"{old}: is a run of another version" in capsys.readouterr().err
 
 

@@ -114,6 +114,10 @@ def test_an_error_names_the_option_that_was_typed(capsys: pytest.CaptureFixture[
     told = capsys.readouterr().err
     assert "phones --over: policy.thp: 'sometimes' is not possible" in told
     assert "phones --set: policy.defrag: 'now' is not possible" in told
+    # A key that begins like the swept one is still that of --set.
+    words = ["--over", "policy.mthp={64K='always'},{}", "--set", "policy.mthp_=1"]
+    assert cli.main(["sweep", "phones", *words]) == 2
+    assert "phones --set: policy.mthp_: unknown key" in capsys.readouterr().err
 
 
 def test_a_sweep_tells_points_that_are_alike(capsys: pytest.CaptureFixture[str]) -> None:
