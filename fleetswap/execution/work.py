@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..fleet.directory import write_json, write_manifest
 from ..job.crew import Crew
 from ..job.job import Job, claim, unfinished
-from ..job.ledger import FOLDER, MANIFEST, Ledger, read_kind, read_summary
+from ..job.ledger import MANIFEST, MERGED, Ledger, read_kind, read_summary
 from ..job.plan import plan_fleet
 from ..job.storage import Storage
 from ..staging import flush
@@ -151,7 +151,7 @@ def _publish(
 @contextlib.contextmanager
 def _scratch(storage: Storage) -> Iterator[Path]:
     """An empty folder on a disk: in the directory, or for an object store a temporary one."""
-    outer = storage.path(f"{FOLDER}/merged") if storage.is_local else Path(tempfile.mkdtemp(prefix="fleetswap-"))
+    outer = storage.path(MERGED) if storage.is_local else Path(tempfile.mkdtemp(prefix="fleetswap-"))
     try:
         with storage.refusals():
             shutil.rmtree(outer, ignore_errors=True)

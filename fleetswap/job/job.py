@@ -15,7 +15,7 @@ from ..fleet.shard import FleetShard
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import FOLDER, MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
+from .ledger import FOLDER, MANIFEST, MERGED, CorruptShardError, Ledger, Record, TakenError, read_object
 from .lock import BEATS, Check, LostLockError, run_lock
 from .lock import NAME as LOCK
 from .plan import Plan, Tasks
@@ -125,9 +125,9 @@ class Job:
 
 
 def is_abandoned(storage: Storage) -> bool:
-    """Whether a driver was here that ended before its run began: nothing but its lock is left."""
+    """Whether a driver was here that ended before its run began: nothing but its lock is left, or half an answer."""
     names = storage.names("")
-    return bool(names) and all(name == LOCK or name.startswith(f"{BEATS}/") for name in names)
+    return bool(names) and all(name == LOCK or name.startswith((f"{BEATS}/", f"{MERGED}/")) for name in names)
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ from .shard_file import read_shard, write_shard
 from .storage import Storage, as_json
 
 FOLDER = "unfinished"
+MERGED = f"{FOLDER}/merged"
+"""Where files of the answer are made, before they are moved to where they belong."""
 MANIFEST = "manifest.json"
 READERS = 8
 """Files that are verified at the same time."""

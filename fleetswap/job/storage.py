@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..staging import flush
 
 # gcsfs logs a traceback of what it raises, and Python prints what no handler takes: a refusal is one line.
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
@@ -73,15 +74,8 @@ class Storage:
             if not self.is_local:
                 self._fs.pipe_file(self._at(name), content)
                 return
-            path = Path(self._at(name))
-            path.parent.mkdir(parents=True, exist_ok=True)
-            new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-            try:
-                new.write_bytes(content)
-                new.replace(path)
-            finally:
-                with contextlib.suppress(OSError):
-                    new.unlink()
+            with _file_beside(self.path(name), content) as new:
+                new.replace(self.path(name))
 
     def create(self, name: str, content: bytes) -> bool:
         """Write an object if there is none of that name; whether there was none. Only one of two who try succeeds.
@@ -92,8 +86,14 @@ class Storage:
         """
         with self.refusals():
             try:
-                self._fs.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
-                self._fs.pipe_file(self._at(name), content, mode="create")
+                if not self.is_local:
+                    self._fs.makedirs(self._at(name).rpartition("/")[0], exist_ok=True)
+                    self._fs.pipe_file(self._at(name), content, mode="create")
+                    return True
+                # Not fsspec's way, which opens the name and then writes: who is killed meanwhile leaves half a file.
+                with _file_beside(self.path(name), content) as new:
+                    flush(new)
+                    _name_first(new, self.path(name))
             except FileExistsError:
                 return False
         return True
@@ -207,6 +207,37 @@ class Storage:
 
     def _at(self, name: str) -> str:
         return f"{self._root}/{name}" if name else self._root
+
+
+@contextlib.contextmanager
+def _file_beside(path: Path, content: bytes) -> Iterator[Path]:
+    """A file of this content under another name, which is gone at the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        new.write_bytes(content)
+        yield new
+    finally:
+        with contextlib.suppress(OSError):
+            new.unlink()
+
+
+def _name_first(new: Path, path: Path) -> None:
+    """Give a file a name that no other has.
+
+    Raises
+    ------
+    FileExistsError
+    """
+    try:
+        os.link(new, path)
+    except FileExistsError:
+        raise
+    except OSError:
+        # Some file systems have no links; there the lock of the run directory keeps others out.
+        if path.exists():
+            raise FileExistsError(path) from None
+        new.replace(path)
 
 
 def as_json(content: Any) -> bytes:

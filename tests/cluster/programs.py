@@ -21,17 +21,22 @@ DASK = [sys.executable, "-m", "dask"]
 FOREVER_S = 10**6
 """For what asks for a number."""
 FLEETSWAP = [sys.executable, "-m", "fleetswap"]
+LAST_CHARACTERS = 4000
+"""Of what a program said, shown where a test failed."""
 
 
 @contextmanager
 def program(*words: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A program in a process group of its own, which is ended with all of it."""
+    """A program in a process group of its own, which is ended with all of it; a test that fails shows what it said."""
     # A test run in the background of a shell ignores Ctrl-C, which programs inherit: they start as from a terminal.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as file, subprocess.Popen(words, stdout=file, stderr=file, start_new_session=True) as process:
         signal.signal(signal.SIGINT, before)
         try:
             yield process
+        except BaseException:
+            print(f"{' '.join(words)}:\n{log.read_text(errors='replace')[-LAST_CHARACTERS:]}")
+            raise
         finally:
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)

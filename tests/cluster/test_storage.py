@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
+import sys
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -50,6 +52,38 @@ def test_only_one_creates(storage):
     assert storage.create("x/lock", b"first")
     assert not storage.create("x/lock", b"second")
     assert storage.get("x/lock") == b"first"
+
+
+KILLED_IN_A_WRITE = """
+import resource, signal, sys
+from fleetswap.job.storage import Storage
+
+signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))
+getattr(Storage(sys.argv[1]), sys.argv[2])("a/b", bytes(2000))
+"""
+"""The operating system kills who writes more to a file than it may, after that much was written."""
+
+
+@pytest.mark.parametrize("way", ["put", "create"])
+def test_who_is_killed_in_a_write_leaves_nothing_under_the_name(tmp_path, way):
+    ran = subprocess.run([sys.executable, "-c", KILLED_IN_A_WRITE, str(tmp_path), way], check=False)
+    assert ran.returncode == -signal.SIGXFSZ
+    assert [path.stat().st_size for path in tmp_path.rglob("*") if path.is_file()] == [1000]
+    storage = Storage(tmp_path)
+    assert storage.names("") == []
+    assert storage.create("a/b", b"whole")
+    assert storage.get("a/b") == b"whole"
+
+
+def test_only_one_creates_where_a_disk_has_no_links(tmp_path, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    test_only_one_creates(Storage(tmp_path))
+    assert [path.name for path in (tmp_path / "x").iterdir()] == ["lock"]
 
 
 def test_a_file_is_taken_over(storage, tmp_path):
