@@ -55,6 +55,8 @@ def main(out: str, pids: list[str], read=on_this_machine) -> None:
                 process.append(int(pid))
         except (OSError, subprocess.CalledProcessError) as error:
             print(f"process {pid}: {error}", file=sys.stderr)
+    if not process:
+        sys.exit(f"{out}: is not written, since no process could be read")
     np.savez(
         out, pte=np.concatenate(words), offsets=offsets, start=np.array(starts, int), process=np.array(process, int)
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import re
 import sys
 from collections.abc import Sequence
 
@@ -92,6 +93,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except InputError as error:
         return _complain(str(error))
+    except click.BadParameter as error:
+        return _complain(_refusal(error))
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "fleetswap"
         return _complain(f"{error.format_message().rstrip('.')} (see `{path} --help`)")
@@ -108,6 +111,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort) as error:
         return _complain("; ".join(["interrupted", *map(str, error.args)]), INTERRUPTED)
     return code
+
+
+def _refusal(error: click.BadParameter) -> str:
+    """What is told of a word that an option or argument cannot have; of numbers not click's sentence."""
+    given, number = error.param, getattr(error.param, "type", None)
+    path = error.ctx.command_path if error.ctx else "fleetswap"
+    if given is None or not isinstance(number, click.types.IntParamType):
+        return f"{error.format_message().rstrip('.')} (see `{path} --help`)"
+    least, most = getattr(number, "min", None), getattr(number, "max", None)
+    above = "" if least is None else f" from {least} on" if most is None else f" {least} to {most}"
+    word = re.search(r"'(.*)' is not a valid|^(-?[0-9]+) is not in", error.message, re.DOTALL)
+    value = next((part for part in (word.groups() if word else ()) if part is not None), "this")
+    return f"{given.opts[0]}: {value} is not possible; allowed are whole numbers{above} (see `{path} --help`)"
 
 
 def _execute(words: list[str]) -> int:

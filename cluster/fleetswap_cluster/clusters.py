@@ -16,7 +16,7 @@ from fleetswap.job.worker import own_backend
 from fleetswap.scenario.kinds import AnyScenario
 from fleetswap.workload.lay_out import lay_out
 from fleetswap_kernels.backend.cores import usable_cores
-from fleetswap_kernels.backend.extras import install_command
+from fleetswap_kernels.backend.extras import PIP_INSTALL, install_command
 
 from .dask_crew import DaskCrew
 from .scheduler import ClusterError, answering, ask
@@ -63,7 +63,7 @@ def check_name(name: str) -> None:
     needed = {"cuda": "dask_cuda", "slurm": "dask_jobqueue", "kubernetes": "dask_kubernetes"}.get(name, "distributed")
     for module in ("distributed", needed):
         if find_spec(module) is None:
-            own = f"pip install {module.replace('_', '-')}"
+            own = f"{PIP_INSTALL} {module.replace('_', '-')}"
             command = install_command("cluster") if module == "distributed" else own
             raise InputError(f"--cluster {name}: {module} is not installed: {command}")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from math import gcd
 from typing import Any
 
 from ..report.scenarios import TEXTS, flatten
 from ..report.wording import joined
-from ..scenario.model import Policy
+from ..scenario.model import Policy, min_free_pages
 from ..scenario.schema import is_one_value
+from ..scenario.units import parse_size, zram_bytes
 
 CLASSES = ("device_class", "app_class")
 """Tables of classes."""
@@ -48,17 +50,28 @@ def settings_in_effect(resolved: Mapping[str, Any]) -> dict[str, Any]:
     """Values of a resolved scenario as its devices have them: scenarios are alike if these are equal.
 
     Two tables can say one thing in different words: sizes of a device class stand over those of the policy, a size that
-    nobody names is one that is never used, and `policy.large_swapin` is short for `policy.swapin_sizes`.
+    nobody names is one that is never used, `policy.large_swapin` is short for `policy.swapin_sizes`, both act on sizes
+    that are enabled, zram is a part of RAM or a size, and of shares only their ratios count.
     """
     settings = settings_of(resolved)
     chosen = resolved["policy"]
     swapin = {key: chosen[key] for key in ("large_swapin", "swapin_sizes")}
     for key in ("mthp", *swapin):
         del settings[f"policy.{key}"]
-    settings["policy.swapin_bytes"] = Policy.model_validate(swapin).swapin_bytes
+    swapin_bytes = {*Policy.model_validate(swapin).swapin_bytes}
+    least_free = chosen["reclaim"]["min_free_kib"]
+    settings["policy.reclaim.min_free_kib"] = min_free_pages(least_free, resolved["page_scale"])
     for name, device in resolved["device_class"].items():
         sizes = {**chosen["mthp"], **device["mthp"]}
-        settings[f"device_class.{name}.mthp"] = {size: word for size, word in sizes.items() if word != "never"}
+        enabled = {size: word for size, word in sizes.items() if word != "never"}
+        settings[f"device_class.{name}.mthp"] = enabled
+        settings[f"device_class.{name}.swapin_bytes"] = swapin_bytes & {*map(parse_size, enabled)}
+        settings[f"device_class.{name}.zram"] = zram_bytes(device["zram"], parse_size(device["ram"]))
+    contents = [("system", resolved["system"]["content"])]
+    contents += [(f"app_class.{name}", app["content"]) for name, app in resolved["app_class"].items()]
+    for name, content in contents:
+        unit = gcd(*content.values())
+        settings[f"{name}.content"] = {kind: share // unit for kind, share in content.items()}
     return settings
 
 

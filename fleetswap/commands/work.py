@@ -124,6 +124,7 @@ class Work:
         from ..execution.work import answer_question, resume_job
         from ..execution.workforce import Workforce
         from ..job.job import is_abandoned
+        from ..job.ledger import MANIFEST, PLAN
         from ..job.storage import Storage
 
         context = click.get_current_context()
@@ -143,7 +144,9 @@ class Work:
         question = ask()
         folder = self.out or str(Path("runs") / f"{prefix}{datetime.now(UTC):%Y%m%d-%H%M%S}")
         if Path(folder).exists() and not is_abandoned(Storage(folder)):
-            raise InputError(f"--out {folder}: exists already; name a folder that does not, or --resume it")
+            can_resume = any((Path(folder) / name).exists() for name in (MANIFEST, PLAN))
+            how = ", or --resume it" if can_resume else ""
+            raise InputError(f"--out {folder}: exists already; name a folder that does not{how}")
         return folder, dict(answer_question(question, folder, workforce, display, self.shards or 0).summary)
 
     def tell(self, told: Told, show: Callable[[Told], Iterable[Any]], width: int, files: str) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fleetswap_kernels.backend.extras import install_command
+
 from ..errors import InputError
 from ..fleet.directory import read_manifest
 from ..fleet.log_histogram import LogHistogram
@@ -155,4 +157,4 @@ def _needed(module: str, what: str, otherwise: str) -> Any:
     try:
         return importlib.import_module(module)
     except ImportError:
-        raise ImportError(f"{what} needs {module}: pip install {module} ({otherwise})", name=module) from None
+        raise ImportError(f"{what} needs {module}: {install_command('frames')} ({otherwise})", name=module) from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
 from functools import partial
 from os import PathLike
@@ -13,17 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..fleet.directory import write_json, write_manifest
+from ..fleet.directory import read_finished, write_json, write_manifest
 from ..job.crew import Crew
 from ..job.job import Job, claim, unfinished
-from ..job.ledger import MANIFEST, MERGED, Ledger, read_kind, read_summary
-from ..job.plan import plan_fleet
+from ..job.ledger import FOLDER, MANIFEST, read_kind, read_summary
+from ..job.plan import Plan, plan_fleet
 from ..job.storage import Storage
 from ..staging import flush
-from ..workload.laid_out import LaidOut
 from .comparison import merge_comparison
 from .display import Display
-from .question import Answer, Kind, Question, Shards
+from .question import Answer, Kind, Question
 from .run import merge_run
 from .sweep import merge_sweep
 from .workforce import Workforce
@@ -61,11 +60,11 @@ def answer_question(
     if shards < 0:
         raise InputError(f"shards: {shards} is not possible; allowed are 0 and more")
     storage = Storage(out)
+    about = {**question.about, "kind": question.kind}
     with claim(storage) as start:
         if not question.fleets:
-            return _publish(Ledger(storage), question.kind, (), question.about, (), {})
+            return publish_answer(start(Plan((), 0, question.check, about)), {})
         with workforce.ready(question.fleets, display) as crew:
-            about = {**question.about, "kind": question.kind}
             plan = plan_fleet(question.fleets, crew.at_once, crew.slots, shards, question.check, about)
             return complete_job(start(plan), crew, display)
 
@@ -85,8 +84,12 @@ def resume_job(out: str | PathLike[str], kind: str, workforce: Workforce, displa
     commands = {name: known.command for name, known in KINDS.items()}
     with unfinished(storage, kind, commands) as job:
         if job is not None:
+            if not job.plan.fleets:
+                return publish_answer(job, {})
             with workforce.ready(job.plan.fleets, display) as crew:
                 return complete_job(job, crew, display)
+    if storage.is_local:
+        read_finished(storage.path(""))  # which refuses files that are not what was written
     display.print(f"{storage.url}: is finished already")
     return Answer(read_summary(storage), kind=read_kind(storage))
 
@@ -117,25 +120,14 @@ def publish_answer(job: Job, facts: Mapping[str, Any]) -> Answer:
     CorruptShardError
         If a shard is not what was written; the job is as unfinished as before.
     """
-    plan = job.plan
-    shards = [asdict(plan.task(number).shard) for number in range(0, len(plan), len(plan.fleets))]
+    plan, storage = job.plan, job.ledger.storage
     kind = str(plan.about.get("kind", "run"))
-    return _publish(job.ledger, kind, plan.fleets, plan.about, job.results(), {**facts, "shards": shards})
-
-
-def _publish(
-    ledger: Ledger,
-    kind: str,
-    fleets: Sequence[LaidOut],
-    about: Mapping[str, Any],
-    shards: Shards,
-    facts: Mapping[str, Any],
-) -> Answer:
-    """Make the files of an answer, then put them into the directory, the manifest last: with it the job is finished."""
-    storage = ledger.storage
+    shards = [asdict(plan.task(number).shard) for number in range(0, len(plan), max(len(plan.fleets), 1))]
+    results = job.results() if plan.fleets else ()
     with _scratch(storage) as folder:
+        # The manifest is put last: with it the job is finished.
         try:
-            answer, manifest = KINDS[kind].merge(fleets, about, shards, facts, folder)
+            answer, manifest = KINDS[kind].merge(plan.fleets, plan.about, results, {**facts, "shards": shards}, folder)
             write_json(folder / "summary.json", answer.summary)
             write_manifest(folder, manifest)
             flush(folder)
@@ -144,14 +136,14 @@ def _publish(
         names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MANIFEST, name))
         for name in names:
             storage.take(folder / name, name)
-        ledger.finish()
+        job.ledger.finish()
     return replace(answer, kind=kind)
 
 
 @contextlib.contextmanager
 def _scratch(storage: Storage) -> Iterator[Path]:
     """An empty folder on a disk: in the directory, or for an object store a temporary one."""
-    outer = storage.path(MERGED) if storage.is_local else Path(tempfile.mkdtemp(prefix="fleetswap-"))
+    outer = storage.path(f"{FOLDER}/merged") if storage.is_local else Path(tempfile.mkdtemp(prefix="fleetswap-"))
     try:
         with storage.refusals():
             shutil.rmtree(outer, ignore_errors=True)

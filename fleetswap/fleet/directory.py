@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 1
+OTHER_KINDS = ("comparison", "sweep")
+"""What a finished directory may answer besides a run."""
 
 
 def versions() -> dict[str, str]:
@@ -76,8 +78,8 @@ def _columns(table: pa.Table) -> dict[str, bytes]:
     return content
 
 
-def read_manifest(folder: Path) -> dict[str, Any]:
-    """The manifest of a finished run.
+def read_finished(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run, comparison or sweep.
 
     Raises
     ------
@@ -87,7 +89,6 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.json"
     try:
         manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        manifest["scenario"]["scenario"]  # a comparison has none
         version = manifest["schema_version"]
         if version != SCHEMA_VERSION:
             raise InputError(f"{path}: schema_version: {version} is not possible; allowed is {SCHEMA_VERSION}")
@@ -102,6 +103,17 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         if isinstance(error, InputError):
             raise
         raise InputError(f"{path}: is not the manifest of a run") from None
+    return manifest
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """The manifest of a finished run. See `read_finished`."""
+    manifest = read_finished(folder)
+    kind = manifest.get("kind", "run")
+    if kind in OTHER_KINDS:
+        raise InputError(f"{folder}: is a {kind}; expected a finished run")
+    if not isinstance(manifest.get("scenario"), dict) or "scenario" not in manifest["scenario"]:
+        raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run")
     return manifest
 
 

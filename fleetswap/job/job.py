@@ -15,7 +15,7 @@ from ..fleet.shard import FleetShard
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import FOLDER, MANIFEST, MERGED, CorruptShardError, Ledger, Record, TakenError, read_object
+from .ledger import FOLDER, MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
 from .lock import BEATS, Check, LostLockError, run_lock
 from .lock import NAME as LOCK
 from .plan import Plan, Tasks
@@ -125,9 +125,10 @@ class Job:
 
 
 def is_abandoned(storage: Storage) -> bool:
-    """Whether a driver was here that ended before its run began: nothing but its lock is left, or half an answer."""
-    names = storage.names("")
-    return bool(names) and all(name == LOCK or name.startswith((f"{BEATS}/", f"{MERGED}/")) for name in names)
+    """Whether a driver was here that ended before its run began: nothing but its lock is left, or less."""
+    if storage.is_empty() or not storage.is_empty(but=FOLDER):
+        return False
+    return all(name == LOCK or name.startswith(f"{BEATS}/") for name in storage.names(FOLDER))
 
 
 @contextlib.contextmanager
@@ -195,9 +196,9 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
             return
         plan, begun = ledger.plan()
         here = installation()
-        if begun["sources"] != here.sources:
+        if begun.sources != here.sources:
             raise InputError(
-                f"{storage.url}: was begun by fleetswap {begun['fleetswap']} ({begun['sources']}), this is "
+                f"{storage.url}: was begun by fleetswap {begun.fleetswap} ({begun.sources}), this is "
                 f"{here.fleetswap} ({here.sources}): results would mix; resume with that version, or run anew"
             )
         with _keeping(ledger, is_new=False):

@@ -31,8 +31,7 @@ from .shard_file import read_shard, write_shard
 from .storage import Storage, as_json
 
 FOLDER = "unfinished"
-MERGED = f"{FOLDER}/merged"
-"""Where files of the answer are made, before they are moved to where they belong."""
+PLAN = f"{FOLDER}/plan.json"
 MANIFEST = "manifest.json"
 READERS = 8
 """Files that are verified at the same time."""
@@ -180,12 +179,10 @@ class Ledger:
         ------
         TakenError
         """
-        if not self.storage.create(
-            f"{FOLDER}/plan.json", as_json({**plan.to_json(), "installation": installation.told()})
-        ):
+        if not self.storage.create(PLAN, as_json({**plan.to_json(), "installation": installation.told()})):
             raise TakenError(f"{self.storage.url}: exists already; continue it with --resume, or name another folder")
 
-    def plan(self) -> tuple[Plan, dict[str, Any]]:
+    def plan(self) -> tuple[Plan, Installation]:
         """The plan, and what was installed where it was made.
 
         Raises
@@ -193,14 +190,14 @@ class Ledger:
         InputError
             If this is no unfinished run.
         """
-        source = f"{self.storage.url}/{FOLDER}/plan.json"
-        content = self.storage.get(f"{FOLDER}/plan.json")
+        source = f"{self.storage.url}/{PLAN}"
+        content = self.storage.get(PLAN)
         if content is None:
             raise InputError(f"{source}: is not there; --resume needs the directory of an unfinished run")
         try:
             plan_content = read_object(content, source, "the plan of a run")
-            installation = dict(plan_content["installation"])
-        except (ValueError, KeyError, TypeError):
+            installation = Installation(**plan_content["installation"])
+        except (KeyError, TypeError):
             raise InputError(f"{source}: is not the plan of a run") from None
         return Plan.from_json(plan_content, source), installation
 

@@ -120,6 +120,7 @@ class _Beats:
         self._storage = copy.copy(storage)  # What guards the storage needs no guard.
         self._token = uuid.uuid4().hex
         self._one_at_a_time = threading.Lock()
+        self._holds = False
         self.number = 0
         self.lost = ""
 
@@ -148,6 +149,12 @@ class _Beats:
         if not self._storage.create(name, content) and self.told(number).get("token") != self._token:
             return False
         before, self.number = self.number, number
+        # A request that was on its way for so long that others came and went meets nobody: who took the lock over has
+        # removed the object before.
+        if self._holds and self.told(before).get("token") != self._token:
+            self._storage.remove(name)
+            return False
+        self._holds = True
         if before:
             self._storage.remove(f"{BEATS}/{before}.json")
         return True

@@ -65,7 +65,8 @@ class Plan:
     Parameters
     ----------
     fleets : tuple of LaidOut
-        One for a run, the sides of a comparison, all points of a sweep; the same devices in each.
+        One for a run, the sides of a comparison, all points of a sweep; the same devices in each. None where finished
+        runs are compared, and nothing is to be simulated.
     shards : int
         Ranges the devices are cut into.
     check : bool
@@ -142,9 +143,12 @@ class Plan:
             if content["schema"] != SCHEMA:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
             fleets = tuple(lay_out(read_scenario(scenario)) for scenario in content["scenarios"])
-            plan = cls(fleets, int(content["shards"]), content["check"], dict(content["about"]))
+            plan = cls(fleets, content["shards"], content["check"], content["about"])
+            possible = range(1, fleets[0].devices + 1) if fleets else (0,)
+            if plan.shards not in possible or not isinstance(plan.about, dict) or not isinstance(plan.check, bool):
+                raise ValueError("about, check or shards")  # noqa: TRY301 (told like what Python finds)
             digests = list(zip(fleets, content["digests"], strict=True))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             if isinstance(error, InputError):
                 raise
             raise InputError(f"{source}: is not the plan of a run") from None

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from fleetswap_kernels.backend.extras import PIP_INSTALL
+
 from ..errors import InputError
 from ..staging import flush
 
@@ -52,8 +54,14 @@ class Storage:
         try:
             # Another machine writes at the same time: no listing may be remembered.
             self._fs, root = url_to_fs(text, use_listings_cache=False)
-        except (ImportError, ValueError) as error:
-            raise StorageError(f"{text}: cannot be opened: {error}") from None
+        except ImportError as error:
+            # fsspec tells it in words of its own, and keeps what Python said.
+            name = getattr(error.__cause__, "name", None)
+            reason = f"the package {name} is not installed: {PIP_INSTALL} {name}" if name else error
+            raise StorageError(f"{text}: cannot be opened: {reason}") from None
+        except ValueError:
+            allowed = "a path, s3://BUCKET/PATH, gs://BUCKET/PATH, or another address that fsspec knows"
+            raise StorageError(f"{text}: is not possible; allowed are {allowed}") from None
         self._root = root.rstrip("/")
         self.is_local = "file" in ([self._fs.protocol] if isinstance(self._fs.protocol, str) else self._fs.protocol)
         self.url = self._root if self.is_local else text.rstrip("/")

@@ -14,6 +14,6 @@ def alike_sentence(label_a: str, label_b: str) -> str:
     """What is said of two sides that are alike."""
     return (
         f"\N{LEFT DOUBLE QUOTATION MARK}{label_a}\N{RIGHT DOUBLE QUOTATION MARK} and"
-        f" \N{LEFT DOUBLE QUOTATION MARK}{label_b}\N{RIGHT DOUBLE QUOTATION MARK} resolve to the same scenario,"
-        " value for value: there are no two policies to compare."
+        f" \N{LEFT DOUBLE QUOTATION MARK}{label_b}\N{RIGHT DOUBLE QUOTATION MARK} resolve to the same scenario:"
+        " there are no two policies to compare."
     )

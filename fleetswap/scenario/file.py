@@ -259,7 +259,7 @@ def _set(setting: str, label: str, merged: Table, sources: dict[Key, str], probl
     value = read_setting(word)
     # A section that is given whole would drop, or keep, what is not in it: neither is what everybody means.
     new_class = key[0] in CLASSES and len(key) == 2 and key[1] not in (_inner(merged, key[:1]) or {})
-    if isinstance(value, dict) and is_section(key) and not new_class:
+    if is_section(key) and not (new_class and isinstance(value, dict)):
         text = not_possible(value, f"settings of its keys, as {_dotted(key)}.KEY=VALUE")
         problems.append(_Problem(label, key, text))
         return

@@ -290,6 +290,11 @@ class SystemMemory(_Table):
     write_percent: int = _percent(30, "Touches that write")
 
 
+def min_free_pages(min_free_kib: int, page_scale: int) -> int:
+    """The lowest watermark of a miniature: what is asked of the real device, but no less than it needs."""
+    return max(min_free_kib * KIB // (PAGE_BYTES * page_scale), LEAST_FREE_PAGES)
+
+
 class FleetScenario(_Table):
     """A fleet, what its people do, and the policy of its devices.
 
@@ -362,8 +367,7 @@ class FleetScenario(_Table):
     @property
     def min_free_pages(self) -> int:
         """The lowest watermark of a miniature."""
-        wanted = self.policy.reclaim.min_free_kib * KIB // (PAGE_BYTES * self.page_scale)
-        return max(wanted, LEAST_FREE_PAGES)
+        return min_free_pages(self.policy.reclaim.min_free_kib, self.page_scale)
 
     @property
     def warnings(self) -> list[str]:

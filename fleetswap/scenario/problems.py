@@ -114,7 +114,8 @@ def _word_allowed(schema: Node, node: Node) -> str:
         return f"{node['minProperties']} to {node['maxProperties']} tables"
     names = {"boolean": "true, false", "integer": "whole numbers", "number": "numbers", "string": "texts"}
     if kind not in names:
-        return "a table"
+        inner = _target(schema, inner_node(node))
+        return f"a table whose values are {_word_allowed(schema, inner)}" if inner else "a table"
     if "minimum" in node:
         return f"{names[kind]} {node['minimum']} to {node['maximum']}"
     if "exclusiveMinimum" in node:

@@ -46,11 +46,12 @@ def read_toml(path: Path, asked: str = "") -> dict[str, Any]:
     except RecursionError:
         raise InputError(f"{asked}{path}: is nested too deeply; allowed are 8 levels") from None
     except tomllib.TOMLDecodeError as error:
-        match = re.fullmatch(r"(.*) \(at (?:line ([0-9]+), column ([0-9]+)|end of document)\)", str(error), re.DOTALL)
-        what = match[1] if match else str(error)
+        match = re.search(r"\(at line ([0-9]+), column ([0-9]+)\)$", str(error))
         lines = text.count("\n") + (not text.endswith("\n"))
-        where = f"line {match[2]}, column {match[3]}" if match and match[2] else f"line {max(1, lines)}"
-        raise InputError(f"{asked}{path}: {where}: is no TOML: {what}") from None
+        where = f"line {match[1]}, column {match[2]}" if match else f"line {max(1, lines)}"
+        raise InputError(
+            f"{asked}{path}: {where}: is no TOML; allowed are [SECTION] and KEY = VALUE, each once"
+        ) from None
     except ValueError:
         raise InputError(f"{asked}{path}: is no TOML: a number is too long") from None
 

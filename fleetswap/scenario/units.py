@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError, core_schema
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES, SIZES_KIB
 
+from ..errors import InputError
 from .device_limits import MAX_LIMIT_BYTES
 
 if TYPE_CHECKING:
@@ -286,7 +287,9 @@ def setting_word(value: Any) -> str:
     return value if isinstance(value, str) else toml_value(value)
 
 
-def _toml_key(key: str) -> str:
+def _toml_key(key: object) -> str:
+    if not isinstance(key, str):
+        raise InputError(f"{key!r} is not possible as the key of a table; allowed are texts")
     return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else toml_value(key)
 
 

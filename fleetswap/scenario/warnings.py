@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetswap_kernels.layout.pages import PAGE_BYTES
 
-from .units import DAY_MINUTES, KIB, MIB, shown_size, shown_value
+from .units import DAY_MINUTES, KIB, MIB, parse_size, shown_size, shown_value
 
 if TYPE_CHECKING:
     from .model import FleetScenario
@@ -45,6 +45,9 @@ def _devices(scenario: FleetScenario) -> Iterator[str]:
             yield f"{where}.block: no folio size of {shown_size(device.block)} or more is enabled: not used"
         if device.ram < MIN_THP_RAM_BYTES:
             yield f"{where}.ram: the kernel turns huge pages off on devices with less than 512M"
+        if device.mem_limit >= device.zram_bytes:
+            why = f"zram holds no more than {shown_size(device.zram_bytes)}"
+            yield f"{where}.mem_limit: {shown_size(device.mem_limit)} has hardly any effect: {why}"
         if device.installed_apps == 1:
             yield f"{where}.installed_apps: the only app never leaves the foreground: no app is cached or compacted"
         elif device.cached_apps >= device.installed_apps - 1:
@@ -62,9 +65,15 @@ def _folios(scenario: FleetScenario) -> Iterator[str]:
         hint = f'; policy.mthp.{shown_size(size)} = "always" enables one' if len(without) == len(usable) else ""
         where = _on(scenario, without)
         yield f"policy.large_swapin: is on, but no folio size is enabled that it could bring {where}{hint}"
+    enabled = set().union(*usable.values())
     for size, switch in chosen.swapin_sizes.items():
-        if switch == "on" and not any(size in sizes for sizes in usable.values()):
-            yield f"policy.swapin_sizes.{shown_size(size)}: is on, but folios of that size are not enabled"
+        if size not in enabled:
+            yield f"policy.swapin_sizes.{shown_size(size)}: is {switch}, but folios of that size are not enabled"
+    if chosen.large_swapin not in ("on", "off") and granted & enabled:
+        most, largest = parse_size(chosen.large_swapin), max(granted & enabled)
+        if largest < most:
+            why = "no size between them is enabled"
+            yield f"policy.large_swapin: {chosen.large_swapin} acts as {shown_size(largest)}: {why}"
     pool = chosen.large_pool
     if not pool.share_percent:
         return

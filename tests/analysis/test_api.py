@@ -21,6 +21,7 @@ from fleetswap.errors import InputError
 from fleetswap.execution import run_result, work
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.workload.metrics import METRICS
+from fleetswap_kernels.backend.extras import install_command
 
 SETTINGS = {"page_scale": 512, "steps_per_day": 3, "behaviour.switches_per_day": 45}
 WORDS = [f"{key}={value}" for key, value in SETTINGS.items()]
@@ -169,9 +170,9 @@ def test_nothing_is_left_of_results_that_nobody_keeps(
 @pytest.mark.parametrize(
     ("package", "use", "message"),
     [
-        ("pandas", lambda r: r.devices, "RunResult.devices needs pandas: pip install pandas (RunResult.devices_table"),
-        ("pandas", lambda r: r.series(), "RunResult.series needs pandas: pip install pandas (summary.json"),
-        ("xarray", lambda r: r.to_xarray(), "RunResult.to_xarray needs xarray: pip install xarray (RunResult.series"),
+        ("pandas", lambda r: r.devices, "RunResult.devices needs pandas: COMMAND (RunResult.devices_table"),
+        ("pandas", lambda r: r.series(), "RunResult.series needs pandas: COMMAND (summary.json"),
+        ("xarray", lambda r: r.to_xarray(), "RunResult.to_xarray needs xarray: COMMAND (RunResult.series"),
     ],
 )
 def test_what_is_missing_is_named(
@@ -187,7 +188,7 @@ def test_what_is_missing_is_named(
     monkeypatch.setattr(run_result.importlib, "import_module", without)
     with pytest.raises(ImportError) as error:
         use(result)
-    assert str(error.value).startswith(message)
+    assert str(error.value).startswith(message.replace("COMMAND", install_command("frames")))
     assert error.value.name == package
 
 

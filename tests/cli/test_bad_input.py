@@ -215,6 +215,20 @@ def recorded(tmp_path: Path) -> tuple[Path, Path, bytes]:
     return script, tmp_path / "t02_one64k.jsonl.gz", gzip.decompress(packed)
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run", "--devices", "many"], "--devices: many is not possible; allowed are whole numbers (see"),
+        (["run", "--seed", "1.5"], "--seed: 1.5 is not possible; allowed are whole numbers (see"),
+        (["run", "--threads", "0"], "--threads: 0 is not possible; allowed are whole numbers from 1 on (see"),
+        (["compare", "--shards", "x"], "--shards: x is not possible; allowed are whole numbers from 1 on (see"),
+        (["content", "--order", "12"], "--order: 12 is not possible; allowed are whole numbers 0 to 9 (see"),
+    ],
+)
+def test_numbers(capsys: pytest.CaptureFixture[str], words: list[str], message: str) -> None:
+    assert _line(capsys, *words).startswith(f"fleetswap: {message}")
+
+
 def test_no_dumps(recorded: tuple[Path, Path, bytes], capsys: pytest.CaptureFixture[str]) -> None:
     script, _, _ = recorded
     said = _line(capsys, "conform", script)

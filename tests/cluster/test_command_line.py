@@ -10,6 +10,7 @@ from contextlib import ExitStack
 import pytest
 
 from fleetswap.cli import main
+from fleetswap_kernels.backend.extras import PIP_INSTALL
 from tests.cluster.programs import (
     FLEETSWAP,
     address,
@@ -101,7 +102,7 @@ def test_interrupting_a_driver_is_one_line_and_leaves_no_process(tmp_path):
     [
         (["--cluster", "ring"], "--cluster ring: is not possible; allowed are local, cuda, slurm, kubernetes, tcp://"),
         (["--workers", "2"], "--workers: needs --cluster; for threads of this process there is --threads"),
-        (["--cluster", "cuda"], "--cluster cuda: dask_cuda is not installed: pip install dask-cuda"),
+        (["--cluster", "cuda"], f"--cluster cuda: dask_cuda is not installed: {PIP_INSTALL} dask-cuda"),
     ],
 )
 def test_bad_words(words, message, tmp_path, capsys):

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 
+from fleetswap.cli import main
 from fleetswap.errors import InputError
 from fleetswap.fleet.shard import run_shard
 from fleetswap.job import job as jobs
@@ -16,7 +21,8 @@ from fleetswap.job.ledger import CorruptShardError, Ledger, place
 from fleetswap.job.plan import plan_fleet
 from fleetswap.job.storage import Storage
 from tests.cluster.begun import begin
-from tests.cluster.tiny_fleet import alone, assert_same, complete, laid_out
+from tests.cluster.programs import run_words
+from tests.cluster.tiny_fleet import DEVICES, alone, assert_same, complete, laid_out, plain_run
 
 SHARDS = 5
 
@@ -136,6 +142,131 @@ def test_no_run(tmp_path):
     with pytest.raises(InputError, match=r"plan.json: is not there; --resume needs the directory of an unfinished run"):
         resume(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+LEFT = {
+    "nothing": [],
+    "folders": ["done/", "merged/", ".merged/"],
+    "lock": ["lock.json"],
+    "half a plan beside its name": [".plan.json.0123", "lock.json"],
+    "lock in an object store": ["lock/7.json"],
+}
+
+
+@pytest.mark.parametrize("left", LEFT)
+def test_what_a_driver_leaves_before_its_run_began_is_no_run(left, tmp_path, plain):
+    folder = tmp_path / "run"
+    for name in ("", *LEFT[left]):
+        path = folder / "unfinished" / name
+        (path if name.endswith("/") or not name else path.parent).mkdir(parents=True, exist_ok=True)
+        if name and not name.endswith("/"):
+            path.write_text("{}")
+    assert main(run_words(folder)) == 0
+    assert_same(folder, plain)
+
+
+@pytest.mark.parametrize("name", ["file", "unfinished/file", "unfinished/done/000000/000.json"])
+def test_what_is_not_of_such_a_driver_is_kept(name, tmp_path, capsys):
+    path = tmp_path / "run" / name
+    path.parent.mkdir(parents=True)
+    path.write_text("mine")
+    assert main(run_words(tmp_path / "run")) == 2
+    assert "exists already; name a folder that does not\n" in capsys.readouterr().err
+    assert [p.name for p in (tmp_path / "run").rglob("*") if p.is_file()] == [path.name]
+
+
+KILLED_AT = """
+import os, signal, sys
+from fleetswap.job.storage import Storage
+
+left, take = int(sys.argv[1]), Storage.take
+
+
+def take_or_die(storage, path, name):
+    global left
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    left -= 1
+    take(storage, path, name)
+
+
+Storage.take = take_or_die
+from fleetswap.cli import main
+
+sys.exit(main(sys.argv[2:]))
+"""
+"""A driver that dies when so many files of its answer are in their places."""
+
+
+def killed_at(taken, *words):
+    died = subprocess.run([sys.executable, "-c", KILLED_AT, str(taken), *words], capture_output=True, check=False)
+    assert died.returncode == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("taken", range(5))
+def test_a_run_whose_driver_was_killed_between_two_files(taken, plain, tmp_path):
+    folder = tmp_path / "run"
+    killed_at(taken, *run_words(folder))
+    assert main(["run", "--resume", str(folder)]) == 0
+    assert_same(folder, plain)
+
+
+@pytest.mark.parametrize("taken", range(4))
+def test_a_comparison_of_finished_runs_whose_driver_was_killed_between_two_files(taken, plain, tmp_path, capsys):
+    """Nothing was simulated for it, and it is gone on with all the same."""
+    other = plain_run(tmp_path / "other", DEVICES, "policy.large_swapin=off")
+    words = ["compare", str(plain), str(other), "--out"]
+    killed_at(taken, *words, str(tmp_path / "killed"))
+    assert main(["compare", "--resume", str(tmp_path / "killed")]) == 0
+    assert main([*words, str(tmp_path / "whole")]) == 0
+    for name in ("comparison.parquet", "summary.json", "report.html"):
+        assert (tmp_path / "killed" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (tmp_path / "killed" / "unfinished").exists()
+    capsys.readouterr()
+    assert main(["digest", str(tmp_path / "killed")]) == 2
+    expected = f"fleetswap: {tmp_path / 'killed'}: is a comparison; expected a finished run\n"
+    assert capsys.readouterr().err == expected
+
+
+BROKEN_PLANS: dict[str, str | dict[str, object]] = {
+    "no JSON": "{",
+    "no object": "[]",
+    "nothing": "{}",
+    "no installation": {"installation": {}},
+    "another installation": {"installation": {"sources": "x"}},
+    "installation is a list": {"installation": []},
+    "no scenarios": {"scenarios": [], "digests": []},
+    "scenario is a number": {"scenarios": [1]},
+    "scenario is a name": {"scenarios": ["phones"]},
+    "scenario is empty": {"scenarios": [{}]},
+    "scenarios are a table": {"scenarios": {}},
+    "fewer digests": {"digests": []},
+    "no shards": {"shards": 0},
+    "shards are text": {"shards": "x"},
+    "more shards than devices": {"shards": 10_000},
+    "check is text": {"check": "yes"},
+    "about is a list": {"about": []},
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN_PLANS)
+def test_a_plan_that_is_damaged_is_told_in_one_line(broken, stopped, capsys):
+    path = stopped / "unfinished" / "plan.json"
+    content = BROKEN_PLANS[broken]
+    path.write_text(content if isinstance(content, str) else json.dumps(json.loads(path.read_text()) | content))
+    assert main(["run", "--resume", str(stopped)]) == 2
+    assert capsys.readouterr().err.splitlines() == [f"fleetswap: {path}: is not the plan of a run"]
+
+
+@pytest.mark.parametrize("name", ["devices.parquet", "series.parquet", "summary.json", "report.html"])
+def test_a_finished_run_that_was_damaged_is_not_called_finished(name, plain, tmp_path, capsys):
+    folder = shutil.copytree(plain, tmp_path / "run")
+    with (folder / name).open("rb+") as file:
+        file.truncate(100)
+    assert main(["run", "--resume", str(folder)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"fleetswap: {folder / name}: differs from what the run wrote; run it again"
+    ]
 
 
 def test_a_directory_that_is_not_new(stopped):

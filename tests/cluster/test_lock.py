@@ -178,6 +178,32 @@ def test_a_driver_whose_beats_stood_still_ends_and_touches_nothing(bucket, beat_
     assert bucket.names("") == ["other", "result"]
 
 
+def test_a_beat_that_arrives_after_another_driver_came_and_went_is_none(bucket, beat_s):
+    """Its request was on the way all that time; nothing of the other's lock is left that it could meet."""
+    asleep, waits, first = threading.Event(), threading.Event(), Storage(bucket.url)
+    create = Storage(bucket.url).create
+
+    def stall(name, content):
+        while asleep.is_set():
+            waits.set()
+            time.sleep(0.01)
+        return create(name, content)
+
+    first.create = stall
+    held = run_lock(first, beat_s)
+    held.__enter__()
+    asleep.set()
+    waits.wait()
+    with run_lock(bucket, beat_s):
+        bucket.put("result", b"of the second")
+    for change in (lambda: first.put("result", b"of the first"), first.remove):
+        with pytest.raises(InputError, match="took this run over"):
+            verified(change, asleep)
+    held.__exit__(None, None, None)
+    assert bucket.names("") == ["result"]
+    assert bucket.get("result") == b"of the second"
+
+
 def verified(change, asleep):
     """A beat that sleeps holds up a change until it wakes."""
     threading.Timer(0.2, asleep.clear).start()

@@ -16,6 +16,7 @@ import pytest
 
 from fleetswap.cli import main
 from fleetswap.job.storage import FullStorageError, Storage, StorageError
+from fleetswap_kernels.backend.extras import PIP_INSTALL
 from tests.cluster.programs import FLEETSWAP, run_words
 
 
@@ -113,8 +114,18 @@ def test_refusals_name_the_place(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match=r"/file: cannot be written: (Not a directory|File exists)$"):
         Storage(tmp_path / "file").put("a", b"")
-    with pytest.raises(StorageError, match=r"^what://x: cannot be opened: Protocol not known: what$"):
+    with pytest.raises(StorageError, match=r"^what://x: is not possible; allowed are a path, s3://"):
         Storage("what://x")
+
+
+def test_a_store_whose_package_is_missing_names_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    monkeypatch.delitem(sys.modules["fsspec.registry"]._registry, "s3", raising=False)
+    with pytest.raises(StorageError) as refused:
+        Storage("s3://bucket/run")
+    assert str(refused.value) == (
+        f"s3://bucket/run: cannot be opened: the package s3fs is not installed: {PIP_INSTALL} s3fs"
+    )
 
 
 def test_an_object_store_that_refuses_is_told_in_one_line(tmp_path, monkeypatch, capsys):

@@ -16,6 +16,14 @@ from fleetswap.cli import main
 PROGRAM = Path(__file__).parents[2] / "docs" / "record_pagemap.py"
 
 
+def test_no_process(tmp_path):
+    out = tmp_path / "none.npz"
+    done = subprocess.run([sys.executable, str(PROGRAM), str(out), "0"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.endswith(f"{out}: is not written, since no process could be read\n")
+    assert not out.exists()
+
+
 @pytest.mark.skipif(not Path("/proc/self/pagemap").exists(), reason="no /proc/self/pagemap here")
 def test_this_process(tmp_path, capsys):
     touched = np.ones(64 << 20, np.uint8)

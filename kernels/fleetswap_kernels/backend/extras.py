@@ -10,9 +10,12 @@ CLONE = Path(__file__).resolve().parents[3]
 """Of the source, if this is one: no package index has fleetswap, so that nothing but a clone can be installed."""
 
 
+PIP_INSTALL = f"{shlex.quote(sys.executable)} -m pip install"
+"""For the interpreter that runs."""
+
+
 def install_command(extra: str) -> str:
-    """What to type to get an extra of `pyproject.toml`, for the interpreter that runs."""
-    begin = f"{shlex.quote(sys.executable)} -m pip install -e"
+    """What to type to get an extra of `pyproject.toml`."""
     if (CLONE / "pyproject.toml").is_file():
-        return f"{begin} {shlex.quote(f'{CLONE}[{extra}]')}"
-    return f"{begin} '.[{extra}]' in a clone of fleetswap"
+        return f"{PIP_INSTALL} -e {shlex.quote(f'{CLONE}[{extra}]')}"
+    return f"{PIP_INSTALL} -e '.[{extra}]' in a clone of fleetswap"
