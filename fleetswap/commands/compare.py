@@ -171,7 +171,9 @@ def shown_value(metric: str, value: int | None) -> str:
 
 def shown_interval(row: Mapping[str, Any]) -> str:
     """The interval of a relative change."""
-    return "-" if row["low"] is None else f"{100 * row['low']:+.1f} to {shown_change(row['high'])}"
+    return (
+        "-" if row["low"] is None else f"{shown_change(row['low']).removesuffix(' %')} to {shown_change(row['high'])}"
+    )
 
 
 def _shown_gain(gain: float | None) -> str:
@@ -182,5 +184,9 @@ def _shown_gain(gain: float | None) -> str:
 
 
 def shown_change(relative: float | None) -> str:
-    """A relative change in percent."""
-    return "-" if relative is None else f"{100 * relative:+.1f} %"
+    """A relative change as the report has it, in letters that every terminal has."""
+    from ..report.units import write_change
+
+    if relative is None:
+        return "-"
+    return write_change(relative).replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ")

@@ -14,6 +14,7 @@ import pytest
 from fleetswap import cli
 from fleetswap.job import worker
 from fleetswap.report.names import metric_name
+from fleetswap.report.units import write_change
 from fleetswap.scenario.file import load_fleet_scenario
 from fleetswap.workload.metrics import METRICS
 from tests.analysis.simulated import compare
@@ -50,6 +51,19 @@ def test_a_comparison_is_written_whole(capsys: pytest.CaptureFixture[str]) -> No
     assert summary == compare(a, b).to_dict()
     table = pq.read_table("c/comparison.parquet").to_pylist()
     assert [{**row, "a": int(row["a"]), "b": int(row["b"])} for row in table] == summary["rows"]
+
+
+@pytest.mark.parametrize("metric", ["pgmajfault", "stall_ns", "cpu_ns", "kills"])
+def test_a_change_reads_alike_on_the_terminal_and_in_the_report(
+    metric: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["compare", "phones", *SMALL, "--set-a", OFF, "--set-b", ON, "--out", "c"]) == 0
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.split()[:1] == [metric])
+    rows = json.loads(Path("c/summary.json").read_text())["rows"]
+    change = next(row["relative"] for row in rows if (row["metric"], row["class"]) == (metric, "all"))
+    text = write_change(change)
+    assert text.replace("\N{MINUS SIGN}", "-").replace("\N{NO-BREAK SPACE}", " ") in line
+    assert text in Path("c/report.html").read_text(encoding="utf-8").replace("&nbsp;", "\N{NO-BREAK SPACE}")
 
 
 def test_json_is_one_document(capsys: pytest.CaptureFixture[str]) -> None:
