@@ -243,11 +243,7 @@ def resume(
 
 
 def _result(
-    question: Question,
-    out: str | os.PathLike[str] | None,
-    workforce: Workforce,
-    progress: bool,
-    shards: int | None,
+    question: Question, out: str | os.PathLike[str] | None, workforce: Workforce, progress: bool, shards: int | None
 ) -> Any:
     """What came of a question whose files need not be kept."""
     with _folder_for(out) as (folder, temporary):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
-import re
 import sys
 from collections.abc import Sequence
 
@@ -93,11 +92,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             sys.stdout.flush()
     except InputError as error:
         return _complain(str(error))
-    except click.BadParameter as error:
-        return _complain(_refusal(error))
     except click.UsageError as error:
         path = error.ctx.command_path if error.ctx else "fleetswap"
-        return _complain(f"{error.format_message().rstrip('.')} (see `{path} --help`)")
+        return _complain(f"{_refusal(error)} (see `{path} --help`)")
     except click.ClickException as error:
         return _complain(error.format_message())
     except MemoryError as error:
@@ -113,17 +110,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return code
 
 
-def _refusal(error: click.BadParameter) -> str:
-    """What is told of a word that an option or argument cannot have; of numbers not click's sentence."""
-    given, number = error.param, getattr(error.param, "type", None)
-    path = error.ctx.command_path if error.ctx else "fleetswap"
-    if given is None or not isinstance(number, click.types.IntParamType):
-        return f"{error.format_message().rstrip('.')} (see `{path} --help`)"
+def _refusal(error: click.UsageError) -> str:
+    """What is told of a command line that cannot be; of numbers not click's sentence."""
+    parameter = error.param if isinstance(error, click.BadParameter) else None
+    number = getattr(parameter, "type", None)
+    if parameter is None or not isinstance(number, click.types.IntParamType):
+        return error.format_message().rstrip(".")
     least, most = getattr(number, "min", None), getattr(number, "max", None)
-    above = "" if least is None else f" from {least} on" if most is None else f" {least} to {most}"
-    word = re.search(r"'(.*)' is not a valid|^(-?[0-9]+) is not in", error.message, re.DOTALL)
-    value = next((part for part in (word.groups() if word else ()) if part is not None), "this")
-    return f"{given.opts[0]}: {value} is not possible; allowed are whole numbers{above} (see `{path} --help`)"
+    limits = "" if least is None else f" from {least} on" if most is None else f" {least} to {most}"
+    value = error.message.partition(" is not ")[0].strip("'")
+    return f"{parameter.opts[0]}: {value} is not possible; allowed are whole numbers{limits}"
 
 
 def _execute(words: list[str]) -> int:

@@ -169,11 +169,7 @@ def check_metrics(option: str, names: Sequence[str]) -> None:
 
 
 def grid(
-    name_or_path: str,
-    axes: Sequence[Axis],
-    settings: Sequence[str] = (),
-    devices: int | None = None,
-    seed: int = 0,
+    name_or_path: str, axes: Sequence[Axis], settings: Sequence[str] = (), devices: int | None = None, seed: int = 0
 ) -> list[Point]:
     """Every point of a grid, checked before anything runs.
 

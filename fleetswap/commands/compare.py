@@ -161,19 +161,14 @@ def shown_value(metric: str, value: int | None) -> str:
 
     if value is None:
         return "-"
-    return (
-        unit_of(metric)
-        .human(value)
-        .replace("\N{NO-BREAK SPACE}million", "M")
-        .replace("\N{NO-BREAK SPACE}billion", "bn")
-    )
+    text = unit_of(metric).human(value)
+    return text.replace("\N{NO-BREAK SPACE}million", "M").replace("\N{NO-BREAK SPACE}billion", "bn")
 
 
 def shown_interval(row: Mapping[str, Any]) -> str:
     """The interval of a relative change."""
-    return (
-        "-" if row["low"] is None else f"{shown_change(row['low']).removesuffix(' %')} to {shown_change(row['high'])}"
-    )
+    low, high = shown_change(row["low"]), shown_change(row["high"])
+    return low if row["low"] is None else f"{low.removesuffix(' %')} to {high}"
 
 
 def _shown_gain(gain: float | None) -> str:

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 @directory_options("Run directory, a path or s3://...  [default: runs/SCENARIO-TIME]")
 @click.option("--check", is_flag=True, help="Recount every device after every step (slow).")
 @click.option("--json", "as_json", is_flag=True, help="Print the summary as JSON on stdout.")
-def run(
-    scenario: str,
-    devices: int | None,
-    seed: int,
-    settings: tuple[str, ...],
-    check: bool,
-    **options: Any,
-) -> None:
+def run(scenario: str, devices: int | None, seed: int, settings: tuple[str, ...], check: bool, **options: Any) -> None:
     """Simulate a fleet and write its run directory.
 
     SCENARIO is a built-in name or a .toml file. phones, the default, is a fleet of phones for a day; low-ram, thrash

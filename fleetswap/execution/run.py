@@ -41,11 +41,7 @@ def ask_run(scenario: AnyScenario, check: bool = False) -> Question:
 
 
 def merge_run(
-    fleets: Sequence[LaidOut],
-    about: Mapping[str, Any],
-    shards: Shards,
-    facts: Mapping[str, Any],
-    folder: Path,
+    fleets: Sequence[LaidOut], about: Mapping[str, Any], shards: Shards, facts: Mapping[str, Any], folder: Path
 ) -> tuple[Answer, dict[str, Any]]:
     """Write the files of a run (`question.Merge`).
 

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..fleet.directory import read_finished, write_json, write_manifest
 from ..job.crew import Crew
 from ..job.job import Job, claim, unfinished
-from ..job.ledger import FOLDER, MANIFEST, read_kind, read_summary
+from ..job.ledger import FOLDER, MANIFEST, read_answer
 from ..job.plan import Plan, plan_fleet
 from ..job.storage import Storage
 from ..staging import flush
@@ -91,7 +91,8 @@ def resume_job(out: str | PathLike[str], kind: str, workforce: Workforce, displa
     if storage.is_local:
         read_finished(storage.path(""))  # which refuses files that are not what was written
     display.print(f"{storage.url}: is finished already")
-    return Answer(read_summary(storage), kind=read_kind(storage))
+    answered, summary = read_answer(storage)
+    return Answer(summary, kind=answered)
 
 
 def complete_job(job: Job, crew: Crew, display: Display) -> Answer:

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 SCHEMA_VERSION = 1
-OTHER_KINDS = ("comparison", "sweep")
-"""What a finished directory may answer besides a run."""
 
 
 def versions() -> dict[str, str]:
@@ -109,9 +107,8 @@ def read_finished(folder: Path) -> dict[str, Any]:
 def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a finished run. See `read_finished`."""
     manifest = read_finished(folder)
-    kind = manifest.get("kind", "run")
-    if kind in OTHER_KINDS:
-        raise InputError(f"{folder}: is a {kind}; expected a finished run")
+    if manifest.get("kind", "run") != "run":
+        raise InputError(f"{folder}: is a {manifest['kind']}; expected a finished run")
     if not isinstance(manifest.get("scenario"), dict) or "scenario" not in manifest["scenario"]:
         raise InputError(f"{folder / 'manifest.json'}: is not the manifest of a run")
     return manifest

@@ -114,28 +114,18 @@ class Record:
             return None
 
 
-def read_summary(storage: Storage) -> dict[str, Any]:
-    """The summary of a finished run.
+def read_answer(storage: Storage) -> tuple[str, dict[str, Any]]:
+    """What a finished directory answers ("run", "comparison" or "sweep"), and its summary.
 
     Raises
     ------
     InputError
     """
-    content = storage.get("summary.json")
-    if content is None:
-        raise InputError(f"{storage.url}: has no summary.json; expected a finished run")
-    return read_object(content, f"{storage.url}/summary.json", "the summary of a run")
-
-
-def read_kind(storage: Storage) -> str:
-    """What a finished directory answers: "run", "comparison" or "sweep".
-
-    Raises
-    ------
-    InputError
-    """
-    manifest = read_object(storage.get(MANIFEST) or b"", f"{storage.url}/{MANIFEST}", "the manifest of a run")
-    return str(manifest.get("kind", "run"))
+    manifest, summary = (
+        read_object(storage.get(name) or b"", f"{storage.url}/{name}", f"the {what} of a run")
+        for name, what in ((MANIFEST, "manifest"), ("summary.json", "summary"))
+    )
+    return str(manifest.get("kind", "run")), summary
 
 
 def read_object(content: bytes, source: str, what: str) -> dict[str, Any]:

@@ -60,14 +60,7 @@ BYTES = Unit("bytes", 1, ((1, "B"), (1 << 10, "KiB"), (1 << 20, "MiB"), (1 << 30
 NANOSECONDS = Unit(
     "ns",
     1,
-    (
-        (1, "ns"),
-        (10**3, "\N{MICRO SIGN}s"),
-        (10**6, "ms"),
-        (10**9, "s"),
-        (60 * 10**9, "min"),
-        (3600 * 10**9, "h"),
-    ),
+    ((1, "ns"), (10**3, "\N{MICRO SIGN}s"), (10**6, "ms"), (10**9, "s"), (60 * 10**9, "min"), (3600 * 10**9, "h")),
 )
 SUFFIXES = {
     "_permyriad": PERMYRIAD,

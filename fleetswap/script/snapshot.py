@@ -161,10 +161,7 @@ class Snapshot:
         values = self.counters()
         return {
             "procs": {
-                name: {
-                    "majflt": int(self.dev.proc[p, PROC_MAJFLT]),
-                    "regions": {r.name: show(p, r) for r in regions},
-                }
+                name: {"majflt": int(self.dev.proc[p, PROC_MAJFLT]), "regions": {r.name: show(p, r) for r in regions}}
                 for name, (p, regions) in processes.items()
             },
             "vmstat": {name: values[name] for name in sorted(DUMPED_VMSTAT) if values[name]},

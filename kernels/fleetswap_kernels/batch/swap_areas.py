@@ -63,9 +63,7 @@ class SwapAreas:
 
     @classmethod
     def of(
-        cls,
-        swap_maps: Sequence[npt.NDArray[np.uint8]],
-        zeromaps: Sequence[npt.NDArray[np.uint8]] | None = None,
+        cls, swap_maps: Sequence[npt.NDArray[np.uint8]], zeromaps: Sequence[npt.NDArray[np.uint8]] | None = None
     ) -> SwapAreas:
         """Lay out areas one after the other.
 

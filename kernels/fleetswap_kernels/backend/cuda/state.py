@@ -65,14 +65,7 @@ class CudaState:
         """Bring all devices to the state after swapon."""
         self.lanes.launch(
             lambda lane: self._init.launch(
-                lane.queue,
-                lane.devices,
-                self._records,
-                lane.base,
-                self._models,
-                lane.ids,
-                lane.failed,
-                header_content,
+                lane.queue, lane.devices, self._records, lane.base, self._models, lane.ids, lane.failed, header_content
             )
         )
 
