@@ -15,7 +15,7 @@ from ..fleet.shard import FleetShard
 from .bundles import Bundles
 from .crew import Crew, Report, print_nothing
 from .installation import installation
-from .ledger import FOLDER, MANIFEST, CorruptShardError, Ledger, Record, TakenError, read_object
+from .ledger import FOLDER, MANIFEST, PLAN, CorruptShardError, Ledger, Record, TakenError, read_object
 from .lock import BEATS, Check, LostLockError, run_lock
 from .lock import NAME as LOCK
 from .plan import Plan, Tasks
@@ -128,7 +128,8 @@ def is_abandoned(storage: Storage) -> bool:
     """Whether a driver was here that ended before its run began: nothing but its lock is left, or less."""
     if storage.is_empty() or not storage.is_empty(but=FOLDER):
         return False
-    return all(name == LOCK or name.startswith(f"{BEATS}/") for name in storage.names(FOLDER))
+    beats = (name.removeprefix(f"{BEATS}/").removesuffix(".json") for name in storage.names(FOLDER) if name != LOCK)
+    return all(number.isdecimal() for number in beats)
 
 
 @contextlib.contextmanager
@@ -181,7 +182,10 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
     manifest = storage.get(MANIFEST)
     source = f"{storage.url}/{MANIFEST}"
     about = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
-    there = str(about.get("kind", kind))
+    there = about.get("kind", kind or "run")
+    if (manifest is not None and "files" not in about) or (commands and there not in commands):
+        what = "plan" if manifest is None else "manifest"
+        raise InputError(f"{source if what == 'manifest' else f'{storage.url}/{PLAN}'}: is not the {what} of a run")
     if kind and there != kind:
         command = (commands or {}).get(there, there)
         raise InputError(f"{storage.url}: is a {there}; go on with fleetswap {command} --resume")
@@ -231,8 +235,8 @@ def _keeping(ledger: Ledger, is_new: bool = True) -> Iterator[None]:
         with contextlib.suppress(InputError):
             work_is_kept = not is_new or ledger.has_work()
             if not work_is_kept:
-                # All at once: with the ledger goes the lock, and without it nothing more may be written.
-                storage.remove("" if storage.is_empty(but=FOLDER) else FOLDER)
+                ledger.finish()
+                storage.drop_empty()
         how = f"what is done is kept: go on with --resume {storage.url}"
         if work_is_kept and isinstance(error, InputError):
             raise InputError(f"{error}; {how}") from error

@@ -33,6 +33,8 @@ from .storage import Storage, as_json
 FOLDER = "unfinished"
 PLAN = f"{FOLDER}/plan.json"
 MANIFEST = "manifest.json"
+OWN = ("merged", "bundles", "checkpoints", "failed", "done", "shards", "plan.json", "lock.json")
+"""All that is made in the folder, but for beats of a lock."""
 READERS = 8
 """Files that are verified at the same time."""
 
@@ -273,8 +275,15 @@ class Ledger:
         self.storage.put(f"{place(tasks.folder + 'failed', number)}.json", as_json({"error": text}))
 
     def finish(self) -> None:
-        """Remove the ledger: the run directory is finished."""
-        self.storage.remove(FOLDER)
+        """Remove the ledger, and nothing that it did not make: the run directory is finished."""
+        for name in OWN:
+            self.storage.remove(f"{FOLDER}/{name}")
+        # The lock is the last: without it nothing more may be written.
+        for name in self.storage.names(f"{FOLDER}/lock"):
+            if name.rpartition("/")[2].removesuffix(".json").isdecimal():
+                self.storage.remove(name)
+        for folder in (f"{FOLDER}/lock", FOLDER):
+            self.storage.drop_empty(folder)
 
     def _done(self, tasks: Tasks) -> list[int]:
         """Tasks that have a record."""

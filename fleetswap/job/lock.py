@@ -69,23 +69,23 @@ def _file_lock(storage: Storage) -> Iterator[Check]:
     for tries_left in reversed(range(TRIES)):
         with storage.refusals():
             path.parent.mkdir(parents=True, exist_ok=True)
-            file = path.open("a+", encoding="utf-8")
+            file = path.open("a+b", buffering=0)
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 file.seek(0)
-                raise _refusal(storage, file.read().strip() or "another driver") from None
+                raise _refusal(storage, file.read().decode().strip() or "another driver") from None
             except OSError:
                 # Some network file systems have no locks; correctness does not need one.
                 yield _is_held
                 return
             if tries_left and not _is_at(file, storage):
                 continue  # Its holder removed it with the ledger: it locks nothing any more.
-            file.truncate(0)
-            file.write(worker_name())
-            file.flush()
             try:
+                with storage.refusals():
+                    file.truncate(0)
+                    file.write(worker_name().encode())
                 yield _is_held
             finally:
                 with contextlib.suppress(OSError):
@@ -99,7 +99,7 @@ def _is_held() -> None:
     """What the operating system locks is not lost."""
 
 
-def _is_at(file: IO[str], storage: Storage) -> bool:
+def _is_at(file: IO[bytes], storage: Storage) -> bool:
     """Whether an open file still has the name of the lock."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), storage.path(NAME).stat())

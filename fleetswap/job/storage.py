@@ -176,6 +176,14 @@ class Storage:
         with self.refusals(), contextlib.suppress(FileNotFoundError):
             self._fs.rm(self._at(name), recursive=True)
 
+    def drop_empty(self, folder: str = "") -> None:
+        """Remove a folder on a disk if nothing is in it but what a killed driver was writing; others are not things."""
+        if self.is_local:
+            for partial in self.path(folder).glob(".plan.json.*"):
+                partial.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                self.path(folder).rmdir()
+
     def path(self, name: str) -> Path:
         """Where an object lies; only for storage on a disk."""
         return Path(self._at(name))

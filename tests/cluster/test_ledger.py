@@ -146,7 +146,7 @@ def test_no_run(tmp_path):
 
 LEFT = {
     "nothing": [],
-    "folders": ["done/", "merged/", ".merged/"],
+    "folders": ["done/", "merged/"],
     "lock": ["lock.json"],
     "half a plan beside its name": [".plan.json.0123", "lock.json"],
     "lock in an object store": ["lock/7.json"],
@@ -228,6 +228,22 @@ def test_a_comparison_of_finished_runs_whose_driver_was_killed_between_two_files
     assert capsys.readouterr().err == expected
 
 
+@pytest.mark.parametrize("name", ["draft.txt", ".notes", "lock/mine.txt"])
+def test_a_folder_of_the_users_that_is_called_unfinished_is_kept(name, tmp_path, plain, capsys):
+    """In a new directory, beside a finished run, and in one that is no run at all."""
+    for folder in (tmp_path / "new", shutil.copytree(plain, tmp_path / "finished"), tmp_path / "other"):
+        mine = folder / "unfinished" / name
+        mine.parent.mkdir(parents=True)
+        mine.write_text("mine")
+        if folder.name == "other":
+            (folder / "manifest.json").write_text('{"name": "an extension"}')
+            assert main(["run", "--resume", str(folder)]) == 2
+            assert capsys.readouterr().err.endswith("manifest.json: is not the manifest of a run\n")
+        else:
+            main(run_words(folder) if folder.name == "new" else ["run", "--resume", str(folder)])
+        assert mine.read_text() == "mine"
+
+
 BROKEN_PLANS: dict[str, str | dict[str, object]] = {
     "no JSON": "{",
     "no object": "[]",
@@ -246,6 +262,9 @@ BROKEN_PLANS: dict[str, str | dict[str, object]] = {
     "more shards than devices": {"shards": 10_000},
     "check is text": {"check": "yes"},
     "about is a list": {"about": []},
+    "no fleets at all": {"scenarios": [], "digests": [], "shards": 0},
+    "kind is unknown": {"about": {"kind": "x"}},
+    "kind is none": {"about": {"kind": None}},
 }
 
 
