@@ -177,12 +177,13 @@ class Storage:
             self._fs.rm(self._at(name), recursive=True)
 
     def drop_empty(self, folder: str = "") -> None:
-        """Remove a folder on a disk if nothing is in it but what a killed driver was writing; others are not things."""
+        """Remove a folder in which nothing is, or only what a killed driver was writing; buckets stay."""
         if self.is_local:
             for partial in self.path(folder).glob(".plan.json.*"):
                 partial.unlink(missing_ok=True)
-            with contextlib.suppress(OSError):
-                self.path(folder).rmdir()
+        if "/" in self._at(folder).strip("/"):
+            with contextlib.suppress(OSError, NotImplementedError):
+                self._fs.rmdir(self._at(folder))
 
     def path(self, name: str) -> Path:
         """Where an object lies; only for storage on a disk."""
