@@ -184,8 +184,8 @@ def unfinished(storage: Storage, kind: str = "", commands: Mapping[str, str] | N
     about = read_object(manifest, source, "the manifest of a run") if manifest is not None else ledger.plan()[0].about
     there = about.get("kind", kind or "run")
     if (manifest is not None and "files" not in about) or (commands and there not in commands):
-        what = "plan" if manifest is None else "manifest"
-        raise InputError(f"{source if what == 'manifest' else f'{storage.url}/{PLAN}'}: is not the {what} of a run")
+        what, name = ("plan", PLAN) if manifest is None else ("manifest", MANIFEST)
+        raise InputError(f"{storage.url}/{name}: is not the {what} of a run")
     if kind and there != kind:
         command = (commands or {}).get(there, there)
         raise InputError(f"{storage.url}: is a {there}; go on with fleetswap {command} --resume")

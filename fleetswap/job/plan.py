@@ -144,10 +144,9 @@ class Plan:
                 raise InputError(f"{source}: schema: {content['schema']} is not possible; allowed is {SCHEMA}")
             fleets = tuple(lay_out(read_scenario(scenario)) for scenario in content["scenarios"])
             plan = cls(fleets, content["shards"], content["check"], content["about"])
-            possible = (
-                range(1, fleets[0].devices + 1) if fleets else (0,) if content["about"]["kind"] == "comparison" else ()
-            )
-            if plan.shards not in possible or not isinstance(plan.about, dict) or not isinstance(plan.check, bool):
+            most, about = fleets[0].devices if fleets else 0, plan.about
+            fits = min(most, 1) <= plan.shards <= most and (fleets or about["kind"] == "comparison")
+            if not (fits and isinstance(about, dict) and isinstance(plan.check, bool)):
                 raise ValueError("about, check or shards")  # noqa: TRY301 (told like what Python finds)
             digests = list(zip(fleets, content["digests"], strict=True))
         except (KeyError, TypeError, ValueError, AttributeError) as error:
