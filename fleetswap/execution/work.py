@@ -126,7 +126,6 @@ def publish_answer(job: Job, facts: Mapping[str, Any]) -> Answer:
     shards = [asdict(plan.task(number).shard) for number in range(0, len(plan), max(len(plan.fleets), 1))]
     results = job.results() if plan.fleets else ()
     with _scratch(storage) as folder:
-        # The manifest is put last: with it the job is finished.
         try:
             answer, manifest = KINDS[kind].merge(plan.fleets, plan.about, results, {**facts, "shards": shards}, folder)
             write_json(folder / "summary.json", answer.summary)
@@ -134,6 +133,7 @@ def publish_answer(job: Job, facts: Mapping[str, Any]) -> Answer:
             flush(folder)
         except OSError as error:
             raise storage.refusal(error) from None
+        # The manifest is put last: with it the job is finished.
         names = sorted((path.name for path in folder.iterdir()), key=lambda name: (name == MANIFEST, name))
         for name in names:
             storage.take(folder / name, name)

@@ -20,6 +20,10 @@ from ..staging import flush
 logging.getLogger("gcsfs").addHandler(logging.NullHandler())
 
 
+PARTIAL = f".*.{'[0-9a-f]' * 32}"
+"""Names of files that are being written (`_file_beside`)."""
+
+
 class StorageError(InputError):
     """The storage refuses: full, gone, or not allowed. The message names it and says what to do."""
 
@@ -179,7 +183,7 @@ class Storage:
     def drop_empty(self, folder: str = "") -> None:
         """Remove a folder in which nothing is, or only what a killed driver was writing; buckets stay."""
         if self.is_local:
-            for partial in self.path(folder).glob(".plan.json.*"):
+            for partial in self.path(folder).glob(PARTIAL):
                 partial.unlink(missing_ok=True)
         if "/" in self._at(folder).strip("/"):
             with contextlib.suppress(OSError, NotImplementedError):

@@ -148,7 +148,7 @@ LEFT = {
     "nothing": [],
     "folders": ["done/", "merged/"],
     "lock": ["lock.json"],
-    "half a plan beside its name": [".plan.json.0123", "lock.json"],
+    "half a plan beside its name": [f".plan.json.{32 * '0'}", "lock.json"],
     "lock in an object store": ["lock/7.json"],
 }
 
